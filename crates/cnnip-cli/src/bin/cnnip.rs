@@ -1,0 +1,2 @@
+//! Placeholder until the driver exists.
+fn main() {}

@@ -1,0 +1,1 @@
+//! The machine: engines, register files, scratchpad, tokens, faults; step and run.

@@ -1,0 +1,1 @@
+//! Host interface: devices, buffers, jobs, registers, interrupts.

@@ -1,0 +1,1 @@
+//! Neural networks in memory, and the TFLite importer.

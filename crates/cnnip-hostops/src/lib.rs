@@ -1,0 +1,1 @@
+//! Exact arithmetic of the steps that run on the host.

@@ -1,0 +1,1 @@
+//! Commands, registers, operations and targets of the open CNN-IP: decode, encode, assemble, disassemble.

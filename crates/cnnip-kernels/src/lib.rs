@@ -1,0 +1,1 @@
+//! Fast exact kernels for the device's operations, chosen at run time.

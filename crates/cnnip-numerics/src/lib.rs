@@ -1,0 +1,1 @@
+//! The device's integer arithmetic as pure scalar functions.

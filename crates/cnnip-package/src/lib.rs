@@ -1,0 +1,1 @@
+//! The .cnnip container: command lists, constants and tables, read and written.

@@ -1,0 +1,1 @@
+//! Generators, slow obvious oracles and golden helpers for the tests.

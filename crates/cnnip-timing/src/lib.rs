@@ -1,0 +1,1 @@
+//! Estimated cycles, bytes and multiply-accumulates of one operation on one target.

@@ -1,0 +1,2 @@
+//! Chores of the workspace: code generation and its check.
+fn main() {}
