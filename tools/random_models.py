@@ -1,0 +1,491 @@
+"""Seeded random models of one operator each, with an input that reaches the edges.
+
+`make(operator, seed)` always gives the same case. What varies: shapes (ones, odd, wide, deep, batches), strides,
+dilations, padding, fused activation, scales, zero points (the ends of int8 among them), weight scales per tensor or
+per channel, bias or none, multipliers above one. Accumulators stay inside 32 bits, where every int8 runtime agrees
+on what they mean.
+"""
+
+import math
+import zlib
+from dataclasses import dataclass
+
+import numpy as np
+from ai_edge_litert import schema_py_generated as schema
+
+from tflite_models import ModelBuilder, Quantization
+
+INT8_MIN, INT8_MAX = -128, 127
+MAX_ELEMENTS = 40_000
+MAX_MACS = 1_500_000
+ACCUMULATOR_LIMIT = 2**30
+SOFTMAX_SUM_LIMIT = 500  # tflite-micro aborts at 512
+
+ACTIVATIONS = {
+    "none": schema.ActivationFunctionType.NONE,
+    "relu": schema.ActivationFunctionType.RELU,
+    "relu6": schema.ActivationFunctionType.RELU6,
+    "relu_n1_to_1": schema.ActivationFunctionType.RELU_N1_TO_1,
+}
+
+
+@dataclass(frozen=True)
+class Case:
+    """One model, its inputs in order, and a line that says what it is."""
+
+    operator: str
+    seed: int
+    model: bytes
+    inputs: list[np.ndarray]
+    note: str
+
+
+class Dice:
+    """The random choices the operators share; every draw comes from one generator."""
+
+    def __init__(self, operator: str, seed: int):
+        self.rng = np.random.default_rng([seed, zlib.crc32(operator.encode())])
+
+    def chance(self, probability: float) -> bool:
+        """True with this probability."""
+        return bool(self.rng.random() < probability)
+
+    def between(self, low: int, high: int) -> int:
+        """An integer from `low` to `high`, both included."""
+        return int(self.rng.integers(low, high + 1))
+
+    def one_of(self, *values):
+        """One of the values."""
+        return values[self.between(0, len(values) - 1)]
+
+    def size(self, limit: int) -> int:
+        """A dimension: one, a small number, a power of two, or anything up to the limit."""
+        if self.chance(0.1):
+            return 1
+        return min(limit, self.one_of(self.between(2, 8), 2 ** self.between(1, 6), self.between(1, limit)))
+
+    def scale(self) -> float:
+        """A float32 scale: log-uniform, now and then a power of two."""
+        if self.chance(0.15):
+            return float(2.0 ** self.between(-10, 1))
+        return float(np.float32(10.0 ** self.rng.uniform(-3.5, 0.5)))
+
+    def zero_point(self) -> int:
+        """An int8 zero point; its ends and zero are likelier than the rest."""
+        if self.chance(0.25):
+            return self.one_of(INT8_MIN, INT8_MIN, 0, INT8_MAX)
+        return self.between(INT8_MIN, INT8_MAX)
+
+    def quantization(self) -> Quantization:
+        """A per-tensor int8 quantization."""
+        return Quantization.per_tensor(self.scale(), self.zero_point())
+
+    def image(self, channels: int, side: int = 24) -> tuple[int, ...]:
+        """A `[batch, height, width, channels]` shape of bounded size, now and then very wide or tall."""
+        batch = self.one_of(1, 1, 1, 2, 3)
+        height, width = self.size(side), self.size(side)
+        if self.chance(0.08):
+            height, width = self.one_of((1, 300), (300, 1), (2, 150))
+        shape = (batch, height, width, channels)
+        return shape if math.prod(shape) <= MAX_ELEMENTS else (1, min(height, 12), min(width, 12), channels)
+
+    def values(self, shape, zero_point: int = 0) -> np.ndarray:
+        """int8 values: uniform, only edges, near the zero point, one value throughout, or a mixture."""
+        kind = self.rng.choice(["uniform", "mixed", "edges", "near", "flat"], p=[0.45, 0.3, 0.1, 0.1, 0.05])
+        uniform = self.rng.integers(INT8_MIN, INT8_MAX + 1, shape)
+        edges = self.rng.choice([INT8_MIN, INT8_MIN + 1, -1, 0, 1, INT8_MAX - 1, INT8_MAX], shape)
+        if kind == "mixed":
+            drawn = np.where(self.rng.random(shape) < 0.5, uniform, edges)
+        elif kind == "near":
+            drawn = np.clip(zero_point + self.rng.integers(-3, 4, shape), INT8_MIN, INT8_MAX)
+        elif kind == "flat":
+            drawn = np.full(shape, self.one_of(INT8_MIN, INT8_MAX, zero_point, 0))
+        else:
+            drawn = edges if kind == "edges" else uniform
+        return drawn.astype(np.int8)
+
+    def activation(self) -> str:
+        """A fused activation."""
+        return self.one_of("none", "none", "none", "relu", "relu", "relu6", "relu6", "relu_n1_to_1")
+
+
+def make(operator: str, seed: int) -> Case:
+    """The case of this operator and seed."""
+    dice = Dice(operator, seed)
+    builder = ModelBuilder(f"{operator} {seed}")
+    inputs, outputs, arrays, note = OPERATORS[operator](dice, builder)
+    return Case(operator, seed, builder.finish(inputs, outputs), arrays, note)
+
+
+# Layers with weights
+
+
+@dataclass(frozen=True)
+class Weights:
+    """Weights, bias and scales drawn so that outputs spread over int8 and accumulators stay in bounds."""
+
+    values: np.ndarray
+    scales: Quantization
+    bias: np.ndarray | None
+    bias_scales: Quantization
+    output: Quantization
+    quiet: bool
+    """The input is to hold its zero point throughout, so that every accumulator equals its bias."""
+
+
+def _weights(dice: Dice, shape, depth: int, axis: int, source: Quantization) -> Weights:
+    """Draws weights of `shape`, whose output channels run along `axis` and whose sums have `depth` products."""
+    channels = shape[axis]
+    steep = dice.chance(0.15)  # few small sums and a multiplier above one
+    sparse = dice.rng.integers(-1, 2, shape) * (dice.rng.random(shape) < 8 / depth)
+    values = sparse if steep else dice.values(shape).clip(-127, 127)
+    output = Quantization.per_tensor(10.0 ** dice.rng.uniform(-3, -0.3), dice.zero_point())
+    gain = 1 / dice.rng.uniform(1, 8) if steep else math.sqrt(depth) * 100 * 2.0 ** dice.rng.uniform(-2, 3)
+    base = output.scale / (source.scale * gain)
+    spread = np.exp2(dice.rng.uniform(-4, 4, channels)) if dice.chance(0.7) else None
+    scales = Quantization.per_tensor(base, 0) if spread is None else Quantization.per_channel(base * spread, axis)
+    limit = _bias_limit(depth, source, scales, output)
+    bias_scales = Quantization(
+        tuple(float(np.float32(source.scale) * np.float32(s)) for s in scales.scales), (0,) * len(scales.scales), 0
+    )
+    quiet = dice.chance(0.15)
+    if quiet:
+        bias = _half_way_bias(dice, channels, limit, scales, source, output)
+    else:
+        bias = _bias(dice, channels, limit, depth)
+    return Weights(np.asarray(values, np.int8), scales, bias, bias_scales, output, quiet)
+
+
+def _bias_limit(depth: int, source: Quantization, scales: Quantization, output: Quantization) -> int:
+    """Largest bias whose accumulator, shifted left by its multiplier's exponent, still fits 32 bits."""
+    steepest = source.scale * max(scales.scales) / output.scale
+    shifted_limit = ACCUMULATOR_LIMIT >> max(0, math.frexp(steepest)[1])
+    return max(0, shifted_limit - depth * 127 * 255)
+
+
+def _bias(dice: Dice, channels: int, limit: int, depth: int) -> np.ndarray | None:
+    kind = dice.rng.choice(["none", "zero", "typical", "huge"], p=[0.2, 0.1, 0.63, 0.07])
+    if kind == "none":
+        return None
+    reach = {"zero": 0, "typical": min(limit, int(5000 * math.sqrt(depth))), "huge": limit}[kind]
+    return dice.rng.integers(-reach, reach + 1, channels).astype(np.int32)
+
+
+def _half_way_bias(dice: Dice, channels: int, limit: int, scales, source, output) -> np.ndarray:
+    """Accumulators next to where the output steps from one integer to the next: there rounding shows."""
+    factors = source.scale * np.float64(np.broadcast_to(scales.scales, channels)) / output.scale
+    targets = dice.rng.integers(INT8_MIN, INT8_MAX + 1, channels) - output.zero_point + 0.5
+    near = np.rint(targets / factors) + dice.rng.integers(-1, 2, channels)
+    return np.clip(near, -limit, limit).astype(np.int32)
+
+
+def _add_weighted(builder: ModelBuilder, name: str, source: int, out_shape, weights: Weights, options) -> int:
+    operands = [source, builder.constant("weights", weights.values, weights.scales)]
+    if weights.bias is not None:
+        operands.append(builder.constant("bias", weights.bias, weights.bias_scales))
+    elif name == "FULLY_CONNECTED":
+        operands.append(-1)  # "none" as converters write it here; for the other layers the oracles want it left out
+    target = builder.tensor("output", out_shape, np.int8, weights.output)
+    builder.operator(name, operands, [target], options)
+    return target
+
+
+@dataclass(frozen=True)
+class Window:
+    """Kernel, stride, dilation and padding of a layer that slides over an image."""
+
+    kernel: tuple[int, int]
+    stride: tuple[int, int]
+    dilation: tuple[int, int]
+    same: bool
+
+    def output_size(self, image) -> tuple[int, int]:
+        """Rows and columns of the output for a `[n, h, w, c]` input."""
+        pairs = zip(image[1:3], self.extent(), self.stride, strict=True)
+        return tuple(-(-size // step) if self.same else (size - extent) // step + 1 for size, extent, step in pairs)
+
+    def extent(self) -> tuple[int, int]:
+        """Rows and columns that one window spans."""
+        return tuple((k - 1) * d + 1 for k, d in zip(self.kernel, self.dilation, strict=True))
+
+    def padding(self) -> int:
+        """The schema's padding code."""
+        return schema.Padding.SAME if self.same else schema.Padding.VALID
+
+
+def _window(dice: Dice, image, dilated: bool) -> Window:
+    kernel = (dice.one_of(1, 3, 3, dice.between(1, 7)), dice.one_of(1, 3, 3, dice.between(1, 7)))
+    stride = (dice.between(1, 3), dice.between(1, 3))
+    dilation = (dice.between(1, 4), dice.between(1, 4)) if dilated and dice.chance(0.25) else (1, 1)
+    window = Window(kernel, stride, dilation, dice.chance(0.5))
+    fits = all(extent <= size for extent, size in zip(window.extent(), image[1:3], strict=True))
+    return window if fits or window.same else Window(kernel, stride, dilation, True)
+
+
+def _conv2d(dice: Dice, builder: ModelBuilder, groups: int = 1):
+    depth = dice.one_of(dice.size(96), dice.size(16)) if groups == 1 else dice.size(8)
+    image = dice.image(depth * groups, side=20)
+    window = _window(dice, image, dilated=True)
+    rows, columns = window.output_size(image)
+    products = math.prod(window.kernel) * depth
+    affordable = max(1, MAX_MACS // (image[0] * rows * columns * products))
+    channels = groups * min(dice.one_of(dice.size(96), dice.size(24)), affordable)
+    source = dice.quantization()
+    weights = _weights(dice, (channels, *window.kernel, depth), products, 0, source)
+    options = schema.Conv2DOptionsT()
+    return _slide(dice, builder, "CONV_2D", image, window, weights, source, options)
+
+
+def _grouped_conv2d(dice: Dice, builder: ModelBuilder):
+    return _conv2d(dice, builder, groups=dice.between(2, 4))
+
+
+def _depthwise_conv2d(dice: Dice, builder: ModelBuilder):
+    multiplier = dice.one_of(1, 1, 1, 2, 3, dice.between(1, 8))
+    image = dice.image(dice.size(64), side=20)
+    window = _window(dice, image, dilated=True)
+    source = dice.quantization()
+    channels = image[3] * multiplier
+    weights = _weights(dice, (1, *window.kernel, channels), math.prod(window.kernel), 3, source)
+    options = schema.DepthwiseConv2DOptionsT()
+    options.depthMultiplier = multiplier
+    return _slide(dice, builder, "DEPTHWISE_CONV_2D", image, window, weights, source, options)
+
+
+def _slide(dice: Dice, builder: ModelBuilder, name: str, image, window: Window, weights: Weights, source, options):
+    activation = dice.activation()
+    options.padding = window.padding()
+    options.strideH, options.strideW = window.stride
+    options.dilationHFactor, options.dilationWFactor = window.dilation
+    options.fusedActivationFunction = ACTIVATIONS[activation]
+    entry = builder.tensor("input", image, np.int8, source)
+    out_shape = (image[0], *window.output_size(image), weights.values.shape[weights.scales.axis or 0])
+    if name == "DEPTHWISE_CONV_2D":
+        out_shape = (*out_shape[:3], weights.values.shape[3])
+    target = _add_weighted(builder, name, entry, out_shape, weights, options)
+    note = f"{image} -> {out_shape} {window} {activation} {len(weights.scales.scales)} weight scales"
+    return [entry], [target], [_layer_input(dice, image, source, weights)], note
+
+
+def _layer_input(dice: Dice, shape, source: Quantization, weights: Weights) -> np.ndarray:
+    quiet = np.full(shape, source.zero_point, np.int8)
+    return quiet if weights.quiet else dice.values(shape, source.zero_point)
+
+
+def _fully_connected(dice: Dice, builder: ModelBuilder):
+    depth, channels = dice.one_of(dice.size(64), dice.size(1500)), dice.one_of(dice.size(64), dice.between(20, 300))
+    batch = dice.one_of((1,), (1,), (dice.between(1, 5),), (1, 1, 1), (2, 2))
+    source = dice.quantization()
+    weights = _weights(dice, (channels, depth), depth, 0, source)
+    activation = dice.activation()
+    options = schema.FullyConnectedOptionsT()
+    options.fusedActivationFunction = ACTIVATIONS[activation]
+    options.keepNumDims = len(batch) > 1
+    shape = (*batch, depth)
+    entry = builder.tensor("input", shape, np.int8, source)
+    target = _add_weighted(builder, "FULLY_CONNECTED", entry, (*batch, channels), weights, options)
+    note = f"{shape} -> {channels} {activation} {len(weights.scales.scales)} weight scales"
+    return [entry], [target], [_layer_input(dice, shape, source, weights)], note
+
+
+# Pooling and reduction
+
+
+def _pool(name: str):
+    def build(dice: Dice, builder: ModelBuilder):
+        image = dice.image(dice.size(64))
+        window = _window(dice, image, dilated=False)
+        if dice.chance(0.15):  # global
+            window = Window(image[1:3], (1, 1), (1, 1), False)
+        both = dice.quantization()
+        activation = dice.activation()
+        options = schema.Pool2DOptionsT()
+        options.padding = window.padding()
+        options.filterHeight, options.filterWidth = window.kernel
+        options.strideH, options.strideW = window.stride
+        options.fusedActivationFunction = ACTIVATIONS[activation]
+        out_shape = (image[0], *window.output_size(image), image[3])
+        note = f"{image} -> {out_shape} {window} {activation}"
+        return _unary(dice, builder, name, image, both, out_shape, both, options, note)
+
+    return build
+
+
+def _unary(dice, builder, name, shape, source, out_shape, result, options, note, constants=()):
+    """One computed int8 input, one output, constants after the input."""
+    entry = builder.tensor("input", shape, np.int8, source)
+    target = builder.tensor("output", out_shape, np.int8, result)
+    operands = [entry] + [builder.constant(label, values) for label, values in constants]
+    builder.operator(name, operands, [target], options)
+    return [entry], [target], [dice.values(shape, source.zero_point)], note
+
+
+def _mean(dice: Dice, builder: ModelBuilder):
+    shape = dice.image(dice.size(64)) if dice.chance(0.8) else tuple(dice.size(12) for _ in range(dice.between(1, 3)))
+    axes = _axes(dice, len(shape))
+    keep = dice.chance(0.5)
+    source = dice.quantization()
+    result = source if dice.chance(0.3) else dice.quantization()
+    if dice.chance(0.5):  # near scales, so that few outputs saturate
+        result = Quantization.per_tensor(source.scale * 2.0 ** dice.rng.uniform(-1.5, 1.5), result.zero_point)
+    reduced = {axis % len(shape) for axis in axes}
+    out_shape = [1 if i in reduced else n for i, n in enumerate(shape) if keep or i not in reduced]
+    options = schema.ReducerOptionsT()
+    options.keepDims = keep
+    note = f"{shape} axes {axes} keep {keep} scales {source.scale} {result.scale}"
+    constants = [("axes", np.array(axes, np.int32))]
+    return _unary(dice, builder, "MEAN", shape, source, out_shape, result, options, note, constants)
+
+
+def _axes(dice: Dice, rank: int) -> list[int]:
+    if rank == 4 and dice.chance(0.6):
+        return dice.one_of([1, 2], [2, 1], [1, 2])
+    count = dice.between(1, max(1, rank - 1))
+    axes = [int(axis) for axis in dice.rng.permutation(rank)[:count]]
+    return [axis - rank for axis in axes] if dice.chance(0.2) else axes
+
+
+# Data movement
+
+
+def _pad(dice: Dice, builder: ModelBuilder):
+    shape = dice.image(dice.size(32)) if dice.chance(0.8) else tuple(dice.size(16) for _ in range(dice.between(1, 3)))
+    amounts = np.array([[dice.one_of(0, dice.between(0, 4)) for _ in range(2)] for _ in shape], np.int32)
+    if len(shape) == 4 and dice.chance(0.6):
+        amounts[[0, 3]] = 0
+    both = dice.quantization()
+    out_shape = [int(n + before + after) for n, (before, after) in zip(shape, amounts, strict=True)]
+    note = f"{shape} amounts {amounts.tolist()}"
+    if dice.chance(0.7):
+        constants = [("amounts", amounts)]
+        return _unary(dice, builder, "PAD", shape, both, out_shape, both, schema.PadOptionsT(), note, constants)
+    entry = builder.tensor("input", shape, np.int8, both)
+    target = builder.tensor("output", out_shape, np.int8, both)
+    fill = builder.constant("fill", np.array([dice.between(-128, 127)], np.int8), both)
+    operands = [entry, builder.constant("amounts", amounts), fill]
+    builder.operator("PADV2", operands, [target], schema.PadV2OptionsT())
+    return [entry], [target], [dice.values(shape, both.zero_point)], f"{note} with a fill value"
+
+
+def _reshape(dice: Dice, builder: ModelBuilder):
+    shape = dice.image(dice.size(32))
+    factors = [int(n) for n in dice.rng.permutation(shape)]
+    cut = dice.between(0, 3)
+    out_shape = [math.prod(factors[: cut + 1]), *factors[cut + 1 :]]
+    options = schema.ReshapeOptionsT()
+    options.newShape = out_shape
+    both = dice.quantization()
+    constants = [("shape", np.array(out_shape, np.int32))]
+    note = f"{shape} -> {out_shape}"
+    return _unary(dice, builder, "RESHAPE", shape, both, out_shape, both, options, note, constants)
+
+
+def _transpose(dice: Dice, builder: ModelBuilder):
+    shape = tuple(dice.size(24) for _ in range(dice.one_of(2, 3, 4, 4)))
+    order = [int(axis) for axis in dice.rng.permutation(len(shape))]
+    both = dice.quantization()
+    constants = [("order", np.array(order, np.int32))]
+    out_shape = [shape[axis] for axis in order]
+    note = f"{shape} order {order}"
+    options = schema.TransposeOptionsT()
+    return _unary(dice, builder, "TRANSPOSE", shape, both, out_shape, both, options, note, constants)
+
+
+# Element by element
+
+
+def _add(dice: Dice, builder: ModelBuilder):
+    left, right = _broadcastable(dice)
+    activation = dice.activation()
+    first, second = dice.quantization(), dice.quantization()
+    if dice.chance(0.6):  # near scales, as trained networks have them
+        second = Quantization.per_tensor(first.scale * 2.0 ** dice.rng.uniform(-3, 3), second.zero_point)
+    reach = max(first.scale, second.scale) * 2.0 ** dice.rng.uniform(-3, 3)
+    result = Quantization.per_tensor(reach, dice.zero_point())
+    options = schema.AddOptionsT()
+    options.fusedActivationFunction = ACTIVATIONS[activation]
+    a = builder.tensor("left", left, np.int8, first)
+    left_values, right_values = dice.values(left, first.zero_point), dice.values(right, second.zero_point)
+    fixed = dice.chance(0.3)
+    b = builder.constant("right", right_values, second) if fixed else builder.tensor("right", right, np.int8, second)
+    target = builder.tensor("output", np.broadcast_shapes(left, right), np.int8, result)
+    builder.operator("ADD", [a, b], [target], options)
+    entries, arrays = ([a], [left_values]) if fixed else ([a, b], [left_values, right_values])
+    note = f"{left} + {right} {activation} scales {first.scale} {second.scale} {result.scale}"
+    return entries, [target], arrays, note
+
+
+def _broadcastable(dice: Dice):
+    shape = dice.image(dice.size(48))
+    if dice.chance(0.5):
+        return shape, shape
+    other = tuple(1 if dice.chance(0.5) else n for n in shape)
+    if dice.chance(0.3):
+        other = other[dice.between(1, 3) :]
+    return (shape, other) if dice.chance(0.7) else (other, shape)
+
+
+def _quantize(dice: Dice, builder: ModelBuilder):
+    shape = dice.image(dice.size(48))
+    source, result = dice.quantization(), dice.quantization()
+    kind = dice.one_of("any", "near", "near", "same scale")
+    if kind != "any":
+        factor = 1.0 if kind == "same scale" else 2.0 ** dice.rng.uniform(-2, 2)
+        result = Quantization.per_tensor(source.scale * factor, result.zero_point)
+    note = f"{shape} {kind} scales {source.scale} {result.scale}"
+    return _unary(dice, builder, "QUANTIZE", shape, source, shape, result, schema.QuantizeOptionsT(), note)
+
+
+def _softmax(dice: Dice, builder: ModelBuilder):
+    outer = dice.one_of((1,), (dice.between(1, 4),), (2, 3), (1, 2, 3))
+    shape = (*outer, dice.one_of(dice.size(64), dice.between(1, 1001)))
+    source = dice.quantization()
+    options = schema.SoftmaxOptionsT()
+    options.beta = dice.one_of(1.0, 1.0, 1.0, float(np.float32(dice.rng.uniform(0.1, 4))))
+    result = Quantization.per_tensor(1 / 256, INT8_MIN)
+    values = dice.values(shape, source.zero_point)
+    while _sum_of_exponentials(values, source.scale * options.beta) > SOFTMAX_SUM_LIMIT:
+        values = values[..., : values.shape[-1] // 2]
+    shape = values.shape
+    note = f"{shape} beta {options.beta} scale {source.scale}"
+    entries, targets, _, note = _unary(dice, builder, "SOFTMAX", shape, source, shape, result, options, note)
+    return entries, targets, [values], note
+
+
+def _sum_of_exponentials(values: np.ndarray, scale: float) -> float:
+    """Largest sum over a row of `exp(scale * (x - max))`."""
+    distance = values.astype(np.float64) - values.max(axis=-1, keepdims=True)
+    return float(np.exp(scale * distance).sum(axis=-1).max())
+
+
+def _relu(dice: Dice, builder: ModelBuilder):
+    shape = dice.image(dice.size(48))
+    source = dice.quantization()
+    factor = dice.one_of(1.0, 2.0 ** dice.rng.uniform(-2, 2))
+    result = Quantization.per_tensor(source.scale * factor, source.zero_point if factor == 1 else dice.zero_point())
+    return _unary(dice, builder, "RELU", shape, source, shape, result, None, f"{shape} factor {factor}")
+
+
+def _relu6(dice: Dice, builder: ModelBuilder):
+    shape = dice.image(dice.size(48))
+    both = dice.quantization()  # the oracles disagree on what different quantizations mean here
+    return _unary(dice, builder, "RELU6", shape, both, shape, both, None, f"{shape} {both}")
+
+
+OPERATORS = {
+    "conv2d": _conv2d,
+    "grouped_conv2d": _grouped_conv2d,
+    "depthwise_conv2d": _depthwise_conv2d,
+    "fully_connected": _fully_connected,
+    "max_pool": _pool("MAX_POOL_2D"),
+    "average_pool": _pool("AVERAGE_POOL_2D"),
+    "mean": _mean,
+    "pad": _pad,
+    "add": _add,
+    "reshape": _reshape,
+    "transpose": _transpose,
+    "quantize": _quantize,
+    "softmax": _softmax,
+    "relu": _relu,
+    "relu6": _relu6,
+}

@@ -1,0 +1,49 @@
+#!/usr/bin/env python3
+"""Holds the numpy description of tflite-micro's kernels against tflite-micro itself, element by element.
+
+    .venv/bin/python tools/test_tflm_reference.py [--seeds 200] [operator ...]
+"""
+
+import argparse
+import sys
+
+import numpy as np
+
+import random_models
+import tflm_reference
+from oracle_runs import Crash, isolated, tflite_micro, versions
+
+
+def differences(job: tuple[str, int]) -> tuple[int, int]:
+    """Elements compared and elements that differ, for one random model."""
+    case = random_models.make(*job)
+    theirs = tflite_micro(case.model, case.inputs)[0]
+    ours = tflm_reference.run(case.model, case.inputs)[0]
+    if theirs.shape != ours.shape:
+        raise ValueError(f"{job}: shape {ours.shape}, tflite-micro has {theirs.shape}")
+    return theirs.size, int(np.count_nonzero(theirs != ours))
+
+
+def main() -> int:
+    """Entry point; 0 when everything is equal."""
+    options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    options.add_argument("--seeds", type=int, default=200, help="models per operator (default 200)")
+    options.add_argument("operators", nargs="*", default=list(random_models.OPERATORS))
+    arguments = options.parse_args()
+    print(versions())
+    jobs = [(operator, seed) for operator in arguments.operators for seed in range(arguments.seeds)]
+    totals = {operator: [0, 0, 0] for operator in arguments.operators}
+    failed = False
+    for (operator, seed), outcome in isolated(differences, jobs):
+        if isinstance(outcome, Crash) or outcome[1]:
+            print(f"{operator} seed {seed}: {outcome}", file=sys.stderr)
+            failed = True
+        if not isinstance(outcome, Crash):
+            totals[operator] = [a + b for a, b in zip(totals[operator], (1, *outcome), strict=True)]
+    for operator, (models, elements, wrong) in totals.items():
+        print(f"{operator:18} {models:5} models {elements:10,} elements {wrong:8,} wrong")
+    return int(failed)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,405 @@
+"""What tflite-micro's int8 kernels compute, written again in numpy from their observed behaviour.
+
+Every function is exact integer arithmetic in 64 bits, save the few places where the runtime itself works in
+float32 or float64 to derive a multiplier or a range, and those say so. `run` executes a whole int8 model.
+`test_tflm_reference.py` holds it against the real runtime, element by element.
+
+Multipliers are pairs `(m, e)`: a mantissa in [2^30, 2^31) and a power-of-two exponent, together `m * 2^(e - 31)`.
+"""
+
+import math
+
+import numpy as np
+from ai_edge_litert import schema_py_generated as schema
+
+from tflite_models import constant, operator_name, quantization_of, shape_of, unpack
+
+INT8_MIN, INT8_MAX = -128, 127
+INT32_MIN, INT32_MAX = -(2**31), 2**31 - 1
+ADD_LEFT_SHIFT = 20
+
+
+# Fixed-point arithmetic
+
+
+def quantize_multiplier(real: float) -> tuple[int, int]:
+    """`(m, e)` of a non-negative double; halves round away from zero, anything below 2^-32 becomes zero."""
+    if real == 0.0:
+        return 0, 0
+    fraction, exponent = math.frexp(real)
+    mantissa = math.floor(fraction * 2**31 + 0.5)
+    if mantissa == 2**31:
+        mantissa, exponent = 2**30, exponent + 1
+    return (0, 0) if exponent < -31 else (mantissa, exponent)
+
+
+def wrap32(x):
+    """The low 32 bits as a signed number."""
+    return ((np.asarray(x, np.int64) + 2**31) & 0xFFFFFFFF) - 2**31
+
+
+def high_mul(a, b):
+    """`a * b / 2^31`, halves up (-1.5 becomes -1), saturating at `-2^31 * -2^31`."""
+    product = np.asarray(a, np.int64) * np.asarray(b, np.int64)
+    nudged = product + np.where(product >= 0, 2**30, 1 - 2**30)
+    return np.minimum(_divide_towards_zero(nudged, 2**31), INT32_MAX)
+
+
+def shift_right_rounding(x, bits):
+    """`x / 2^bits`, halves away from zero."""
+    x = np.asarray(x, np.int64)
+    mask = (np.int64(1) << bits) - 1
+    return (x >> bits) + ((x & mask) > (mask >> 1) + (x < 0))
+
+
+def shift_left_saturating(x, bits: int):
+    """`x * 2^bits`, clamped to 32 bits."""
+    return np.clip(np.asarray(x, np.int64) << bits, INT32_MIN, INT32_MAX)
+
+
+def multiply(x, multiplier, exponent):
+    """`x * m * 2^(e - 31)`: left shift first (wrapping), high multiply, then rounding right shift."""
+    left, right = np.maximum(exponent, 0), np.maximum(-np.asarray(exponent), 0)
+    return shift_right_rounding(high_mul(wrap32(np.asarray(x, np.int64) << left), multiplier), right)
+
+
+def _divide_towards_zero(a, b):
+    a = np.asarray(a, np.int64)
+    return np.where(a >= 0, a // b, -((-a) // b))
+
+
+def _to_int8(x, low=INT8_MIN, high=INT8_MAX):
+    return np.clip(x, low, high).astype(np.int8)
+
+
+# Parameters
+
+
+def activation_range(activation: int, quantization) -> tuple[int, int]:
+    """Clamp limits of a fused activation; the quotient is float32, halves round away from zero."""
+    low, high = {
+        schema.ActivationFunctionType.NONE: (None, None),
+        schema.ActivationFunctionType.RELU: (0.0, None),
+        schema.ActivationFunctionType.RELU6: (0.0, 6.0),
+        schema.ActivationFunctionType.RELU_N1_TO_1: (-1.0, 1.0),
+    }[activation]
+    smallest = INT8_MIN if low is None else max(INT8_MIN, quantize_value(low, quantization))
+    largest = INT8_MAX if high is None else min(INT8_MAX, quantize_value(high, quantization))
+    return smallest, largest
+
+
+def quantize_value(real: float, quantization) -> int:
+    """`round(real / scale) + zero_point` with a float32 quotient."""
+    quotient = float(np.float32(real) / np.float32(quantization.scale))
+    return quantization.zero_point + int(math.copysign(math.floor(abs(quotient) + 0.5), quotient))
+
+
+def channel_multipliers(source, weights, result, channels: int):
+    """`double(input) * double(weight) / double(output)`, one pair per output channel, also for dense layers."""
+    scales = weights.scales if len(weights.scales) > 1 else weights.scales * channels
+    pairs = [quantize_multiplier(source.scale * scale / result.scale) for scale in scales]
+    return np.array([m for m, _ in pairs], np.int64), np.array([e for _, e in pairs], np.int64)
+
+
+def same_padding(size: int, kernel: int, stride: int, dilation: int) -> int:
+    """Padding before the first element; the odd one goes after the last."""
+    rows = -(-size // stride)
+    return max(0, (rows - 1) * stride + (kernel - 1) * dilation + 1 - size) // 2
+
+
+# Operators: each takes the layer (see `Layer`) and its integer inputs
+
+
+class Layer:
+    """One operator with its tensors at hand."""
+
+    def __init__(self, model, operator):
+        tensors = model.subgraphs[0].tensors
+        self.options = operator.builtinOptions
+        self.inputs = [tensors[i] if i >= 0 else None for i in operator.inputs]
+        self.outputs = [tensors[i] for i in operator.outputs]
+        self.model = model
+
+    def source(self, index: int = 0):
+        """Quantization of an input."""
+        return quantization_of(self.inputs[index])
+
+    def result(self):
+        """Quantization of the output."""
+        return quantization_of(self.outputs[0])
+
+    def fixed(self, index: int) -> np.ndarray | None:
+        """A constant input, `None` when absent."""
+        present = index < len(self.inputs) and self.inputs[index] is not None
+        return constant(self.model, self.inputs[index]) if present else None
+
+    def out_shape(self):
+        """Shape of the output."""
+        return shape_of(self.outputs[0])
+
+    def clamp(self) -> tuple[int, int]:
+        """Limits of the fused activation."""
+        return activation_range(self.options.fusedActivationFunction, self.result())
+
+    def bias(self, channels: int):
+        """Bias, zero when absent."""
+        found = self.fixed(2)
+        return np.zeros(channels, np.int64) if found is None else found.astype(np.int64)
+
+
+def conv_2d(layer: Layer, x: np.ndarray) -> np.ndarray:
+    """Convolution, grouped when the weights are shallower than the input."""
+    weights = layer.fixed(1).astype(np.int64)
+    groups = x.shape[3] // weights.shape[3]
+    windows = _windows(layer, x, weights.shape[1:3], layer.source().zero_point)
+    split = windows.reshape(*windows.shape[:5], groups, -1)
+    kernels = weights.reshape(groups, -1, *weights.shape[1:])
+    sums = np.einsum("nyxhwgi,gohwi->nyxgo", split, kernels, optimize=True)
+    return _requantize_channels(layer, sums.reshape(*sums.shape[:3], -1))
+
+
+def depthwise_conv_2d(layer: Layer, x: np.ndarray) -> np.ndarray:
+    """Depthwise convolution; output channel `c * multiplier + k` reads input channel `c`."""
+    weights = layer.fixed(1).astype(np.int64)[0]
+    multiplier = weights.shape[2] // x.shape[3]
+    windows = _windows(layer, x, weights.shape[:2], layer.source().zero_point)
+    sums = np.einsum("nyxhwc,hwc->nyxc", np.repeat(windows, multiplier, axis=5), weights, optimize=True)
+    return _requantize_channels(layer, sums)
+
+
+def fully_connected(layer: Layer, x: np.ndarray) -> np.ndarray:
+    """Matrix product over the last weight axis; leading dimensions are one batch."""
+    weights = layer.fixed(1).astype(np.int64)
+    sums = (x.reshape(-1, weights.shape[1]).astype(np.int64) - layer.source().zero_point) @ weights.T
+    return _requantize_channels(layer, sums).reshape(layer.out_shape())
+
+
+def _requantize_channels(layer: Layer, sums) -> np.ndarray:
+    channels = sums.shape[-1]
+    m, e = channel_multipliers(layer.source(), layer.source(1), layer.result(), channels)
+    return _to_int8(multiply(sums + layer.bias(channels), m, e) + layer.result().zero_point, *layer.clamp())
+
+
+def _windows(layer: Layer, x: np.ndarray, kernel, zero_point: int) -> np.ndarray:
+    """`[n, y, x, kh, kw, c]` views of the input minus its zero point; padding counts as zero."""
+    o = layer.options
+    strides, dilations = (o.strideH, o.strideW), (o.dilationHFactor, o.dilationWFactor)
+    _, rows, columns, _ = layer.out_shape()
+    steps = list(zip(x.shape[1:3], kernel, strides, dilations, strict=True))
+    before = [same_padding(*s) if o.padding == schema.Padding.SAME else 0 for s in steps]
+    after = [
+        max(0, (count - 1) * s + (k - 1) * d + 1 - n - b)
+        for (n, k, s, d), b, count in zip(steps, before, (rows, columns), strict=True)
+    ]
+    centred = x.astype(np.int64) - zero_point
+    padded = np.pad(centred, ((0, 0), (before[0], after[0]), (before[1], after[1]), (0, 0)))
+    y = np.arange(rows)[:, None] * strides[0] + np.arange(kernel[0]) * dilations[0]
+    z = np.arange(columns)[:, None] * strides[1] + np.arange(kernel[1]) * dilations[1]
+    return padded[:, y[:, None, :, None], z[None, :, None, :]]
+
+
+def _pool_parts(layer: Layer, x: np.ndarray):
+    """Per output position the part of the input under its window, `[n, h, w, c]`, clipped to the image."""
+    o = layer.options
+    _, rows, columns, _ = layer.out_shape()
+    same = o.padding == schema.Padding.SAME
+    top = same_padding(x.shape[1], o.filterHeight, o.strideH, 1) if same else 0
+    left = same_padding(x.shape[2], o.filterWidth, o.strideW, 1) if same else 0
+    for row in range(rows):
+        y = row * o.strideH - top
+        for column in range(columns):
+            z = column * o.strideW - left
+            yield row, column, x[:, max(0, y) : y + o.filterHeight, max(0, z) : z + o.filterWidth]
+
+
+def max_pool_2d(layer: Layer, x: np.ndarray) -> np.ndarray:
+    """Maximum of the valid positions, then the clamp."""
+    out = np.empty(layer.out_shape(), np.int8)
+    for row, column, part in _pool_parts(layer, x):
+        out[:, row, column] = part.max(axis=(1, 2))
+    return _to_int8(out, *layer.clamp())
+
+
+def average_pool_2d(layer: Layer, x: np.ndarray) -> np.ndarray:
+    """Raw int8 sum over the valid positions divided by their count, halves away from zero; no zero point."""
+    out = np.empty(layer.out_shape(), np.int64)
+    for row, column, part in _pool_parts(layer, x):
+        count = part.shape[1] * part.shape[2]
+        total = part.astype(np.int64).sum(axis=(1, 2))
+        half = np.where(total > 0, count // 2, -(count // 2))
+        out[:, row, column] = _divide_towards_zero(total + half, count)
+    return _to_int8(out, *layer.clamp())
+
+
+def mean_multiplier(source, result, count: int) -> tuple[int, int]:
+    """The quotient of the scales with `1 / count` folded into the mantissa, truncating."""
+    m, e = quantize_multiplier(source.scale / result.scale)
+    shift = min(count.bit_length() - 1, 32, 31 + e)
+    return (m << shift) // count, e - shift
+
+
+def mean(layer: Layer, x: np.ndarray) -> np.ndarray:
+    """Sum minus `count * zero_point`, then one multiplication; equal scales are no special case."""
+    axes = tuple({int(a) % x.ndim for a in layer.fixed(1).reshape(-1)})
+    count = math.prod(x.shape[a] for a in axes)
+    total = x.astype(np.int64).sum(axis=axes) - count * layer.source().zero_point
+    scaled = multiply(total, *mean_multiplier(layer.source(), layer.result(), count))
+    return _to_int8(scaled + layer.result().zero_point).reshape(layer.out_shape())
+
+
+def pad(layer: Layer, x: np.ndarray) -> np.ndarray:
+    """Constant padding: the given value, else the output zero point."""
+    fill = layer.fixed(2)
+    value = layer.result().zero_point if fill is None else int(fill.reshape(-1)[0])
+    return np.pad(x, layer.fixed(1), constant_values=value)
+
+
+def reshape(layer: Layer, x: np.ndarray) -> np.ndarray:
+    """Same elements, another shape."""
+    return x.reshape(layer.out_shape())
+
+
+def transpose(layer: Layer, x: np.ndarray) -> np.ndarray:
+    """Axes in another order."""
+    return x.transpose(layer.fixed(1))
+
+
+def add(layer: Layer, x: np.ndarray, y: np.ndarray | None = None) -> np.ndarray:
+    """Both inputs shifted left by 20 and scaled to twice the larger scale, summed, scaled to the output."""
+    y = layer.fixed(1) if y is None else y
+    twice = 2.0 * max(layer.source(0).scale, layer.source(1).scale)
+    parts = [_add_operand(value, layer.source(index), twice) for index, value in enumerate((x, y))]
+    m, e = quantize_multiplier(twice / (2**ADD_LEFT_SHIFT * layer.result().scale))
+    return _to_int8(multiply(parts[0] + parts[1], m, e) + layer.result().zero_point, *layer.clamp())
+
+
+def _add_operand(values: np.ndarray, quantization, twice: float):
+    centred = values.astype(np.int64) - quantization.zero_point
+    return multiply(centred << ADD_LEFT_SHIFT, *quantize_multiplier(quantization.scale / twice))
+
+
+def quantize(layer: Layer, x: np.ndarray) -> np.ndarray:
+    """int8 to int8 with another scale and zero point."""
+    return _rescale(layer, x, INT8_MIN)
+
+
+def relu(layer: Layer, x: np.ndarray) -> np.ndarray:
+    """As `quantize`, but never below the output zero point."""
+    return _rescale(layer, x, layer.result().zero_point)
+
+
+def _rescale(layer: Layer, x: np.ndarray, low: int) -> np.ndarray:
+    m, e = quantize_multiplier(layer.source().scale / layer.result().scale)
+    centred = x.astype(np.int64) - layer.source().zero_point
+    return _to_int8(multiply(centred, m, e) + layer.result().zero_point, low)
+
+
+def relu6(layer: Layer, x: np.ndarray) -> np.ndarray:
+    """Clamp between the input's zero point and its value for six; the output's quantization is not read."""
+    six = np.clip(quantize_value(6.0, layer.source()), INT8_MIN, INT8_MAX)
+    return np.minimum(np.maximum(x, np.int8(layer.source().zero_point)), np.int8(six))
+
+
+# Softmax: Q5.26 differences, Q0.31 exponentials, Q12.19 sum
+
+SCALED_DIFFERENCE_BITS = 5
+SUM_BITS = 12
+EXP_MINUS_EIGHTH = 1895147668
+ONE_THIRD = 715827883
+# exp(-2^k) in Q0.31 for k = -2 .. 4
+EXP_POWERS = {-2: 1672461947, -1: 1302514674, 0: 790015084, 1: 290630308, 2: 39332535, 3: 720401, 4: 242}
+
+
+def softmax(layer: Layer, x: np.ndarray) -> np.ndarray:
+    """Softmax over the last axis, output scale 1/256 and zero point -128."""
+    rows = x.reshape(-1, x.shape[-1]).astype(np.int64)
+    m, left, lowest = softmax_parameters(layer.source().scale, float(np.float32(layer.options.beta)))
+    out = np.stack([_softmax_row(row, m, left, lowest) for row in rows])
+    return out.reshape(x.shape)
+
+
+def softmax_parameters(scale: float, beta: float) -> tuple[int, int, int]:
+    """Mantissa, left shift and the smallest difference that still counts."""
+    real = min(beta * scale * 2 ** (31 - SCALED_DIFFERENCE_BITS), 2.0**31 - 1)
+    m, left = quantize_multiplier(real)
+    radius = ((1 << SCALED_DIFFERENCE_BITS) - 1) * 2 ** (31 - SCALED_DIFFERENCE_BITS) / 2**left
+    return m, left, -math.floor(radius)
+
+
+def _softmax_row(row: np.ndarray, m: int, left: int, lowest: int) -> np.ndarray:
+    difference = row - row.max()
+    counted = difference >= lowest
+    scaled = high_mul(np.where(counted, difference, 0) << left, m)
+    exponentials = exp_on_negative(scaled)
+    total = int(np.where(counted, shift_right_rounding(exponentials, SUM_BITS), 0).sum())
+    reciprocal, bits_over_unit = reciprocal_of(total)
+    exponent = bits_over_unit + 31 - 8
+    if exponent > 31:
+        raise ValueError("the row's exponentials sum to 512 or more, where tflite-micro aborts")
+    values = shift_right_rounding(high_mul(reciprocal, exponentials), exponent) + INT8_MIN
+    return np.where(counted, np.clip(values, INT8_MIN, INT8_MAX), INT8_MIN).astype(np.int8)
+
+
+def exp_on_negative(a: np.ndarray) -> np.ndarray:
+    """exp of a Q5.26 value in (-32, 0] as Q0.31."""
+    fraction_bits = 31 - SCALED_DIFFERENCE_BITS
+    quarter = 1 << (fraction_bits - 2)
+    low = (a & (quarter - 1)) - quarter
+    result = _exp_near_zero(shift_left_saturating(low, SCALED_DIFFERENCE_BITS))
+    remainder = low - a
+    for power, factor in EXP_POWERS.items():
+        present = remainder & (1 << (fraction_bits + power))
+        result = np.where(present != 0, high_mul(result, factor), result)
+    return np.where(a == 0, INT32_MAX, result)
+
+
+def _exp_near_zero(a: np.ndarray) -> np.ndarray:
+    """exp on [-1/4, 0) in Q0.31: a Taylor polynomial of degree 4 around -1/8."""
+    x = a + (1 << 28)
+    square = high_mul(x, x)
+    cube, fourth = high_mul(square, x), high_mul(square, square)
+    tail = high_mul(shift_right_rounding(fourth, 2) + cube, ONE_THIRD) + square
+    return EXP_MINUS_EIGHTH + high_mul(EXP_MINUS_EIGHTH, x + shift_right_rounding(tail, 1))
+
+
+def reciprocal_of(total: int) -> tuple[int, int]:
+    """Q0.31 reciprocal of a Q12.19 sum normalized to [1, 2), and how many bits the sum exceeds one by."""
+    headroom = 32 - total.bit_length()
+    minus_one = (total << headroom) - 2**31
+    half = (minus_one + INT32_MAX + 1) // 2
+    x = 1515870810 + high_mul(half, -1010580540)  # 48/17 - 32/17 * half, Q2.29
+    for _ in range(3):
+        error = 2**29 - high_mul(half, x)
+        x = x + shift_left_saturating(high_mul(x, error), 2)
+    return int(shift_left_saturating(x, 1)), SUM_BITS - headroom
+
+
+OPERATORS = {
+    "CONV_2D": conv_2d,
+    "DEPTHWISE_CONV_2D": depthwise_conv_2d,
+    "FULLY_CONNECTED": fully_connected,
+    "MAX_POOL_2D": max_pool_2d,
+    "AVERAGE_POOL_2D": average_pool_2d,
+    "MEAN": mean,
+    "PAD": pad,
+    "PADV2": pad,
+    "ADD": add,
+    "RESHAPE": reshape,
+    "TRANSPOSE": transpose,
+    "QUANTIZE": quantize,
+    "SOFTMAX": softmax,
+    "RELU": relu,
+    "RELU6": relu6,
+}
+
+
+def run(model: bytes, inputs: list[np.ndarray]) -> list[np.ndarray]:
+    """The outputs of an int8 model, in order."""
+    parsed = unpack(model)
+    graph = parsed.subgraphs[0]
+    values = dict(zip((int(i) for i in graph.inputs), inputs, strict=True))
+    for operator in graph.operators:
+        layer = Layer(parsed, operator)
+        computed = [values[int(i)] for i in operator.inputs if int(i) in values]
+        values[int(operator.outputs[0])] = OPERATORS[operator_name(parsed, operator)](layer, *computed)
+    return [values[int(i)] for i in graph.outputs]
