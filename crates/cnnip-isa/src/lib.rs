@@ -1,1 +1,21 @@
 //! Commands, registers, operations and targets of the open CNN-IP: decode, encode, assemble, disassemble.
+//!
+//! The tables come from `isa-spec/`, which says what everything here means; `cargo xtask codegen` writes them.
+
+#![forbid(unsafe_code)]
+
+mod engine;
+mod field;
+mod generated;
+mod spec;
+mod target;
+
+pub use engine::EngineKind;
+pub use field::Field;
+pub use generated::{
+    CNN_REGISTERS, CnnRegister, Codec, DMA_REGISTERS, DmaRegister, ElementType, EltwiseFunction,
+    FaultCode, HostControl, HostStatus, Opcode, OperationCode, Place, ReduceFunction, ResizeMode,
+    RoundingMode, SPEC_VERSION, TARGETS, TableKind, Target, WeightLayout, cnn_field, command_field,
+    dma_field, host,
+};
+pub use spec::{FieldSpec, RegisterKind, RegisterSpec, registers_of};
