@@ -50,10 +50,6 @@ impl AccumulatorWidth {
     /// # Errors
     /// [`AccumulatorOverflow`] otherwise.
     pub const fn check(self, value: i64) -> Result<i64, AccumulatorOverflow> {
-        if self.holds(value) {
-            Ok(value)
-        } else {
-            Err(AccumulatorOverflow { value, width: self })
-        }
+        if self.holds(value) { Ok(value) } else { Err(AccumulatorOverflow { value, width: self }) }
     }
 }

@@ -16,11 +16,7 @@ pub fn divide(sum: i64, count: NonZeroU32) -> i64 {
     let count = std::num::NonZeroU64::from(count);
     let quotient = sum.unsigned_abs().saturating_add(half) / count;
     let quotient = i64::try_from(quotient).unwrap_or(i64::MAX);
-    if sum < 0 {
-        quotient.wrapping_neg()
-    } else {
-        quotient
-    }
+    if sum < 0 { quotient.wrapping_neg() } else { quotient }
 }
 
 #[cfg(test)]

@@ -1,8 +1,5 @@
 //! The few conversions that std offers only as `as`, each with a name that says what it does.
-#![allow(
-    clippy::as_conversions,
-    reason = "std has no other spelling; every use is named and documented here"
-)]
+#![allow(clippy::as_conversions, reason = "std has no other spelling; every use is named and documented here")]
 
 /// The low 32 bits, as two's complement.
 pub(crate) const fn low32(value: i64) -> i32 {

@@ -88,18 +88,9 @@ impl Eltwise {
         output: Output,
     ) -> Result<Self, IllegalParameter> {
         if pre_shift > MAX_PRE_SHIFT {
-            return Err(IllegalParameter::PreShift {
-                shift: pre_shift,
-                max: MAX_PRE_SHIFT,
-            });
+            return Err(IllegalParameter::PreShift { shift: pre_shift, max: MAX_PRE_SHIFT });
         }
-        Ok(Self {
-            function,
-            pre_shift,
-            a,
-            b,
-            output,
-        })
+        Ok(Self { function, pre_shift, a, b, output })
     }
 
     /// One output element.
@@ -108,13 +99,7 @@ impl Eltwise {
     /// [`AccumulatorOverflow`] if the input of any stage is outside the range of that stage's mode.
     pub fn apply(&self, a: i32, b: i32) -> Result<i32, AccumulatorOverflow> {
         let value = self.combine(self.a.scaled(a, self.pre_shift)?, b)?;
-        crate::requantize(
-            value,
-            &self.output.scale,
-            self.output.zero_point,
-            self.output.min,
-            self.output.max,
-        )
+        crate::requantize(value, &self.output.scale, self.output.zero_point, self.output.min, self.output.max)
     }
 
     fn combine(&self, a: i64, b: i32) -> Result<i64, AccumulatorOverflow> {
@@ -164,8 +149,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn mbqm(value: i128, multiplier: i32, shift: i32) -> i128 {
-        let high = (value * (1_i128 << shift.max(0)) * i128::from(multiplier) + (1 << 30))
-            .div_euclid(1 << 31);
+        let high = (value * (1_i128 << shift.max(0)) * i128::from(multiplier) + (1 << 30)).div_euclid(1 << 31);
         let divisor = 1_i128 << (-shift).max(0);
         high.signum() * ((2 * high.abs() + divisor) / (2 * divisor))
     }
@@ -220,16 +204,8 @@ mod tests {
 
     #[test]
     fn min_and_max_choose_after_scaling() {
-        let plain = Input {
-            zero_point: 0,
-            scale: Scale::NONE,
-        };
-        let out = Output {
-            scale: Scale::NONE,
-            zero_point: 0,
-            min: -128,
-            max: 127,
-        };
+        let plain = Input { zero_point: 0, scale: Scale::NONE };
+        let out = Output { scale: Scale::NONE, zero_point: 0, min: -128, max: 127 };
         let op = |function| Eltwise::new(function, 0, plain, plain, out).unwrap();
         assert_eq!(op(Function::Min).apply(-3, 5), Ok(-3));
         assert_eq!(op(Function::Max).apply(-3, 5), Ok(5));
@@ -238,16 +214,8 @@ mod tests {
 
     #[test]
     fn a_pre_shift_that_could_overflow_is_rejected() {
-        let plain = Input {
-            zero_point: 0,
-            scale: Scale::NONE,
-        };
-        let out = Output {
-            scale: Scale::NONE,
-            zero_point: 0,
-            min: 0,
-            max: 0,
-        };
+        let plain = Input { zero_point: 0, scale: Scale::NONE };
+        let out = Output { scale: Scale::NONE, zero_point: 0, min: 0, max: 0 };
         let made = Eltwise::new(Function::Add, 23, plain, plain, out);
         assert_eq!(made, Err(IllegalParameter::PreShift { shift: 23, max: 22 }));
     }

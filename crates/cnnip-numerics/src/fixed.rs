@@ -32,17 +32,9 @@ pub fn rounding_divide_by_power_of_two(value: i32, exponent: u32) -> i32 {
 #[must_use]
 pub fn shift_right_away(value: i64, shift: u32) -> i64 {
     let half = 1_u64.checked_shl(shift).unwrap_or(0) >> 1;
-    let magnitude = value
-        .unsigned_abs()
-        .saturating_add(half)
-        .checked_shr(shift)
-        .unwrap_or(0);
+    let magnitude = value.unsigned_abs().saturating_add(half).checked_shr(shift).unwrap_or(0);
     let rounded = i64::try_from(magnitude).unwrap_or(i64::MAX);
-    if value < 0 {
-        rounded.wrapping_neg()
-    } else {
-        rounded
-    }
+    if value < 0 { rounded.wrapping_neg() } else { rounded }
 }
 
 /// `floor(value / 2^shift + 1/2)`: halves up; 0 for shifts above 63. The caller keeps `|value|` below 2^62.
@@ -71,14 +63,7 @@ mod tests {
     }
 
     fn edge() -> impl Strategy<Value = i32> {
-        prop_oneof![
-            any::<i32>(),
-            -70_000..70_000,
-            Just(i32::MIN),
-            Just(i32::MAX),
-            Just(1 << 30),
-            Just(-(1 << 30))
-        ]
+        prop_oneof![any::<i32>(), -70_000..70_000, Just(i32::MIN), Just(i32::MAX), Just(1 << 30), Just(-(1 << 30))]
     }
 
     proptest! {

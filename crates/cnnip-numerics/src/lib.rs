@@ -26,10 +26,7 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 #![forbid(unsafe_code)]
-#![cfg_attr(
-    not(test),
-    deny(clippy::as_conversions, clippy::arithmetic_side_effects)
-)]
+#![cfg_attr(not(test), deny(clippy::as_conversions, clippy::arithmetic_side_effects))]
 
 pub mod accumulator;
 pub mod average;
@@ -64,13 +61,7 @@ pub fn finish(value: i64, zero_point: i32, min: i32, max: i32) -> i32 {
 ///
 /// # Errors
 /// [`AccumulatorOverflow`] if `acc` is outside the range of the scale's mode ([`Scale::accumulator`]).
-pub fn requantize(
-    acc: i64,
-    scale: &Scale,
-    zero_point: i32,
-    min: i32,
-    max: i32,
-) -> Result<i32, AccumulatorOverflow> {
+pub fn requantize(acc: i64, scale: &Scale, zero_point: i32, min: i32, max: i32) -> Result<i32, AccumulatorOverflow> {
     let acc = scale.accumulator().check(acc)?;
     Ok(scale.finish(acc, zero_point, min, max))
 }

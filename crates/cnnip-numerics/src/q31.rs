@@ -7,8 +7,7 @@
 
 use crate::cast::low32;
 use crate::fixed::{
-    rounding_divide_by_power_of_two as divide, saturating_rounding_doubling_high_mul as mul,
-    shift_right_away,
+    rounding_divide_by_power_of_two as divide, saturating_rounding_doubling_high_mul as mul, shift_right_away,
 };
 
 /// 1 in Q0.31, as near as it goes.
@@ -17,15 +16,7 @@ pub const ONE: i32 = i32::MAX;
 const EXP_MINUS_EIGHTH: i32 = 1_895_147_668;
 const THIRD: i32 = 715_827_883;
 /// `exp(-2^k)` in Q0.31 for k = -2 to 4.
-const EXP_MINUS_POWER: [i32; 7] = [
-    1_672_461_947,
-    1_302_514_674,
-    790_015_084,
-    290_630_308,
-    39_332_535,
-    720_401,
-    242,
-];
+const EXP_MINUS_POWER: [i32; 7] = [1_672_461_947, 1_302_514_674, 790_015_084, 290_630_308, 39_332_535, 720_401, 242];
 
 /// `exp(value / 2^fraction)` in Q0.31 for `value <= 0`.
 ///

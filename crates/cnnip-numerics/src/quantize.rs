@@ -7,7 +7,7 @@ use crate::cast::{exact_f64, narrow_f32, nearest_f32, saturated_i64, saturated_i
 /// An integer scale: `multiplier * 2^(shift - 31)`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct QuantizedMultiplier {
-    /// 0, or of magnitude 2^30 to 2^31 - 1.
+    /// 0, 2^30 to 2^31 - 1, or -2^31 to -2^30.
     pub multiplier: i32,
     /// -31 to 30; positive shifts left.
     pub shift: i32,
@@ -68,31 +68,19 @@ pub fn significand_and_shift(real: f64) -> Result<(i32, i32), QuantizeError> {
     }
     let (significand, exponent) = libm::frexp(real);
     let rounded = saturated_i64_from_f64((significand * exact_f64(1 << 31)).round());
-    // 2^31 itself does not fit: halve it. i32::MIN does, but the oracle never makes it.
+    // 2^31 itself does not fit and is halved; -2^31 fits and stays, as in the oracle.
     Ok(match i32::try_from(rounded) {
-        Ok(multiplier) if multiplier != i32::MIN => (multiplier, exponent),
-        _ => (
-            if rounded < 0 { -(1 << 30) } else { 1 << 30 },
-            exponent.saturating_add(1),
-        ),
+        Ok(multiplier) => (multiplier, exponent),
+        Err(_) => (1 << 30, exponent.saturating_add(1)),
     })
 }
 
 fn in_range(multiplier: i32, shift: i32) -> QuantizedMultiplier {
     match shift {
-        ..-31 => QuantizedMultiplier {
-            multiplier: 0,
-            shift: 0,
-        },
-        -31..=30 if multiplier == 0 => QuantizedMultiplier {
-            multiplier: 0,
-            shift: 0,
-        },
+        ..-31 => QuantizedMultiplier { multiplier: 0, shift: 0 },
+        -31..=30 if multiplier == 0 => QuantizedMultiplier { multiplier: 0, shift: 0 },
         -31..=30 => QuantizedMultiplier { multiplier, shift },
-        _ => QuantizedMultiplier {
-            multiplier: if multiplier < 0 { -i32::MAX } else { i32::MAX },
-            shift: 30,
-        },
+        _ => QuantizedMultiplier { multiplier: if multiplier < 0 { -i32::MAX } else { i32::MAX }, shift: 30 },
     }
 }
 
@@ -139,12 +127,7 @@ pub struct EltwiseScales {
 ///
 /// # Errors
 /// [`QuantizeError`] if a scale is not a positive finite number.
-pub fn add_scales(
-    a: f32,
-    b: f32,
-    output: f32,
-    pre_shift: u32,
-) -> Result<EltwiseScales, QuantizeError> {
+pub fn add_scales(a: f32, b: f32, output: f32, pre_shift: u32) -> Result<EltwiseScales, QuantizeError> {
     for scale in [a, b, output] {
         positive(scale)?;
     }
@@ -182,14 +165,8 @@ pub fn mean_multiplier(scale: QuantizedMultiplier, count: u32) -> QuantizedMulti
     let room = u32::try_from(scale.shift.saturating_add(31)).unwrap_or(0);
     let bits = count.ilog2().min(room);
     let wide = i64::from(scale.multiplier).wrapping_shl(bits); // below 2^62
-    let multiplier = wide
-        .checked_div(i64::from(count))
-        .and_then(|m| i32::try_from(m).ok())
-        .unwrap_or(i32::MAX);
-    QuantizedMultiplier {
-        multiplier,
-        shift: scale.shift.saturating_sub_unsigned(bits),
-    }
+    let multiplier = wide.checked_div(i64::from(count)).and_then(|m| i32::try_from(m).ok()).unwrap_or(i32::MAX);
+    QuantizedMultiplier { multiplier, shift: scale.shift.saturating_sub_unsigned(bits) }
 }
 
 /// A fused activation.
@@ -228,12 +205,7 @@ impl Activation {
 
 /// `zero_point + real / scale`, halves away from zero, saturated to 32 bits.
 fn quantized(real: f32, scale: f32, zero_point: i32) -> i32 {
-    crate::finish(
-        saturated_i64((real / scale).round()),
-        zero_point,
-        i32::MIN,
-        i32::MAX,
-    )
+    crate::finish(saturated_i64((real / scale).round()), zero_point, i32::MIN, i32::MAX)
 }
 
 /// Fraction bits of TFLite's integer bilinear resize.
@@ -249,22 +221,15 @@ pub fn resize_step(from: u32, to: u32, align_corners: bool) -> Result<u32, Quant
         return Err(error);
     }
     let less = u32::from(align_corners && to > 1);
-    let (from, to) = (
-        u64::from(from.saturating_sub(less)),
-        u64::from(to.saturating_sub(less)),
-    );
-    let step = (from << RESIZE_FRACTION)
-        .wrapping_add(to >> 1)
-        .checked_div(to);
+    let (from, to) = (u64::from(from.saturating_sub(less)), u64::from(to.saturating_sub(less)));
+    let step = (from << RESIZE_FRACTION).wrapping_add(to >> 1).checked_div(to);
     step.and_then(|step| u32::try_from(step).ok()).ok_or(error)
 }
 
 /// Origin that puts samples at pixel centres: `step / 2 - 1/2`, truncated.
 #[must_use]
 pub fn half_pixel_origin(step: u32) -> i32 {
-    i32::try_from(step >> 1)
-        .unwrap_or(i32::MAX)
-        .saturating_sub(1 << (RESIZE_FRACTION - 1))
+    i32::try_from(step >> 1).unwrap_or(i32::MAX).saturating_sub(1 << (RESIZE_FRACTION - 1))
 }
 
 /// How float becomes integer in QUANTIZE.
@@ -323,8 +288,8 @@ pub fn half_table_scale(scale: f32) -> Result<(u32, u32), QuantizeError> {
 
 /// Entries of TFLite's half table that are one above the rounded function.
 const HALF_TABLE_ABOVE: [usize; 44] = [
-    4, 8, 12, 14, 15, 16, 17, 19, 20, 21, 22, 25, 27, 28, 29, 30, 31, 33, 34, 35, 37, 39, 40, 41,
-    43, 44, 45, 46, 49, 50, 54, 62, 63, 64, 66, 82, 86, 93, 100, 103, 112, 116, 135, 255,
+    4, 8, 12, 14, 15, 16, 17, 19, 20, 21, 22, 25, 27, 28, 29, 30, 31, 33, 34, 35, 37, 39, 40, 41, 43, 44, 45, 46, 49,
+    50, 54, 62, 63, 64, 66, 82, 86, 93, 100, 103, 112, 116, 135, 255,
 ];
 
 /// Content of the half table: `65536 / (1 + exp(-i / 24))`, rounded, and one more at 44 entries where TFLite's table has it.

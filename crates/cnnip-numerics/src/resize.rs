@@ -35,11 +35,7 @@ pub fn tap(position: u64, fraction: u32, size: u32) -> Tap {
     let fraction = fraction.min(16);
     let low = u32::try_from(position >> fraction).unwrap_or(u32::MAX);
     let weight = u32::try_from(position & mask(fraction)).unwrap_or(0);
-    Tap {
-        low,
-        high: low.saturating_add(1).min(size.saturating_sub(1)),
-        weight,
-    }
+    Tap { low, high: low.saturating_add(1).min(size.saturating_sub(1)), weight }
 }
 
 /// Four samples weighted, halves away from zero. `samples[y][x]`. Oracle: TFLite's int8 and int16 RESIZE_BILINEAR (fraction 10).

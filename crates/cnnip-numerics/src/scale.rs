@@ -2,9 +2,7 @@
 
 use crate::accumulator::AccumulatorWidth;
 use crate::cast::{low32, nearest_f32, saturated_i64};
-use crate::fixed::{
-    rounding_divide_by_power_of_two, saturating_rounding_doubling_high_mul, shift_right_up,
-};
+use crate::fixed::{rounding_divide_by_power_of_two, saturating_rounding_doubling_high_mul, shift_right_up};
 
 /// How the product of an integer and a scale becomes an integer again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -70,25 +68,11 @@ pub struct Scale(Kind);
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Kind {
     None,
-    Double {
-        multiplier: i32,
-        left: u32,
-        right: u32,
-    },
-    Single {
-        multiplier: i64,
-        right: u32,
-    },
-    Reduced {
-        multiplier: i64,
-        right: u32,
-    },
-    Float {
-        scale: f32,
-    },
-    FloatZero {
-        scale: f32,
-    },
+    Double { multiplier: i32, left: u32, right: u32 },
+    Single { multiplier: i64, right: u32 },
+    Reduced { multiplier: i64, right: u32 },
+    Float { scale: f32 },
+    FloatZero { scale: f32 },
 }
 
 impl RoundingMode {
@@ -133,25 +117,11 @@ impl Scale {
         let integer = multiplier.cast_signed();
         let kind = match mode {
             RoundingMode::None => Kind::None,
-            RoundingMode::Double => Kind::Double {
-                multiplier: integer,
-                left: positive(shift),
-                right: negative(shift),
-            },
-            RoundingMode::Single => Kind::Single {
-                multiplier: i64::from(integer),
-                right: below(31, shift),
-            },
-            RoundingMode::Reduced => Kind::Reduced {
-                multiplier: reduced(integer)?,
-                right: below(15, shift),
-            },
-            RoundingMode::Float => Kind::Float {
-                scale: finite(multiplier)?,
-            },
-            RoundingMode::FloatZero => Kind::FloatZero {
-                scale: finite(multiplier)?,
-            },
+            RoundingMode::Double => Kind::Double { multiplier: integer, left: positive(shift), right: negative(shift) },
+            RoundingMode::Single => Kind::Single { multiplier: i64::from(integer), right: below(31, shift) },
+            RoundingMode::Reduced => Kind::Reduced { multiplier: reduced(integer)?, right: below(15, shift) },
+            RoundingMode::Float => Kind::Float { scale: finite(multiplier)? },
+            RoundingMode::FloatZero => Kind::FloatZero { scale: finite(multiplier)? },
         };
         Ok(Self(kind))
     }
@@ -199,18 +169,10 @@ impl Scale {
     pub fn apply(&self, acc: i64) -> i64 {
         match self.0 {
             Kind::None => acc,
-            Kind::Double {
-                multiplier,
-                left,
-                right,
-            } => double(low32(acc), multiplier, left, right),
+            Kind::Double { multiplier, left, right } => double(low32(acc), multiplier, left, right),
             Kind::Single { multiplier, right } => single(low32(acc), multiplier, right),
-            Kind::Reduced { multiplier, right } => {
-                wrap32(shift_right_up(acc.wrapping_mul(multiplier), right))
-            }
-            Kind::Float { scale } | Kind::FloatZero { scale } => {
-                round_even(nearest_f32(acc) * scale)
-            }
+            Kind::Reduced { multiplier, right } => wrap32(shift_right_up(acc.wrapping_mul(multiplier), right)),
+            Kind::Float { scale } | Kind::FloatZero { scale } => round_even(nearest_f32(acc) * scale),
         }
     }
 
@@ -232,16 +194,7 @@ impl Scale {
 
 fn check_shift(mode: RoundingMode, shift: i32) -> Result<(), IllegalParameter> {
     let (min, max) = mode.shifts();
-    if (min..=max).contains(&shift) {
-        Ok(())
-    } else {
-        Err(IllegalParameter::Shift {
-            mode,
-            shift,
-            min,
-            max,
-        })
-    }
+    if (min..=max).contains(&shift) { Ok(()) } else { Err(IllegalParameter::Shift { mode, shift, min, max }) }
 }
 
 /// The left part of a shift.
@@ -262,26 +215,15 @@ fn below(from: i32, shift: i32) -> u32 {
 /// The 16-bit multiplier of `Reduced`, rounded halves up and kept below 2^15.
 fn reduced(multiplier: i32) -> Result<i64, IllegalParameter> {
     if multiplier < 0 {
-        return Err(IllegalParameter::Multiplier {
-            mode: RoundingMode::Reduced,
-            multiplier,
-        });
+        return Err(IllegalParameter::Multiplier { mode: RoundingMode::Reduced, multiplier });
     }
     let rounded = i64::from(multiplier).wrapping_add(1 << 15) >> 16;
-    Ok(if multiplier < 0x7fff_0000 {
-        rounded
-    } else {
-        0x7fff
-    })
+    Ok(if multiplier < 0x7fff_0000 { rounded } else { 0x7fff })
 }
 
 fn finite(bits: u32) -> Result<f32, IllegalParameter> {
     let scale = f32::from_bits(bits);
-    if scale.is_finite() {
-        Ok(scale)
-    } else {
-        Err(IllegalParameter::FloatScale { bits })
-    }
+    if scale.is_finite() { Ok(scale) } else { Err(IllegalParameter::FloatScale { bits }) }
 }
 
 fn double(acc: i32, multiplier: i32, left: u32, right: u32) -> i64 {

@@ -40,10 +40,7 @@ pub const MAX_INPUT_SHIFT: u32 = 31;
 /// Registers: `IN_MULT` up to [`MAX_INPUT_MULTIPLIER`], `IN_SHIFT` as a right shift up to [`MAX_INPUT_SHIFT`].
 #[must_use]
 pub fn half_table_input(value: i16, multiplier: u32, shift: u32) -> i32 {
-    low32(shift_right_up(
-        i64::from(value).wrapping_mul(i64::from(multiplier)),
-        shift,
-    ))
+    low32(shift_right_up(i64::from(value).wrapping_mul(i64::from(multiplier)), shift))
 }
 
 /// The logistic function by its half table: input scaled to 1/24 per 512, output Q0.15.
@@ -52,11 +49,7 @@ pub fn half_table_input(value: i16, multiplier: u32, shift: u32) -> i32 {
 #[must_use]
 pub fn sigmoid_i16(table: &[u16; 256], input: i32) -> i16 {
     let result = half_lookup(table, input.unsigned_abs(), 9).unwrap_or(0x7fff << 10);
-    let result = if input >= 0 {
-        result
-    } else {
-        !result & 0x1ff_ffff
-    };
+    let result = if input >= 0 { result } else { !result & 0x1ff_ffff };
     low16(result.wrapping_add(1 << 9) >> 10)
 }
 
@@ -73,13 +66,8 @@ pub fn tanh_i16(table: &[u16; 256], input: i32) -> i16 {
 
 /// `table[m >> bits]` interpolated with the low `bits`, scaled by `2^bits`; `None` from entry 255 on.
 fn half_lookup(table: &[u16; 256], magnitude: u32, bits: u32) -> Option<i64> {
-    let index = usize::try_from(magnitude >> bits)
-        .ok()
-        .filter(|&index| index < 255)?;
-    let (base, next) = (
-        i64::from(table[index]),
-        i64::from(table[index.wrapping_add(1)]),
-    );
+    let index = usize::try_from(magnitude >> bits).ok().filter(|&index| index < 255)?;
+    let (base, next) = (i64::from(table[index]), i64::from(table[index.wrapping_add(1)]));
     let rest = i64::from(magnitude & !(u32::MAX << bits));
     Some((base << bits).wrapping_add(rest.wrapping_mul(next.wrapping_sub(base))))
 }

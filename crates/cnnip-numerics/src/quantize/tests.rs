@@ -10,7 +10,7 @@ proptest! {
     fn a_multiplier_is_the_scale_to_31_bits(real in prop_oneof![1e-8_f64..1e8, -1e8_f64..-1e-8]) {
         let q = quantize_multiplier(real).unwrap();
         prop_assert!((value(q) / real - 1.0).abs() <= 2_f64.powi(-31));
-        prop_assert!((1 << 30..1_u32 << 31).contains(&q.multiplier.unsigned_abs()));
+        prop_assert!((1 << 30..=1_u32 << 31).contains(&q.multiplier.unsigned_abs()));
         prop_assert_eq!(quantize_multiplier(-real).unwrap(), QuantizedMultiplier { multiplier: -q.multiplier, ..q });
     }
 
@@ -46,29 +46,19 @@ proptest! {
 fn corner_cases_of_the_multiplier() {
     let q = |real| quantize_multiplier(real).map(|q| (q.multiplier, q.shift));
     assert_eq!(q(0.0), Ok((0, 0)));
-    assert_eq!(
-        q(1.0 - 2_f64.powi(-40)),
-        Ok((1 << 30, 1)),
-        "rounds up to 2^31"
-    );
+    assert_eq!(q(1.0 - 2_f64.powi(-40)), Ok((1 << 30, 1)), "rounds up to 2^31");
     assert_eq!(q(2_f64.powi(-32)), Ok((1 << 30, -31)));
     assert_eq!(q(2_f64.powi(-33)), Ok((0, 0)), "shift below -31");
     assert_eq!(q(f64::MIN_POSITIVE / 8.0), Ok((0, 0)), "subnormal");
     assert_eq!(q(2_f64.powi(29)), Ok((1 << 30, 30)));
     assert_eq!(q(2_f64.powi(30)), Ok((i32::MAX, 30)), "shift above 30");
-    assert_eq!(
-        q(f64::INFINITY),
-        Err(QuantizeError::NotFinite(f64::INFINITY))
-    );
+    assert_eq!(q(f64::INFINITY), Err(QuantizeError::NotFinite(f64::INFINITY)));
 }
 
 #[test]
 fn activation_ranges() {
     assert_eq!(Activation::Relu.range(0.1, -128, (-128, 127)), (-128, 127));
-    assert_eq!(
-        Activation::Relu6.range(0.023_529_412, -128, (-128, 127)),
-        (-128, 127)
-    );
+    assert_eq!(Activation::Relu6.range(0.023_529_412, -128, (-128, 127)), (-128, 127));
     assert_eq!(Activation::ReluN1To1.range(0.1, 5, (-128, 127)), (-5, 15));
     assert_eq!(Activation::Relu.range(0.1, 0, (-32768, 32767)), (0, 32767));
 }
@@ -77,18 +67,12 @@ fn activation_ranges() {
 fn resize_steps() {
     assert_eq!(resize_step(4, 8, false), Ok(512));
     assert_eq!(resize_step(4, 7, true), Ok(512));
-    assert_eq!(
-        resize_step(0, 8, false),
-        Err(QuantizeError::Resize { from: 0, to: 8 })
-    );
+    assert_eq!(resize_step(0, 8, false), Err(QuantizeError::Resize { from: 0, to: 8 }));
     assert_eq!(half_pixel_origin(512), -256);
 }
 
 #[test]
 fn half_table_scales() {
     assert_eq!(half_table_scale(0.001), Ok((25165, 11)));
-    assert_eq!(
-        half_table_scale(-1.0),
-        Err(QuantizeError::NotPositive(-1.0))
-    );
+    assert_eq!(half_table_scale(-1.0), Err(QuantizeError::NotPositive(-1.0)));
 }

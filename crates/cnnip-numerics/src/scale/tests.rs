@@ -18,9 +18,7 @@ fn wrap(value: i128) -> i128 {
 
 fn slow_double(acc: i32, multiplier: i32, shift: i32) -> i128 {
     let left = wrap(i128::from(acc) * (1_i128 << shift.max(0)));
-    let high = (left * i128::from(multiplier) + (1 << 30))
-        .div_euclid(1 << 31)
-        .min(i128::from(i32::MAX));
+    let high = (left * i128::from(multiplier) + (1 << 30)).div_euclid(1 << 31).min(i128::from(i32::MAX));
     let divisor = 1_i128 << (-shift).max(0);
     high.signum() * ((2 * high.abs() + divisor) / (2 * divisor))
 }
@@ -32,11 +30,7 @@ fn slow_single(acc: i32, multiplier: i32, shift: i32) -> i128 {
 
 fn slow_reduced(acc: i64, multiplier: i32, shift: i32) -> i128 {
     let m = i128::from(multiplier);
-    let r = if m < 0x7fff_0000 {
-        (m + 0x8000) / 0x1_0000
-    } else {
-        0x7fff
-    };
+    let r = if m < 0x7fff_0000 { (m + 0x8000) / 0x1_0000 } else { 0x7fff };
     let divisor = 1_i128 << (15 - shift);
     wrap((2 * i128::from(acc) * r + divisor).div_euclid(2 * divisor))
 }
@@ -45,32 +39,17 @@ fn slow_reduced(acc: i64, multiplier: i32, shift: i32) -> i128 {
 fn slow_24_bits(value: i64) -> i64 {
     let bits = 64 - value.unsigned_abs().leading_zeros();
     let step = 1_i128 << bits.saturating_sub(24);
-    let (quotient, rest) = (
-        i128::from(value).div_euclid(step),
-        i128::from(value).rem_euclid(step),
-    );
+    let (quotient, rest) = (i128::from(value).div_euclid(step), i128::from(value).rem_euclid(step));
     let up = 2 * rest > step || (2 * rest == step && quotient % 2 != 0);
     i64::try_from((quotient + i128::from(up)) * step).unwrap()
 }
 
 fn word() -> impl Strategy<Value = i32> {
-    prop_oneof![
-        any::<i32>(),
-        -300_000..300_000,
-        Just(i32::MIN),
-        Just(i32::MAX),
-        Just(0)
-    ]
+    prop_oneof![any::<i32>(), -300_000..300_000, Just(i32::MIN), Just(i32::MAX), Just(0)]
 }
 
 fn multiplier() -> impl Strategy<Value = i32> {
-    prop_oneof![
-        any::<i32>(),
-        (1 << 30)..=i32::MAX,
-        0x7ffe_ff00..=i32::MAX,
-        Just(0),
-        Just(i32::MIN)
-    ]
+    prop_oneof![any::<i32>(), (1 << 30)..=i32::MAX, 0x7ffe_ff00..=i32::MAX, Just(0), Just(i32::MIN)]
 }
 
 proptest! {
@@ -151,40 +130,16 @@ proptest! {
 fn parameters_outside_their_range_are_rejected() {
     for mode in MODES {
         let (min, max) = mode.shifts();
-        assert!(
-            Scale::new(mode, 0, min).is_ok() && Scale::new(mode, 0, max).is_ok(),
-            "{mode:?}"
-        );
-        for shift in [min.checked_sub(1), max.checked_add(1)]
-            .into_iter()
-            .flatten()
-        {
-            assert_eq!(
-                Scale::new(mode, 0, shift),
-                Err(IllegalParameter::Shift {
-                    mode,
-                    shift,
-                    min,
-                    max
-                })
-            );
+        assert!(Scale::new(mode, 0, min).is_ok() && Scale::new(mode, 0, max).is_ok(), "{mode:?}");
+        for shift in [min.checked_sub(1), max.checked_add(1)].into_iter().flatten() {
+            assert_eq!(Scale::new(mode, 0, shift), Err(IllegalParameter::Shift { mode, shift, min, max }));
         }
     }
     let multiplier = -1_i32;
     let mode = RoundingMode::Reduced;
-    assert_eq!(
-        Scale::new(mode, multiplier.cast_unsigned(), 0),
-        Err(IllegalParameter::Multiplier { mode, multiplier })
-    );
-    for bits in [
-        f32::NAN.to_bits(),
-        f32::INFINITY.to_bits(),
-        f32::NEG_INFINITY.to_bits(),
-    ] {
-        assert_eq!(
-            Scale::new(RoundingMode::Float, bits, 0),
-            Err(IllegalParameter::FloatScale { bits })
-        );
+    assert_eq!(Scale::new(mode, multiplier.cast_unsigned(), 0), Err(IllegalParameter::Multiplier { mode, multiplier }));
+    for bits in [f32::NAN.to_bits(), f32::INFINITY.to_bits(), f32::NEG_INFINITY.to_bits()] {
+        assert_eq!(Scale::new(RoundingMode::Float, bits, 0), Err(IllegalParameter::FloatScale { bits }));
     }
 }
 
@@ -197,14 +152,8 @@ fn a_zero_point_before_rounding_moves_ties() {
 
 #[test]
 fn accumulators_are_checked_by_mode() {
-    let check =
-        |mode, acc| crate::requantize(acc, &Scale::new(mode, 0, 0).unwrap(), 0, -128, 127).is_ok();
-    for mode in [
-        RoundingMode::Double,
-        RoundingMode::Single,
-        RoundingMode::Float,
-        RoundingMode::FloatZero,
-    ] {
+    let check = |mode, acc| crate::requantize(acc, &Scale::new(mode, 0, 0).unwrap(), 0, -128, 127).is_ok();
+    for mode in [RoundingMode::Double, RoundingMode::Single, RoundingMode::Float, RoundingMode::FloatZero] {
         assert!(
             check(mode, (1 << 31) - 1)
                 && !check(mode, 1 << 31)

@@ -43,9 +43,7 @@ proptest! {
 fn the_first_entry_belongs_to_the_smallest_value() {
     let table = std::array::from_fn(|i| i8::try_from(i as i32 - 128).unwrap());
     assert!((-128..=127).all(|value| lookup_256(&table, value) == value));
-    let line = std::array::from_fn(|i| {
-        i16::try_from((i as i32 - 256) * 128 - i32::from(i == 512)).unwrap()
-    });
+    let line = std::array::from_fn(|i| i16::try_from((i as i32 - 256) * 128 - i32::from(i == 512)).unwrap());
     assert_eq!(lookup_513(&line, -32768), -32768);
     assert_eq!(lookup_513(&line, 100), 100);
 }
