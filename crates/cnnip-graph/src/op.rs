@@ -1,0 +1,428 @@
+//! Operators and their attributes.
+//!
+//! Layouts: activations are NHWC. Convolution weights are OHWI
+//! (`[output channel][kernel row][kernel column][input channel]`), depthwise weights are
+//! `[1][kernel row][kernel column][channel]` with output channel `c * multiplier + m`, fully
+//! connected weights are `[output][input]`. Padding is always explicit: importers turn rules such as
+//! "same" into numbers. What a source format passes as a constant tensor (axes, a permutation, a new
+//! shape) is an attribute here, not an input.
+
+use std::fmt;
+
+use crate::tensor::Shape;
+
+/// A pair of extents or steps: rows, then columns.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Hw {
+    /// Along the rows (vertical).
+    pub h: usize,
+    /// Along the columns (horizontal).
+    pub w: usize,
+}
+
+impl Hw {
+    /// One in both directions: no stride, no dilation.
+    pub const ONE: Self = Self::new(1, 1);
+
+    /// `h` rows by `w` columns.
+    pub const fn new(h: usize, w: usize) -> Self {
+        Self { h, w }
+    }
+}
+
+/// Rows by columns, as `3x2`.
+impl fmt::Display for Hw {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}x{}", self.h, self.w)
+    }
+}
+
+/// Rows and columns added around a feature map.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Padding {
+    /// Rows above.
+    pub top: usize,
+    /// Rows below.
+    pub bottom: usize,
+    /// Columns to the left.
+    pub left: usize,
+    /// Columns to the right.
+    pub right: usize,
+}
+
+impl Padding {
+    /// No padding.
+    pub const NONE: Self = Self { top: 0, bottom: 0, left: 0, right: 0 };
+
+    /// The padding with which `input` gives `ceil(input / stride)` outputs in each direction; an odd
+    /// amount puts the larger half below and to the right.
+    ///
+    /// `window` is the extent after dilation.
+    ///
+    /// ```
+    /// # use cnnip_graph::{Hw, Padding};
+    /// let padding = Padding::same(Hw::new(224, 224), Hw::new(3, 3), Hw::new(2, 2));
+    /// assert_eq!(padding, Padding { top: 0, bottom: 1, left: 0, right: 1 });
+    /// ```
+    pub fn same(input: Hw, window: Hw, stride: Hw) -> Self {
+        let (top, bottom) = same_along(input.h, window.h, stride.h);
+        let (left, right) = same_along(input.w, window.w, stride.w);
+        Self { top, bottom, left, right }
+    }
+}
+
+/// Padding before and after along one direction.
+fn same_along(input: usize, window: usize, stride: usize) -> (usize, usize) {
+    let output = input.div_ceil(stride.max(1));
+    let needed = output.saturating_sub(1).saturating_mul(stride).saturating_add(window);
+    let total = needed.saturating_sub(input);
+    (total / 2, total - total / 2)
+}
+
+/// As `top 0, bottom 1, left 0, right 1`.
+impl fmt::Display for Padding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "top {}, bottom {}, left {}, right {}", self.top, self.bottom, self.left, self.right)
+    }
+}
+
+/// A clamp in real numbers, fused into the operator before it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Activation {
+    /// No clamp beyond the output type's own range.
+    #[default]
+    None,
+    /// At least 0.
+    Relu,
+    /// From 0 to 6.
+    Relu6,
+    /// From -1 to 1.
+    ReluN1To1,
+}
+
+impl Activation {
+    /// Least and greatest real value, where there is one.
+    pub const fn bounds(self) -> (Option<f32>, Option<f32>) {
+        match self {
+            Self::None => (None, None),
+            Self::Relu => (Some(0.0), None),
+            Self::Relu6 => (Some(0.0), Some(6.0)),
+            Self::ReluN1To1 => (Some(-1.0), Some(1.0)),
+        }
+    }
+}
+
+/// Convolution. Inputs: activation `[n, h, w, c]`, weights `[o, kh, kw, c / groups]`, optional bias
+/// `[o]`. Output: `[n, h', w', o]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Conv2d {
+    /// Step of the window.
+    pub stride: Hw,
+    /// Distance of neighbouring kernel elements; 1 is a dense kernel.
+    pub dilation: Hw,
+    /// Rows and columns that read as real 0.
+    pub padding: Padding,
+    /// Input channels fall into this many groups, each with its own output channels.
+    pub groups: usize,
+    /// Fused clamp.
+    pub activation: Activation,
+}
+
+/// Depthwise convolution. Inputs: activation `[n, h, w, c]`, weights `[1, kh, kw, c * multiplier]`,
+/// optional bias `[c * multiplier]`. Output: `[n, h', w', c * multiplier]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DepthwiseConv2d {
+    /// Step of the window.
+    pub stride: Hw,
+    /// Distance of neighbouring kernel elements; 1 is a dense kernel.
+    pub dilation: Hw,
+    /// Rows and columns that read as real 0.
+    pub padding: Padding,
+    /// Output channels per input channel.
+    pub multiplier: usize,
+    /// Fused clamp.
+    pub activation: Activation,
+}
+
+/// Fully connected layer. Inputs: activation of any shape with a multiple of `i` elements, weights
+/// `[o, i]`, optional bias `[o]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FullyConnected {
+    /// Fused clamp.
+    pub activation: Activation,
+    /// Output has the input's shape with the last extent replaced by `o`; else it is
+    /// `[elements / i, o]`.
+    pub keep_num_dims: bool,
+}
+
+/// Pooling. Input `[n, h, w, c]`, output `[n, h', w', c]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Pool2d {
+    /// Extent of the window.
+    pub window: Hw,
+    /// Step of the window.
+    pub stride: Hw,
+    /// Rows and columns around the input. They take no part: a maximum ignores them, an average
+    /// divides by the number of positions inside the input.
+    pub padding: Padding,
+    /// Fused clamp.
+    pub activation: Activation,
+}
+
+/// What [`Pad`] fills with.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum PadValue {
+    /// Real 0: the zero point of a quantized tensor.
+    Zero,
+    /// This integer, in the quantization of the input.
+    Integer(i64),
+    /// This number, for a tensor of floats.
+    Float(f32),
+}
+
+/// Padding along every axis. One input.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Pad {
+    /// Elements in front, per axis.
+    pub before: Vec<usize>,
+    /// Elements behind, per axis.
+    pub after: Vec<usize>,
+    /// What they hold.
+    pub value: PadValue,
+}
+
+/// Mean over some axes. One input.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Mean {
+    /// Axes averaged over, ascending, each at most once.
+    pub axes: Vec<usize>,
+    /// Whether these axes stay, with extent 1.
+    pub keep_dims: bool,
+}
+
+/// What a node computes.
+///
+/// Adding an operator: add a variant with its attributes here, its output shape in `infer.rs`, and
+/// for TFLite one row in the table of `tflite/operators.rs` with its reader function (and, to write
+/// it, an arm in `tflite/export.rs`). The compiler names every other place: no `match` over
+/// operators in this crate has a catch-all arm.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub enum Op {
+    /// Convolution.
+    Conv2d(Conv2d),
+    /// Depthwise convolution.
+    DepthwiseConv2d(DepthwiseConv2d),
+    /// Fully connected layer.
+    FullyConnected(FullyConnected),
+    /// Largest value in each window.
+    MaxPool2d(Pool2d),
+    /// Average of each window.
+    AveragePool2d(Pool2d),
+    /// Mean over axes.
+    Mean(Mean),
+    /// Padding with a constant.
+    Pad(Pad),
+    /// Sum of two inputs; extents of 1 and missing leading axes are repeated.
+    Add {
+        /// Fused clamp.
+        activation: Activation,
+    },
+    /// The same elements in the same order with another shape. One input.
+    Reshape {
+        /// Shape of the output.
+        shape: Shape,
+    },
+    /// Exchange of axes: axis `i` of the output is axis `perm[i]` of the input.
+    Transpose {
+        /// A permutation of the input's axes.
+        perm: Vec<usize>,
+    },
+    /// From floats, or other quantization parameters, to the output's quantization.
+    Quantize,
+    /// From quantized integers to floats.
+    Dequantize,
+    /// `exp(beta * x)` along the last axis, divided by its sum.
+    Softmax {
+        /// Factor before the exponential.
+        beta: f32,
+    },
+    /// Clamp to at least 0.
+    Relu,
+    /// Clamp to 0 ..= 6.
+    Relu6,
+    /// Clamp to -1 ..= 1.
+    ReluN1To1,
+}
+
+impl Op {
+    /// The variant's name, for messages and dumps.
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Conv2d(_) => "Conv2d",
+            Self::DepthwiseConv2d(_) => "DepthwiseConv2d",
+            Self::FullyConnected(_) => "FullyConnected",
+            Self::MaxPool2d(_) => "MaxPool2d",
+            Self::AveragePool2d(_) => "AveragePool2d",
+            Self::Mean(_) => "Mean",
+            Self::Pad(_) => "Pad",
+            Self::Add { .. } => "Add",
+            Self::Reshape { .. } => "Reshape",
+            Self::Transpose { .. } => "Transpose",
+            Self::Quantize => "Quantize",
+            Self::Dequantize => "Dequantize",
+            Self::Softmax { .. } => "Softmax",
+            Self::Relu => "Relu",
+            Self::Relu6 => "Relu6",
+            Self::ReluN1To1 => "ReluN1To1",
+        }
+    }
+
+    /// Least and greatest number of inputs.
+    pub const fn inputs(&self) -> (usize, usize) {
+        match self {
+            Self::Conv2d(_) | Self::DepthwiseConv2d(_) | Self::FullyConnected(_) => (2, 3),
+            Self::Add { .. } => (2, 2),
+            Self::MaxPool2d(_)
+            | Self::AveragePool2d(_)
+            | Self::Mean(_)
+            | Self::Pad(_)
+            | Self::Reshape { .. }
+            | Self::Transpose { .. }
+            | Self::Quantize
+            | Self::Dequantize
+            | Self::Softmax { .. }
+            | Self::Relu
+            | Self::Relu6
+            | Self::ReluN1To1 => (1, 1),
+        }
+    }
+
+    /// The axis of the weights (input 1) along which per-channel scales belong: that of the output
+    /// channels. `None` if the operator has no weights.
+    pub const fn weight_axis(&self) -> Option<usize> {
+        match self {
+            Self::Conv2d(_) | Self::FullyConnected(_) => Some(0),
+            Self::DepthwiseConv2d(_) => Some(3),
+            Self::MaxPool2d(_)
+            | Self::AveragePool2d(_)
+            | Self::Mean(_)
+            | Self::Pad(_)
+            | Self::Add { .. }
+            | Self::Reshape { .. }
+            | Self::Transpose { .. }
+            | Self::Quantize
+            | Self::Dequantize
+            | Self::Softmax { .. }
+            | Self::Relu
+            | Self::Relu6
+            | Self::ReluN1To1 => None,
+        }
+    }
+}
+
+/// The name and, where there are any, the attributes.
+impl fmt::Display for Op {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())?;
+        match self {
+            Self::Conv2d(conv) => {
+                window_attributes(f, None, conv.stride, conv.dilation, conv.padding)?;
+                attribute(f, "groups", &conv.groups, &1)?;
+                fused(f, conv.activation)
+            }
+            Self::DepthwiseConv2d(conv) => {
+                window_attributes(f, None, conv.stride, conv.dilation, conv.padding)?;
+                attribute(f, "multiplier", &conv.multiplier, &1)?;
+                fused(f, conv.activation)
+            }
+            Self::FullyConnected(layer) => {
+                attribute(f, "keep_num_dims", &layer.keep_num_dims, &false)?;
+                fused(f, layer.activation)
+            }
+            Self::MaxPool2d(pool) | Self::AveragePool2d(pool) => {
+                window_attributes(f, Some(pool.window), pool.stride, Hw::ONE, pool.padding)?;
+                fused(f, pool.activation)
+            }
+            Self::Mean(mean) => {
+                write!(f, " axes={:?}", mean.axes)?;
+                attribute(f, "keep_dims", &mean.keep_dims, &false)
+            }
+            Self::Pad(pad) => {
+                write!(f, " before={:?} after={:?} value={:?}", pad.before, pad.after, pad.value)
+            }
+            Self::Add { activation } => fused(f, *activation),
+            Self::Reshape { shape } => write!(f, " shape={shape}"),
+            Self::Transpose { perm } => write!(f, " perm={perm:?}"),
+            Self::Softmax { beta } => write!(f, " beta={beta}"),
+            Self::Quantize | Self::Dequantize | Self::Relu | Self::Relu6 | Self::ReluN1To1 => Ok(()),
+        }
+    }
+}
+
+/// Writes ` name=value` unless the value is the ordinary one.
+fn attribute<T: fmt::Display + PartialEq>(
+    f: &mut fmt::Formatter<'_>,
+    name: &str,
+    value: &T,
+    ordinary: &T,
+) -> fmt::Result {
+    if value == ordinary { Ok(()) } else { write!(f, " {name}={value}") }
+}
+
+fn window_attributes(
+    f: &mut fmt::Formatter<'_>,
+    window: Option<Hw>,
+    stride: Hw,
+    dilation: Hw,
+    padding: Padding,
+) -> fmt::Result {
+    if let Some(window) = window {
+        write!(f, " window={window}")?;
+    }
+    attribute(f, "stride", &stride, &Hw::ONE)?;
+    attribute(f, "dilation", &dilation, &Hw::ONE)?;
+    if padding == Padding::NONE {
+        return Ok(());
+    }
+    let Padding { top, bottom, left, right } = padding;
+    write!(f, " padding={top},{bottom},{left},{right}")
+}
+
+fn fused(f: &mut fmt::Formatter<'_>, activation: Activation) -> fmt::Result {
+    if activation == Activation::None { Ok(()) } else { write!(f, " activation={activation:?}") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn attributes_show_when_they_are_not_ordinary() {
+        let mut conv = Conv2d {
+            stride: Hw::ONE,
+            dilation: Hw::ONE,
+            padding: Padding::NONE,
+            groups: 1,
+            activation: Activation::None,
+        };
+        assert_eq!(Op::Conv2d(conv.clone()).to_string(), "Conv2d");
+        conv.stride = Hw::new(2, 1);
+        conv.padding.bottom = 1;
+        conv.activation = Activation::Relu6;
+        assert_eq!(Op::Conv2d(conv).to_string(), "Conv2d stride=2x1 padding=0,1,0,0 activation=Relu6");
+    }
+
+    proptest! {
+        /// "Same" gives `ceil(input / stride)` windows and never more padding than they need.
+        #[test]
+        fn same_padding_gives_the_rounded_up_quotient(input in 1_usize..300, window in 1_usize..20, stride in 1_usize..20) {
+            let (before, after) = same_along(input, window, stride);
+            let output = input.div_ceil(stride);
+            prop_assert!(after == before || after == before + 1);
+            prop_assert_eq!((input + before + after - window) / stride + 1, output);
+            prop_assert!(before + after == 0 || (output - 1) * stride + window == input + before + after);
+        }
+    }
+}

@@ -1,0 +1,302 @@
+//! Writing TFLite models, so that a graph built here can run on TFLite's own interpreters.
+
+use super::names::ELEMENTS;
+use super::schema::{
+    IDENTIFIER, VERSION, buffer, code, conv2d, depthwise, fully_connected, model, operator, operator_code, options,
+    padding, pool2d, quantization, single, subgraph, tensor,
+};
+use crate::flatbuffer::TableBuilder;
+use crate::graph::{Graph, Node, TensorId};
+use crate::infer::dilated;
+use crate::op::{Activation, Hw, Op, Pad, PadValue, Padding, Pool2d};
+use crate::problem::Problems;
+use crate::tensor::{ElementType, Quantization, Shape, Tensor};
+
+/// Why a graph cannot be written as a TFLite model.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ExportError {
+    /// The graph is not well-formed.
+    #[error(transparent)]
+    Graph(#[from] Problems),
+    /// The format knows only "same" padding and none.
+    #[error("node {node}: padding {padding} is neither `SAME` nor `VALID`; put a pad node before it")]
+    Padding {
+        /// Name of the node.
+        node: String,
+        /// Its padding.
+        padding: Padding,
+    },
+    /// A number that does not fit the format's 32 bits.
+    #[error("{value} does not fit 32 bits")]
+    TooLarge {
+        /// The number.
+        value: usize,
+    },
+}
+
+/// Writes `graph` as a TFLite model. Attributes that the format keeps in constant tensors get
+/// tensors of their own, behind those of the graph.
+///
+/// Reading the result gives the same graph but for those tensors.
+///
+/// # Errors
+/// If the graph is not well-formed, or has a padding that the format lacks.
+pub fn export_tflite(graph: &Graph) -> Result<Vec<u8>, ExportError> {
+    graph.check()?;
+    Ok(model_tables(graph)?.finish(IDENTIFIER))
+}
+
+/// The model as a tree of tables, before it is written.
+pub(super) fn model_tables(graph: &Graph) -> Result<TableBuilder, ExportError> {
+    let mut writer = Writer { graph, tensors: Vec::new(), buffers: vec![TableBuilder::new()], codes: Vec::new() };
+    for tensor in &graph.tensors {
+        writer.tensor(tensor)?;
+    }
+    let operators = graph.nodes.iter().map(|node| writer.operator(node)).collect::<Result<Vec<_>, _>>()?;
+    let Writer { tensors, buffers, codes, .. } = writer;
+    let subgraph = TableBuilder::new()
+        .with_tables(subgraph::TENSORS, tensors)
+        .with_list(subgraph::INPUTS, &indices(&graph.inputs)?)
+        .with_list(subgraph::OUTPUTS, &indices(&graph.outputs)?)
+        .with_tables(subgraph::OPERATORS, operators)
+        .with_text(subgraph::NAME, &graph.name);
+    Ok(TableBuilder::new()
+        .with(model::VERSION, VERSION)
+        .with_tables(model::OPERATOR_CODES, codes.into_iter().map(operator_code).collect())
+        .with_tables(model::SUBGRAPHS, vec![subgraph])
+        .with_text(model::DESCRIPTION, "written by cnnip-graph")
+        .with_tables(model::BUFFERS, buffers))
+}
+
+/// An operator as the format has it: its code, attributes, and attributes that are constants.
+struct Form {
+    code: i32,
+    options: (u8, TableBuilder),
+    constants: Vec<Tensor>,
+}
+
+impl Form {
+    fn new(code: i32, tag: u8, table: TableBuilder) -> Self {
+        Self { code, options: (tag, table), constants: Vec::new() }
+    }
+
+    /// An operator without attributes in the format's sense.
+    fn plain(code: i32, tag: u8) -> Self {
+        Self::new(code, tag, TableBuilder::new())
+    }
+
+    fn constant(mut self, tensor: Tensor) -> Self {
+        self.constants.push(tensor);
+        self
+    }
+}
+
+struct Writer<'a> {
+    graph: &'a Graph,
+    tensors: Vec<TableBuilder>,
+    buffers: Vec<TableBuilder>,
+    /// The operator codes used so far.
+    codes: Vec<i32>,
+}
+
+impl Writer<'_> {
+    /// Appends a tensor and, for a constant, its buffer; gives its index.
+    fn tensor(&mut self, tensor: &Tensor) -> Result<i32, ExportError> {
+        let mut table = TableBuilder::new()
+            .with_list(tensor::SHAPE, &dims(&tensor.shape)?)
+            .with(tensor::TYPE, element_code(tensor.element))
+            .with_text(tensor::NAME, &tensor.name);
+        if let Some(data) = &tensor.data {
+            table.set(tensor::BUFFER, u32::try_from(self.buffers.len()).map_err(|_| too_large(self.buffers.len()))?);
+            self.buffers.push(TableBuilder::new().with_list(buffer::DATA, data.bytes()));
+        }
+        if let Some(quantization) = &tensor.quantization {
+            table = table.with_table(tensor::QUANTIZATION, parameters(quantization)?);
+        }
+        self.tensors.push(table);
+        int(self.tensors.len() - 1)
+    }
+
+    fn operator(&mut self, node: &Node) -> Result<TableBuilder, ExportError> {
+        let form = self.form(node)?;
+        let mut inputs = indices(&node.inputs)?;
+        for constant in &form.constants {
+            inputs.push(self.tensor(constant)?);
+        }
+        let table = TableBuilder::new()
+            .with(operator::CODE_INDEX, self.code(form.code)?)
+            .with_list(operator::INPUTS, &inputs)
+            .with_list(operator::OUTPUTS, &indices(&node.outputs)?);
+        let (tag, attributes) = form.options;
+        Ok(if tag == options::NONE { table } else { table.with_union(operator::OPTIONS, tag, attributes) })
+    }
+
+    /// The index of an operator code.
+    fn code(&mut self, code: i32) -> Result<u32, ExportError> {
+        let index = self.codes.iter().position(|&known| known == code).unwrap_or_else(|| {
+            self.codes.push(code);
+            self.codes.len() - 1
+        });
+        u32::try_from(index).map_err(|_| too_large(index))
+    }
+
+    fn form(&self, node: &Node) -> Result<Form, ExportError> {
+        let attributes = TableBuilder::new;
+        let constant =
+            |what: &str, shape: &[usize], values: &[usize]| integers(&format!("{}/{what}", node.name), shape, values);
+        Ok(match &node.op {
+            Op::Conv2d(conv) => {
+                let window = self.window(node, conv.dilation);
+                let table = self.windowed(node, conv.padding, window, conv.stride)?;
+                let table = table.with(conv2d::ACTIVATION, fused(conv.activation));
+                let table = table
+                    .with(conv2d::DILATION_W, int(conv.dilation.w)?)
+                    .with(conv2d::DILATION_H, int(conv.dilation.h)?);
+                Form::new(code::CONV_2D, options::CONV_2D, table)
+            }
+            Op::DepthwiseConv2d(conv) => {
+                let window = self.window(node, conv.dilation);
+                let table = self.windowed(node, conv.padding, window, conv.stride)?;
+                let table = table
+                    .with(depthwise::MULTIPLIER, int(conv.multiplier)?)
+                    .with(depthwise::ACTIVATION, fused(conv.activation));
+                let table = table
+                    .with(depthwise::DILATION_W, int(conv.dilation.w)?)
+                    .with(depthwise::DILATION_H, int(conv.dilation.h)?);
+                Form::new(code::DEPTHWISE_CONV_2D, options::DEPTHWISE_CONV_2D, table)
+            }
+            Op::FullyConnected(layer) => {
+                let table = attributes().with(fully_connected::ACTIVATION, fused(layer.activation));
+                let table = table.with(fully_connected::KEEP_NUM_DIMS, layer.keep_num_dims);
+                Form::new(code::FULLY_CONNECTED, options::FULLY_CONNECTED, table)
+            }
+            Op::MaxPool2d(pool) => Form::new(code::MAX_POOL_2D, options::POOL_2D, self.pool(node, pool)?),
+            Op::AveragePool2d(pool) => Form::new(code::AVERAGE_POOL_2D, options::POOL_2D, self.pool(node, pool)?),
+            Op::Mean(mean) => {
+                let table = attributes().with(single::REDUCE_KEEP_DIMS, mean.keep_dims);
+                Form::new(code::MEAN, options::REDUCE, table).constant(constant(
+                    "axes",
+                    &[mean.axes.len()],
+                    &mean.axes,
+                )?)
+            }
+            Op::Pad(pad) => self.pad(node, pad)?,
+            Op::Add { activation } => {
+                Form::new(code::ADD, options::ADD, attributes().with(single::ADD_ACTIVATION, fused(*activation)))
+            }
+            Op::Reshape { shape } => {
+                let table = attributes().with_list(single::RESHAPE_SHAPE, &dims(shape)?);
+                Form::new(code::RESHAPE, options::RESHAPE, table).constant(constant(
+                    "shape",
+                    &[shape.rank()],
+                    shape.dims(),
+                )?)
+            }
+            Op::Transpose { perm } => {
+                Form::plain(code::TRANSPOSE, options::TRANSPOSE).constant(constant("perm", &[perm.len()], perm)?)
+            }
+            Op::Softmax { beta } => {
+                Form::new(code::SOFTMAX, options::SOFTMAX, attributes().with(single::SOFTMAX_BETA, *beta))
+            }
+            Op::Quantize => Form::plain(code::QUANTIZE, options::QUANTIZE),
+            Op::Dequantize => Form::plain(code::DEQUANTIZE, options::DEQUANTIZE),
+            Op::Relu => Form::plain(code::RELU, options::NONE),
+            Op::Relu6 => Form::plain(code::RELU6, options::NONE),
+            Op::ReluN1To1 => Form::plain(code::RELU_N1_TO_1, options::NONE),
+        })
+    }
+
+    fn pool(&self, node: &Node, pool: &Pool2d) -> Result<TableBuilder, ExportError> {
+        let table = self.windowed(node, pool.padding, pool.window, pool.stride)?;
+        let table = table.with(pool2d::WINDOW_W, int(pool.window.w)?).with(pool2d::WINDOW_H, int(pool.window.h)?);
+        Ok(table.with(pool2d::ACTIVATION, fused(pool.activation)))
+    }
+
+    fn pad(&self, node: &Node, pad: &Pad) -> Result<Form, ExportError> {
+        let amounts: Vec<usize> =
+            pad.before.iter().zip(&pad.after).flat_map(|(&before, &after)| [before, after]).collect();
+        let amounts = integers(&format!("{}/paddings", node.name), &[pad.before.len(), 2], &amounts)?;
+        let input = &self.graph[node.inputs[0]];
+        let bytes = match pad.value {
+            PadValue::Zero => return Ok(Form::plain(code::PAD, options::PAD).constant(amounts)),
+            PadValue::Integer(value) => value.to_le_bytes()[..input.element.size()].to_vec(),
+            PadValue::Float(value) => value.to_le_bytes().to_vec(),
+        };
+        let value = Tensor::new(format!("{}/value", node.name), Shape::scalar(), input.element).constant(bytes);
+        let value = Tensor { quantization: input.quantization.clone(), ..value };
+        Ok(Form::plain(code::PADV2, options::PADV2).constant(amounts).constant(value))
+    }
+
+    /// The extent of the dilated kernel of a convolution.
+    fn window(&self, node: &Node, dilation: Hw) -> Hw {
+        let [_, h, w, _] = self.graph[node.inputs[1]].shape.nhwc().unwrap_or_default();
+        Hw::new(dilated(h, dilation.h), dilated(w, dilation.w))
+    }
+
+    /// Padding and stride, which all windowed operators have in the same fields.
+    fn windowed(&self, node: &Node, padding: Padding, window: Hw, stride: Hw) -> Result<TableBuilder, ExportError> {
+        let [_, h, w, _] = self.graph[node.inputs[0]].shape.nhwc().unwrap_or_default();
+        let rule = match padding {
+            Padding::NONE => padding::VALID,
+            same if same == Padding::same(Hw::new(h, w), window, stride) => padding::SAME,
+            padding => return Err(ExportError::Padding { node: node.name.clone(), padding }),
+        };
+        let table = TableBuilder::new().with(conv2d::PADDING, rule);
+        Ok(table.with(conv2d::STRIDE_W, int(stride.w)?).with(conv2d::STRIDE_H, int(stride.h)?))
+    }
+}
+
+fn operator_code(code: i32) -> TableBuilder {
+    TableBuilder::new()
+        .with(operator_code::SHORT_CODE, i8::try_from(code).unwrap_or(i8::MAX))
+        .with(operator_code::VERSION, 1)
+        .with(operator_code::CODE, code)
+}
+
+fn parameters(quantization: &Quantization) -> Result<TableBuilder, ExportError> {
+    Ok(TableBuilder::new()
+        .with_list(quantization::SCALE, quantization.scales())
+        .with_list(quantization::ZERO_POINT, quantization.zero_points())
+        .with(quantization::DIMENSION, int(quantization.axis().unwrap_or(0))?))
+}
+
+/// A constant of 32-bit integers.
+fn integers(name: &str, shape: &[usize], values: &[usize]) -> Result<Tensor, ExportError> {
+    let mut bytes = Vec::new();
+    for &value in values {
+        bytes.extend(int(value)?.to_le_bytes());
+    }
+    let shape = Shape::new(shape).map_err(|_| too_large(values.len()))?;
+    Ok(Tensor::new(name, shape, ElementType::I32).constant(bytes))
+}
+
+fn element_code(element: ElementType) -> i8 {
+    let known = ELEMENTS.iter().find(|(_, known)| *known == element);
+    known.expect("every element type has a code").0
+}
+
+fn fused(activation: Activation) -> i8 {
+    match activation {
+        Activation::None => 0,
+        Activation::Relu => 1,
+        Activation::ReluN1To1 => 2,
+        Activation::Relu6 => 3,
+    }
+}
+
+fn indices(ids: &[TensorId]) -> Result<Vec<i32>, ExportError> {
+    ids.iter().map(|id| int(id.index())).collect()
+}
+
+fn dims(shape: &Shape) -> Result<Vec<i32>, ExportError> {
+    shape.dims().iter().map(|&dim| int(dim)).collect()
+}
+
+fn int(value: usize) -> Result<i32, ExportError> {
+    i32::try_from(value).map_err(|_| too_large(value))
+}
+
+fn too_large(value: usize) -> ExportError {
+    ExportError::TooLarge { value }
+}
