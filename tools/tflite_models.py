@@ -243,9 +243,19 @@ def computed_inputs(model: schema.ModelT, operator: schema.OperatorT) -> list[in
 
 
 def _copy_tensor(part: ModelBuilder, model: schema.ModelT, tensor: schema.TensorT) -> int:
-    name = tensor.name.decode() if isinstance(tensor.name, bytes) else tensor.name
+    name = _name(tensor)
     values = constant(model, tensor)
     quantization = quantization_of(tensor)
     if values is None:
         return part.tensor(name, shape_of(tensor), DTYPES[tensor.type], quantization)
     return part.constant(name, values, quantization)
+
+
+def tensor_names(model: bytes) -> tuple[list[str], list[str]]:
+    """Names of a model's inputs and outputs."""
+    graph = unpack(model).subgraphs[0]
+    return [_name(graph.tensors[i]) for i in graph.inputs], [_name(graph.tensors[i]) for i in graph.outputs]
+
+
+def _name(tensor: schema.TensorT) -> str:
+    return tensor.name.decode() if isinstance(tensor.name, bytes) else tensor.name

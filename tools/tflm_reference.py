@@ -113,7 +113,8 @@ def same_padding(size: int, kernel: int, stride: int, dilation: int) -> int:
 class Layer:
     """One operator with its tensors at hand."""
 
-    def __init__(self, model, operator):
+    def __init__(self, model, operator, rounding: str):
+        self.rounding = rounding
         tensors = model.subgraphs[0].tensors
         self.options = operator.builtinOptions
         self.inputs = [tensors[i] if i >= 0 else None for i in operator.inputs]
@@ -176,8 +177,19 @@ def fully_connected(layer: Layer, x: np.ndarray) -> np.ndarray:
 
 def _requantize_channels(layer: Layer, sums) -> np.ndarray:
     channels = sums.shape[-1]
+    if layer.rounding == "float":
+        return _requantize_float(layer, sums + layer.bias(channels))
     m, e = channel_multipliers(layer.source(), layer.source(1), layer.result(), channels)
     return _to_int8(multiply(sums + layer.bias(channels), m, e) + layer.result().zero_point, *layer.clamp())
+
+
+def _requantize_float(layer: Layer, accumulators) -> np.ndarray:
+    """XNNPACK's way: float32 throughout, every step rounded to nearest, ties to even."""
+    source, result = np.float32(layer.source().scale), np.float32(layer.result().scale)
+    scales = source * np.float32(layer.source(1).scales) / result
+    low, high = (np.float32(limit - layer.result().zero_point) for limit in layer.clamp())
+    scaled = np.clip(accumulators.astype(np.float32) * scales, low, high)
+    return (np.rint(scaled) + layer.result().zero_point).astype(np.int8)
 
 
 def _windows(layer: Layer, x: np.ndarray, kernel, zero_point: int) -> np.ndarray:
@@ -393,13 +405,16 @@ OPERATORS = {
 }
 
 
-def run(model: bytes, inputs: list[np.ndarray]) -> list[np.ndarray]:
-    """The outputs of an int8 model, in order."""
+def run(model: bytes, inputs: list[np.ndarray], rounding: str = "double") -> list[np.ndarray]:
+    """The outputs of an int8 model, in order.
+
+    With `rounding="float"` the layers with weights requantize as XNNPACK does.
+    """
     parsed = unpack(model)
     graph = parsed.subgraphs[0]
     values = dict(zip((int(i) for i in graph.inputs), inputs, strict=True))
     for operator in graph.operators:
-        layer = Layer(parsed, operator)
+        layer = Layer(parsed, operator, rounding)
         computed = [values[int(i)] for i in operator.inputs if int(i) in values]
         values[int(operator.outputs[0])] = OPERATORS[operator_name(parsed, operator)](layer, *computed)
     return [values[int(i)] for i in graph.outputs]
