@@ -1,5 +1,7 @@
 //! Graphs by hand, for tests and generators.
 
+use std::ops::Index;
+
 use crate::graph::{Graph, Node, TensorId};
 use crate::infer::infer_shape;
 use crate::op::Op;
@@ -100,5 +102,17 @@ impl GraphBuilder {
         self.problems.into_result(())?;
         self.graph.check()?;
         Ok(self.graph)
+    }
+}
+
+/// A tensor added so far.
+///
+/// # Panics
+/// If the id is of another graph.
+impl Index<TensorId> for GraphBuilder {
+    type Output = Tensor;
+
+    fn index(&self, id: TensorId) -> &Tensor {
+        &self.graph[id]
     }
 }

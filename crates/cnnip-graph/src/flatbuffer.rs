@@ -58,6 +58,14 @@ pub(crate) struct SubTables;
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Union;
 
+#[cfg(test)]
+impl<K> Field<K> {
+    /// The number of the field.
+    pub(crate) fn number(&self) -> u16 {
+        self.id
+    }
+}
+
 impl<T: Scalar> Field<T> {
     /// A number that reads as `default` when absent.
     pub(crate) const fn scalar(id: u16, default: T) -> Self {

@@ -143,6 +143,14 @@ impl<'a> Tables<'a> {
     }
 }
 
+#[cfg(test)]
+impl Tables<'_> {
+    /// The byte range in the file that holds the offsets to the tables.
+    pub(crate) fn entries(&self) -> Range<usize> {
+        self.offsets.range()
+    }
+}
+
 /// The elements of the vector at `at`: where they begin, and their bytes.
 fn vector(file: &[u8], at: usize, element: usize) -> Result<(usize, &[u8]), Corrupt> {
     let what = "a vector inside the file";
