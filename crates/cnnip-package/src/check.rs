@@ -1,0 +1,403 @@
+//! The rules of a package's content.
+
+use std::collections::HashSet;
+use std::hash::Hash;
+
+use crate::problem::{Defect, MAX_PROBLEMS, Problem};
+use crate::{
+    ElementType, EngineId, FIRST_SYSTEM_TOKEN, HostOperator, HostStep, Input, List, ListId, MAX_REGION_BYTES,
+    MAX_REGIONS, Memory, Package, Pixels, Preprocess, Quantization, Region, RegionId, RegionKind, SPEC_VERSION, Step,
+    TOKENS, Tensor, TensorId, Tile, TokenOwner,
+};
+
+impl Package {
+    /// Everything in the package that breaks a rule, in the order of the sections, [`MAX_PROBLEMS`] at most.
+    ///
+    /// ```
+    /// # use cnnip_package::{Defect, Package, Step};
+    /// let mut package = Package::new("v4h");
+    /// assert_eq!(package.check(), []);
+    /// package.program.push(Step::Device { lists: vec![] });
+    /// assert_eq!(package.check()[0].defect, Defect::EmptyStep);
+    /// ```
+    pub fn check(&self) -> Vec<Problem> {
+        let mut check = Check { package: self, problems: Vec::new() };
+        check.info();
+        check.regions();
+        check.tokens();
+        check.lists();
+        check.tensors();
+        check.program();
+        check.interface();
+        check.layers();
+        check.tiles();
+        check.problems
+    }
+
+    /// What of the package its target does not have. `cores` gives the number of cores of a target it knows.
+    pub fn check_target(&self, cores: impl FnOnce(&str) -> Option<u32>) -> Vec<Problem> {
+        let mut check = Check { package: self, problems: Vec::new() };
+        match cores(&self.target) {
+            None => check.report(|| "target".into(), Defect::Target { name: self.target.clone() }),
+            Some(cores) => check.cores(cores),
+        }
+        check.problems
+    }
+}
+
+struct Check<'a> {
+    package: &'a Package,
+    problems: Vec<Problem>,
+}
+
+impl<'a> Check<'a> {
+    fn report(&mut self, item: impl FnOnce() -> String, defect: Defect) {
+        if self.problems.len() < MAX_PROBLEMS {
+            self.problems.push(Problem { item: item(), defect });
+        }
+    }
+
+    fn require(&mut self, holds: bool, item: impl FnOnce() -> String, defect: Defect) {
+        if !holds {
+            self.report(item, defect);
+        }
+    }
+
+    fn cores(&mut self, cores: u32) {
+        for list in &self.package.lists {
+            self.core(list.engine, cores, || format!("list `{}`", list.name));
+        }
+        for owner in &self.package.tokens {
+            self.core(owner.signal, cores, || format!("token {}", owner.token));
+            self.core(owner.wait, cores, || format!("token {}", owner.token));
+        }
+    }
+
+    fn core(&mut self, engine: EngineId, cores: u32, item: impl FnOnce() -> String) {
+        self.require(u32::from(engine.core) < cores, item, Defect::Core { engine, cores });
+    }
+
+    fn info(&mut self) {
+        let package = self.package;
+        let found = package.spec_version;
+        self.require(found == SPEC_VERSION, || "info".into(), Defect::SpecVersion { found });
+        self.name(&package.target, || "target".into());
+        self.names("provenance", "the key", package.provenance.iter().map(|(key, _)| key.as_str()));
+    }
+
+    /// Names of one kind of item: usable and unique.
+    fn names<'n>(&mut self, kind: &str, what: &'static str, names: impl Iterator<Item = &'n str>) {
+        let mut seen = HashSet::new();
+        for name in names {
+            self.name(name, || kind.into());
+            self.unique(&mut seen, name, what, || format!("{kind} `{name}`"));
+        }
+    }
+
+    fn name(&mut self, name: &str, item: impl FnOnce() -> String) {
+        let usable = !name.is_empty() && !name.contains(char::is_control);
+        self.require(usable, item, Defect::Name { name: name.into() });
+    }
+
+    fn unique<T: Eq + Hash>(
+        &mut self,
+        seen: &mut HashSet<T>,
+        value: T,
+        what: &'static str,
+        item: impl FnOnce() -> String,
+    ) {
+        self.require(seen.insert(value), item, Defect::Duplicate { what });
+    }
+
+    fn regions(&mut self) {
+        let regions = &self.package.regions;
+        let count = regions.len();
+        self.require(count <= MAX_REGIONS, || "regions".into(), Defect::RegionCount { count });
+        self.names("region", "the name", regions.iter().map(|region| region.name.as_str()));
+        for region in regions {
+            let bytes = region.bytes;
+            let item = || format!("region `{}`", region.name);
+            self.require(bytes <= MAX_REGION_BYTES, item, Defect::RegionBytes { bytes });
+        }
+        self.constants();
+    }
+
+    fn constants(&mut self) {
+        let package = self.package;
+        for (id, region) in (0..=u8::MAX).map(RegionId).zip(&package.regions) {
+            let expected = if region.kind == RegionKind::Constant { region.bytes } else { 0 };
+            let given = package.constants.get(id);
+            let found = given.map_or(0, |bytes| crate::container::wide(bytes.len()));
+            let holds = expected == found && given.is_some() == (region.kind == RegionKind::Constant);
+            self.require(holds, || format!("region `{}`", region.name), Defect::ConstantBytes { expected, found });
+        }
+        for (id, bytes) in package.constants.iter().filter(|&(id, _)| package.region(id).is_none()) {
+            let found = crate::container::wide(bytes.len());
+            self.report(|| format!("region {}", id.0), Defect::ConstantBytes { expected: 0, found });
+        }
+    }
+
+    fn tokens(&mut self) {
+        let mut seen = HashSet::new();
+        for &TokenOwner { token, signal, wait } in &self.package.tokens {
+            let item = || format!("token {token}");
+            let local = token < FIRST_SYSTEM_TOKEN;
+            self.require(token < TOKENS, item, Defect::Token { token });
+            self.require(!local || signal.core == wait.core, item, Defect::TokenScope { signal, wait });
+            self.unique(&mut seen, (token, local.then_some(signal.core)), "its owner", item);
+        }
+    }
+
+    fn lists(&mut self) {
+        let lists = &self.package.lists;
+        self.names("list", "the name", lists.iter().map(|list| list.name.as_str()));
+        for list in lists {
+            self.require(!list.words.is_empty(), || format!("list `{}`", list.name), Defect::EmptyList);
+        }
+    }
+
+    fn tensors(&mut self) {
+        let tensors = &self.package.tensors;
+        self.names("tensor", "the name", tensors.iter().map(|tensor| tensor.name.as_str()));
+        for tensor in tensors {
+            self.tensor(tensor);
+        }
+    }
+
+    fn tensor(&mut self, tensor: &Tensor) {
+        let item = || format!("tensor `{}`", tensor.name);
+        if let Some(dimension) = tensor.shape.iter().position(|&size| size == 0) {
+            self.report(item, Defect::EmptyDimension { dimension });
+        }
+        if let Some(bytes) = self.region(tensor.place.region, item).map(|region| region.bytes) {
+            let start = tensor.place.offset;
+            let end = start.saturating_add(tensor.bytes().unwrap_or(u64::MAX));
+            self.require(end <= bytes, item, Defect::OutsideRegion { start, end, bytes });
+        }
+        if let Some(quantization) = tensor.quantization {
+            self.quantization(quantization, tensor.element, item);
+        }
+    }
+
+    fn quantization(
+        &mut self,
+        Quantization { scale, zero_point }: Quantization,
+        element: ElementType,
+        item: impl Fn() -> String + Copy,
+    ) {
+        self.require(scale.is_finite() && scale > 0.0, item, Defect::Scale { scale });
+        let zero = i64::from(zero_point);
+        let holds = element.range().is_some_and(|(low, high)| (low..=high).contains(&zero));
+        self.require(holds, item, Defect::ZeroPoint { zero_point, element });
+    }
+
+    /// What a number stands for, or a problem.
+    fn exists<T>(
+        &mut self,
+        found: Option<T>,
+        (what, index, count): (&'static str, u32, usize),
+        item: impl FnOnce() -> String,
+    ) -> Option<T> {
+        self.require(found.is_some(), item, Defect::Reference { what, index, count });
+        found
+    }
+
+    fn region(&mut self, id: RegionId, item: impl FnOnce() -> String) -> Option<&'a Region> {
+        let package = self.package;
+        self.exists(package.region(id), ("region", id.0.into(), package.regions.len()), item)
+    }
+
+    fn tensor_of(&mut self, id: TensorId, item: impl FnOnce() -> String) -> Option<&'a Tensor> {
+        let package = self.package;
+        self.exists(package.tensor(id), ("tensor", id.0, package.tensors.len()), item)
+    }
+
+    fn list_of(&mut self, id: ListId, item: impl FnOnce() -> String) -> Option<&'a List> {
+        let package = self.package;
+        self.exists(package.list(id), ("list", id.0, package.lists.len()), item)
+    }
+
+    fn program(&mut self) {
+        for (index, step) in self.package.program.iter().enumerate() {
+            let item = || format!("step {index}");
+            match step {
+                Step::Device { lists } => self.device_step(lists, item),
+                Step::Host(step) => self.host_step(step, item),
+            }
+        }
+    }
+
+    fn device_step(&mut self, lists: &[ListId], item: impl Fn() -> String + Copy) {
+        self.require(!lists.is_empty(), item, Defect::EmptyStep);
+        let mut engines = HashSet::new();
+        for &id in lists {
+            if let Some(list) = self.list_of(id, item) {
+                let engine = list.engine;
+                self.require(engines.insert(engine), item, Defect::EngineTwice { engine });
+            }
+        }
+    }
+
+    fn host_step(&mut self, step: &HostStep, item: impl Fn() -> String + Copy) {
+        let tensors = |check: &mut Self, ids: &[TensorId]| -> Vec<_> {
+            ids.iter().filter_map(|&id| check.tensor_of(id, item)).collect()
+        };
+        let (inputs, outputs) = (tensors(self, &step.inputs), tensors(self, &step.outputs));
+        for output in &outputs {
+            self.not_constant(output, item);
+        }
+        let operator = step.operator.name();
+        match (&step.inputs[..], &step.outputs[..], &inputs[..], &outputs[..]) {
+            ([_], [_], [input], [output]) => self.elementwise(step.operator, input, output, item),
+            ([_], [_], ..) => {} // a tensor that does not exist was reported
+            _ => self.report(item, Defect::Arity { operator, inputs: 1, outputs: 1 }),
+        }
+    }
+
+    fn not_constant(&mut self, tensor: &Tensor, item: impl FnOnce() -> String) {
+        let found = self.package.region(tensor.place.region).map(|region| region.kind);
+        let defect = Defect::RegionKind { found: RegionKind::Constant, expected: RegionKind::Scratch };
+        self.require(found != Some(RegionKind::Constant), item, defect);
+    }
+
+    /// Operators with one input and one output of the same shape.
+    fn elementwise(
+        &mut self,
+        operator: HostOperator,
+        input: &Tensor,
+        output: &Tensor,
+        item: impl Fn() -> String + Copy,
+    ) {
+        let name = operator.name();
+        let needs = |needs| Defect::OperatorTensors { operator: name, needs };
+        self.require(input.shape == output.shape, item, needs("an output of its input's shape"));
+        match operator {
+            HostOperator::Softmax { beta } => {
+                self.require(beta.is_finite(), item, Defect::Number { what: "beta", value: beta });
+            }
+            HostOperator::Quantize => {
+                self.require(input.element == ElementType::Float32, item, needs("a float32 input"));
+                self.require(output.quantization.is_some(), item, needs("an output with a scale"));
+            }
+            HostOperator::Dequantize => {
+                self.require(output.element == ElementType::Float32, item, needs("a float32 output"));
+                self.require(input.quantization.is_some(), item, needs("an input with a scale"));
+            }
+        }
+    }
+
+    fn interface(&mut self) {
+        let mut seen = HashSet::new();
+        for (index, input) in self.package.inputs.iter().enumerate() {
+            let item = || format!("input {index}");
+            self.unique(&mut seen, input.tensor, "the tensor", item);
+            self.bound(input.tensor, RegionKind::Input, item);
+            self.picture(input, item);
+        }
+        for (index, &output) in self.package.outputs.iter().enumerate() {
+            self.bound(output, RegionKind::Output, || format!("output {index}"));
+        }
+    }
+
+    /// A tensor that the application sees is in a region that it binds.
+    fn bound(&mut self, tensor: TensorId, expected: RegionKind, item: impl Fn() -> String + Copy) {
+        let Some(tensor) = self.tensor_of(tensor, item) else { return };
+        if let Some(found) = self.package.region(tensor.place.region).map(|region| region.kind) {
+            self.require(found == expected, item, Defect::RegionKind { found, expected });
+        }
+    }
+
+    fn picture(&mut self, input: &Input, item: impl Fn() -> String + Copy) {
+        let (Some(picture), Some(tensor)) = (&input.preprocess, self.package.tensor(input.tensor)) else { return };
+        let size = [picture.height, picture.width, picture.color.channels()].map(u64::from);
+        let elements = size.iter().try_fold(1_u64, |product, &size| product.checked_mul(size));
+        let fits = elements.is_some() && elements == tensor.elements();
+        self.require(fits, item, Defect::Preprocess { why: "height * width * channels are not its elements" });
+        self.pixels(picture, tensor, item);
+    }
+
+    fn pixels(&mut self, picture: &Preprocess, tensor: &Tensor, item: impl Fn() -> String + Copy) {
+        match &picture.pixels {
+            Pixels::Raw => {
+                let fits = tensor.element.bytes() == 1;
+                self.require(fits, item, Defect::Preprocess { why: "its elements are not bytes" });
+            }
+            Pixels::Offset(offset) => {
+                let offset = i64::from(*offset);
+                let fits = tensor.element.range().is_some_and(|(low, high)| low <= offset && offset + 255 <= high);
+                self.require(fits, item, Defect::Preprocess { why: "pixels plus offset leave its element type" });
+            }
+            Pixels::Float { mean, std } => self.normalization(picture, tensor, mean, std, item),
+        }
+    }
+
+    fn normalization(
+        &mut self,
+        picture: &Preprocess,
+        tensor: &Tensor,
+        mean: &[f32],
+        std: &[f32],
+        item: impl Fn() -> String + Copy,
+    ) {
+        let channels = usize::try_from(picture.color.channels()).unwrap_or(usize::MAX);
+        let fits = mean.len() == channels && std.len() == channels;
+        self.require(fits, item, Defect::Preprocess { why: "mean and std are not one per channel" });
+        let fits = tensor.element == ElementType::Float32 || tensor.quantization.is_some();
+        self.require(fits, item, Defect::Preprocess { why: "its integers have no scale" });
+        for &value in mean.iter().filter(|value| !value.is_finite()) {
+            self.report(item, Defect::Number { what: "mean", value });
+        }
+        for &value in std.iter().filter(|&&value| !value.is_finite() || value == 0.0) {
+            self.report(item, Defect::Number { what: "std", value });
+        }
+    }
+
+    fn layers(&mut self) {
+        let mut seen = HashSet::new();
+        for layer in &self.package.layers {
+            let item = || format!("layer {}", layer.mark);
+            self.unique(&mut seen, layer.mark, "the mark", item);
+            self.name(&layer.name, item);
+        }
+    }
+
+    fn tiles(&mut self) {
+        for (index, tile) in self.package.tile_map.iter().flatten().enumerate() {
+            self.tile(tile, || format!("tile {index}"));
+        }
+    }
+
+    fn tile(&mut self, tile: &Tile, item: impl Fn() -> String + Copy) {
+        if let Some(list) = self.list_of(tile.list, item) {
+            let inside = usize::try_from(tile.pc).is_ok_and(|pc| pc < list.words.len());
+            self.require(inside, item, Defect::Tile { why: "its command is behind the list" });
+        }
+        if let Some(tensor) = self.tensor_of(tile.tensor, item) {
+            let why = "its box is not within the tensor";
+            self.require(box_fits(tile, &tensor.shape), item, Defect::Tile { why });
+            self.tile_bytes(tile, tensor.element, item);
+        }
+    }
+
+    fn tile_bytes(&mut self, tile: &Tile, element: ElementType, item: impl Fn() -> String + Copy) {
+        let Memory::Dram(region) = tile.memory else { return };
+        let Some(region) = self.region(region, item) else { return };
+        let (start, bytes) = (tile.address, region.bytes);
+        let steps = tile.size.iter().zip(&tile.strides);
+        let last = steps.fold(start, |at, (&size, &stride)| {
+            at.saturating_add(u64::from(size.saturating_sub(1)).saturating_mul(stride))
+        });
+        let end = last.saturating_add(element.bytes());
+        self.require(end <= bytes, item, Defect::OutsideRegion { start, end, bytes });
+    }
+}
+
+/// Whether the box has the tensor's dimensions, at least one element of each and none outside.
+fn box_fits(tile: &Tile, shape: &[u32]) -> bool {
+    let rank = shape.len();
+    let same_rank = [tile.start.len(), tile.size.len(), tile.strides.len()].iter().all(|&length| length == rank);
+    let mut dimensions = shape.iter().zip(tile.start.iter().zip(&tile.size));
+    same_rank
+        && dimensions
+            .all(|(&whole, (&start, &size))| size > 0 && start.checked_add(size).is_some_and(|end| end <= whole))
+}

@@ -1,0 +1,183 @@
+//! The byte layout of every record, in the order of `isa-spec/package.md`.
+
+use crate::error::Why;
+use crate::wire::{Parsed, Wire, codes, fail, number_of, record, take_count};
+use crate::{
+    Budget, Color, ElementType, Engine, EngineId, HostOperator, HostStep, Input, Layer, Layout, List, ListId, Memory,
+    Pixels, Place, Preprocess, Quantization, Region, RegionId, RegionKind, Step, Tensor, TensorId, Tile, TokenOwner,
+};
+
+/// The section that says what the package is for.
+pub(crate) struct Info {
+    pub(crate) spec_version: u32,
+    pub(crate) target: String,
+    pub(crate) budget: Budget,
+}
+
+/// The section that says what the application sees.
+pub(crate) struct Interface {
+    pub(crate) inputs: Vec<Input>,
+    pub(crate) outputs: Vec<TensorId>,
+}
+
+record!(Info { spec_version: u32, target: String, budget: Budget });
+record!(Budget { commands: u64, cycles: u64 });
+
+number_of!(RegionId(u8));
+codes!(RegionKind, "region kind" { 1 = Constant, 2 = Input, 3 = Output, 4 = Scratch });
+record!(Region { name: String, kind: RegionKind, bytes: u64, core_visible: bool });
+
+codes!(Engine, "engine" { 0 = Dma0, 1 = Dma1, 2 = Cnn });
+record!(EngineId { core: u8, engine: Engine });
+record!(TokenOwner { token: u8, signal: EngineId, wait: EngineId });
+number_of!(ListId(u32));
+record!(List { name: String, engine: EngineId, words: Vec<u32> });
+
+number_of!(TensorId(u32));
+codes!(ElementType, "element type" {
+    0x01 = Int8,
+    0x02 = Uint8,
+    0x03 = Int16,
+    0x04 = Int32,
+    0x10 = Int64,
+    0x11 = Float32,
+});
+record!(Quantization { scale: f64, zero_point: i32 });
+record!(Place { region: RegionId, offset: u64 });
+record!(Tensor {
+    name: String,
+    shape: Vec<u32>,
+    element: ElementType,
+    quantization: Option<Quantization>,
+    place: Place,
+});
+
+record!(HostStep { operator: HostOperator, inputs: Vec<TensorId>, outputs: Vec<TensorId> });
+
+record!(Input { tensor: TensorId, preprocess: Option<Preprocess> });
+record!(Interface { inputs: Vec<Input>, outputs: Vec<TensorId> });
+codes!(Layout, "layout" { 0 = Nhwc, 1 = Nchw });
+codes!(Color, "color" { 0 = Gray, 1 = Rgb });
+record!(Preprocess { height: u32, width: u32, layout: Layout, color: Color, pixels: Pixels });
+
+record!(Layer { mark: u32, name: String, sources: Vec<String>, macs: u64 });
+
+record!(Tile {
+    list: ListId,
+    pc: u32,
+    iteration: Vec<u32>,
+    tensor: TensorId,
+    start: Vec<u32>,
+    size: Vec<u32>,
+    memory: Memory,
+    address: u64,
+    strides: Vec<u64>,
+});
+
+impl Wire for Step {
+    const MIN_BYTES: usize = 1 + <Vec<ListId> as Wire>::MIN_BYTES;
+
+    fn put(&self, out: &mut Vec<u8>) {
+        match self {
+            Self::Device { lists } => {
+                out.push(0);
+                lists.put(out);
+            }
+            Self::Host(step) => {
+                out.push(1);
+                step.put(out);
+            }
+        }
+    }
+
+    fn take(at: &[u8]) -> Parsed<'_, Self> {
+        match u8::take(at)? {
+            (rest, 0) => Wire::take(rest).map(|(rest, lists)| (rest, Self::Device { lists })),
+            (rest, 1) => Wire::take(rest).map(|(rest, step)| (rest, Self::Host(step))),
+            (_, code) => fail(at, Why::Code { what: "step kind", code: code.into() }),
+        }
+    }
+}
+
+impl Wire for Pixels {
+    const MIN_BYTES: usize = 1;
+
+    fn put(&self, out: &mut Vec<u8>) {
+        match self {
+            Self::Raw => out.push(0),
+            Self::Offset(offset) => {
+                out.push(1);
+                offset.put(out);
+            }
+            Self::Float { mean, std } => {
+                out.push(2);
+                mean.put(out);
+                std.put(out);
+            }
+        }
+    }
+
+    fn take(at: &[u8]) -> Parsed<'_, Self> {
+        match u8::take(at)? {
+            (rest, 0) => Ok((rest, Self::Raw)),
+            (rest, 1) => Wire::take(rest).map(|(rest, offset)| (rest, Self::Offset(offset))),
+            (rest, 2) => Wire::take(rest).map(|(rest, (mean, std))| (rest, Self::Float { mean, std })),
+            (_, code) => fail(at, Why::Code { what: "pixel arithmetic", code: code.into() }),
+        }
+    }
+}
+
+impl Wire for Memory {
+    const MIN_BYTES: usize = 1;
+
+    fn put(&self, out: &mut Vec<u8>) {
+        match self {
+            Self::Sram => out.push(0),
+            Self::Dram(region) => {
+                out.push(1);
+                region.put(out);
+            }
+        }
+    }
+
+    fn take(at: &[u8]) -> Parsed<'_, Self> {
+        match u8::take(at)? {
+            (rest, 0) => Ok((rest, Self::Sram)),
+            (rest, 1) => Wire::take(rest).map(|(rest, region)| (rest, Self::Dram(region))),
+            (_, code) => fail(at, Why::Code { what: "memory", code: code.into() }),
+        }
+    }
+}
+
+/// Tag, length of the attributes in bytes, attributes: so that a tool can skip an operator it does not know and still show
+/// the rest.
+impl Wire for HostOperator {
+    const MIN_BYTES: usize = 6;
+
+    fn put(&self, out: &mut Vec<u8>) {
+        let mut attributes = Vec::new();
+        let tag: u16 = match self {
+            Self::Softmax { beta } => {
+                beta.put(&mut attributes);
+                1
+            }
+            Self::Quantize => 2,
+            Self::Dequantize => 3,
+        };
+        tag.put(out);
+        attributes.put(out);
+    }
+
+    fn take(at: &[u8]) -> Parsed<'_, Self> {
+        let (rest, tag) = u16::take(at)?;
+        let (rest, length) = take_count(1, rest)?;
+        let (attributes, rest) = rest.split_at(length);
+        let (left, operator) = match tag {
+            1 => f32::take(attributes).map(|(left, beta)| (left, Self::Softmax { beta }))?,
+            2 => (attributes, Self::Quantize),
+            3 => (attributes, Self::Dequantize),
+            _ => return fail(at, Why::UnknownOperator { tag }),
+        };
+        if left.is_empty() { Ok((rest, operator)) } else { fail(left, Why::TrailingBytes { bytes: left.len() }) }
+    }
+}
