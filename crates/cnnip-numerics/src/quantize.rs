@@ -2,7 +2,9 @@
 //!
 //! The machine never runs these. They decide what is written into registers and records, so they must equal the oracle too.
 
-use crate::cast::{exact_f64, narrow_f32, nearest_f32, saturated_i64, saturated_i64_from_f64};
+use crate::cast::{exact_f64, low32, narrow_f32, nearest_f32, saturated_i64, saturated_i64_from_f64};
+use crate::fixed::{rounding_divide_by_power_of_two, saturating_rounding_doubling_high_mul};
+use crate::q31;
 
 /// An integer scale: `multiplier * 2^(shift - 31)`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -11,6 +13,16 @@ pub struct QuantizedMultiplier {
     pub multiplier: i32,
     /// -31 to 30; positive shifts left.
     pub shift: i32,
+}
+
+impl QuantizedMultiplier {
+    /// `value` times the scale, rounded as in mode `double`; `value` is taken modulo 2^32.
+    #[must_use]
+    pub fn times(self, value: i64) -> i32 {
+        let shifted = low32(value).wrapping_shl(self.shift.max(0).unsigned_abs());
+        let high = saturating_rounding_doubling_high_mul(shifted, self.multiplier);
+        rounding_divide_by_power_of_two(high, self.shift.min(0).unsigned_abs())
+    }
 }
 
 /// A number that no quantization parameter can be made of.
@@ -84,16 +96,11 @@ fn in_range(multiplier: i32, shift: i32) -> QuantizedMultiplier {
     }
 }
 
-/// Real scale of one output channel of CONV_2D, DEPTHWISE_CONV_2D and TRANSPOSE_CONV: `input * weight / output` in binary64.
+/// Real scale of one output channel of CONV_2D, DEPTHWISE_CONV_2D, TRANSPOSE_CONV and FULLY_CONNECTED, and of MUL (with the second
+/// input's scale as `weight`): `input * weight / output`, left to right in binary64. Oracle: tflite-micro.
 #[must_use]
-pub fn conv_scale(input: f32, weight: f32, output: f32) -> f64 {
+pub fn product_scale(input: f32, weight: f32, output: f32) -> f64 {
     f64::from(input) * f64::from(weight) / f64::from(output)
-}
-
-/// Real scale of FULLY_CONNECTED with one scale for all weights, and of uint8 convolutions: the product is rounded to binary32.
-#[must_use]
-pub fn fully_connected_scale(input: f32, weight: f32, output: f32) -> f64 {
-    f64::from(input * weight) / f64::from(output)
 }
 
 /// Real scale of QUANTIZE between integer types, MEAN, SUM and RELU: `input / output` in binary64.
@@ -268,22 +275,73 @@ pub fn dequantize(q: i32, scale: f32, zero_point: i32) -> f32 {
     nearest_f32(i64::from(q).saturating_sub(i64::from(zero_point))) * scale
 }
 
-/// Input multiplier and right shift of the half tables (TABLE kinds `int16_sigmoid` and `int16_tanh`). Oracle: TFLite's int16
-/// LOGISTIC and TANH for scales that are not a power of two.
+/// A function that a table computes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Curve {
+    /// `1 / (1 + exp(-x))`: TFLite's LOGISTIC.
+    Sigmoid,
+    /// Hyperbolic tangent: TFLite's TANH.
+    Tanh,
+}
+
+/// Input multiplier and right shift of the half tables (TABLE kinds `int16_sigmoid` and `int16_tanh`). Oracle: tflite-micro's int16
+/// LOGISTIC and TANH.
 ///
+/// A scale within 0.001 octaves of 2^-12, for `Tanh` also of 2^-11, takes an exact multiplier 3 or 6. Others take
 /// `scale * 3 * 4096`, doubled until above 16383.5 and then truncated; the shift counts the doublings, at most 31.
 ///
 /// # Errors
 /// [`QuantizeError`] if the scale is not a positive finite number.
-pub fn half_table_scale(scale: f32) -> Result<(u32, u32), QuantizeError> {
-    let mut real = f64::from(positive(scale)?) * (4096.0 * 3.0);
+pub fn half_table_scale(scale: f32, curve: Curve) -> Result<(u32, u32), QuantizeError> {
+    let octaves = libm::log2(f64::from(positive(scale)?));
+    let near = |power: f64| libm::fabs(octaves - power) < 1e-3;
+    Ok(match curve {
+        _ if near(-12.0) => (3, 0),
+        Curve::Tanh if near(-11.0) => (6, 0),
+        _ => general_half_table_scale(f64::from(scale) * (4096.0 * 3.0)),
+    })
+}
+
+fn general_half_table_scale(mut real: f64) -> (u32, u32) {
     let mut shift = 0_u32;
     while real <= 32767.0 / 2.0 && shift <= 30 {
         real *= 2.0;
         shift = shift.saturating_add(1);
     }
     let multiplier = u32::try_from(saturated_i64_from_f64(real.trunc())).unwrap_or(u32::MAX);
-    Ok((multiplier.min(crate::table::MAX_INPUT_MULTIPLIER), shift))
+    (multiplier.min(crate::table::MAX_INPUT_MULTIPLIER), shift)
+}
+
+/// Entries of an `int8_256` table of LOGISTIC or TANH. Oracle: tflite-micro's int8 kernels.
+///
+/// Output scale and zero point are the operator's own: 1/256 and -128, or 1/128 and 0.
+///
+/// # Errors
+/// [`QuantizeError`] if the scale is not a positive finite number.
+pub fn curve_table(curve: Curve, scale: f32, zero_point: i32) -> Result<[i8; 256], QuantizeError> {
+    let (multiplier, shift) = significand_and_shift(f64::from(positive(scale)?) * exact_f64(1 << 27))?;
+    let radius = saturated_i64_from_f64(libm::ldexp(15.0, 27_i32.saturating_sub(shift)).floor());
+    let to_q27 = in_range(multiplier, shift);
+    let mut table = [0; 256];
+    for (entry, x) in table.iter_mut().zip(-128_i64..) {
+        let difference = x.saturating_sub(i64::from(zero_point));
+        *entry = match difference {
+            d if d <= radius.saturating_neg() => i8::MIN,
+            d if d >= radius => i8::MAX,
+            d => curve_entry(curve, to_q27.times(d)),
+        };
+    }
+    Ok(table)
+}
+
+/// One entry, from Q4.27.
+fn curve_entry(curve: Curve, value: i32) -> i8 {
+    let (real, exponent, zero_point) = match curve {
+        Curve::Sigmoid => (q31::logistic(value), 23, -128),
+        Curve::Tanh => (q31::tanh(value), 24, 0),
+    };
+    let scaled = i64::from(rounding_divide_by_power_of_two(real, exponent));
+    i8::try_from(crate::finish(scaled, zero_point, -128, 127)).unwrap_or(i8::MAX)
 }
 
 /// Entries of TFLite's half table that are one above the rounded function.

@@ -34,8 +34,9 @@ proptest! {
     #[test]
     fn everything_is_total(x: f32, scale: f32, zero: i32, min: i32, max: i32, q: i32, shift in -31..=30, count: u32, n: u32, corners: bool) {
         let _ = quantize(x, scale, zero, (min, max), Ties::Away);
-        let _ = (dequantize(q, scale, zero), half_table_scale(scale), add_scales(x, scale, x, count), resize_step(n, count, corners));
+        let _ = (dequantize(q, scale, zero), half_table_scale(scale, Curve::Tanh), add_scales(x, scale, x, count), resize_step(n, count, corners));
         let _ = (mean_multiplier(QuantizedMultiplier { multiplier: q, shift }, count), half_pixel_origin(n));
+        let _ = (curve_table(Curve::Tanh, scale, zero), curve_table(Curve::Sigmoid, x, zero));
         for activation in [Activation::None, Activation::Relu, Activation::Relu6, Activation::ReluN1To1] {
             let _ = activation.range(scale, zero, (min, max));
         }
@@ -73,6 +74,13 @@ fn resize_steps() {
 
 #[test]
 fn half_table_scales() {
-    assert_eq!(half_table_scale(0.001), Ok((25165, 11)));
-    assert_eq!(half_table_scale(-1.0), Err(QuantizeError::NotPositive(-1.0)));
+    assert_eq!(half_table_scale(0.001, Curve::Sigmoid), Ok((25165, 11)));
+    assert_eq!(half_table_scale(-1.0, Curve::Tanh), Err(QuantizeError::NotPositive(-1.0)));
+}
+
+#[test]
+fn half_table_scales_near_a_power_of_two_are_exact() {
+    assert_eq!(half_table_scale(2_f32.powi(-12), Curve::Sigmoid), Ok((3, 0)));
+    assert_eq!(half_table_scale(2_f32.powi(-11), Curve::Tanh), Ok((6, 0)));
+    assert_eq!(half_table_scale(2_f32.powi(-11), Curve::Sigmoid), Ok((24576, 12)));
 }
