@@ -22,7 +22,7 @@ import numpy as np
 
 import random_models
 import tflm_reference
-from oracle_runs import Crash, isolated, litert, tflite_micro, versions
+from oracle_runs import Crash, differing, isolated, litert, tflite_micro, versions
 from our_runs import Binaries, Refused
 from report_tables import as_markdown, as_text
 
@@ -94,13 +94,6 @@ def ask_ours(ours: Binaries | str, case: random_models.Case) -> list[np.ndarray]
     if ours == "litert":
         return litert(case.model, case.inputs)
     return tflm_reference.run(case.model, case.inputs, ours.removeprefix("numpy "))
-
-
-def differing(expected: np.ndarray, actual: np.ndarray) -> int:
-    """Elements that differ; another shape or type makes all of them differ."""
-    if expected.shape != actual.shape or expected.dtype != actual.dtype:
-        return max(expected.size, 1)
-    return int(np.count_nonzero(expected != actual))
 
 
 def keep(job: Job, case: random_models.Case, expected, actual) -> None:

@@ -5,7 +5,9 @@ like, so checks send their work through `isolated`, which survives the death of 
 """
 
 import multiprocessing
+import os
 import queue
+import sys
 import threading
 from importlib import metadata
 
@@ -78,6 +80,13 @@ def _litert_interpreter(model: bytes, inputs, reference: bool, keep_all: bool):
     return interpreter
 
 
+def differing(expected: np.ndarray, actual: np.ndarray) -> int:
+    """Elements that differ; another shape or type makes all of them differ."""
+    if expected.shape != actual.shape or expected.dtype != actual.dtype:
+        return max(expected.size, 1)
+    return int(np.count_nonzero(expected != actual))
+
+
 def isolated(function, jobs, workers: int = 2):
     """Yields `(job, function(job))` as jobs finish; a job that kills its worker yields `(job, Crash)`.
 
@@ -142,6 +151,7 @@ class _Worker:
 
 
 def _serve(function, pipe) -> None:
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())  # the runtimes' own chatter
     while True:
         try:
             job = pipe.recv()

@@ -16,12 +16,6 @@ KEPT_LINES = 12
 class Refused(Exception):
     """One of our binaries ended with a status other than 0."""
 
-    @property
-    def first_line(self) -> str:
-        """The most telling line: the first of what the binary said."""
-        return str(self).splitlines()[0]
-
-
 @dataclass(frozen=True)
 class Binaries:
     """Where the binaries are, and what to compile for."""
@@ -47,7 +41,7 @@ class Binaries:
             for name, path in zip(outputs, paths, strict=True):
                 options += ["--output", f"{name}={path}"]
             self._call("iss-run", str(package), *options)
-            return [np.load(path) for path in paths]
+            return [_load(path) for path in paths]
 
     def compile_and_run(self, model: bytes, inputs: list[np.ndarray]) -> list[np.ndarray]:
         """The outputs of a model for one set of inputs, in the model's order."""
@@ -67,3 +61,10 @@ class Binaries:
         if done.returncode != 0:
             said = (done.stderr.strip() or done.stdout.strip() or "said nothing").splitlines()[:KEPT_LINES]
             raise Refused(f"{program}: status {done.returncode}: " + "\n".join(said))
+
+
+def _load(path: Path) -> np.ndarray:
+    try:
+        return np.load(path)
+    except (OSError, ValueError) as problem:
+        raise Refused(f"iss-run: status 0, but no readable output: {problem}") from None
