@@ -195,21 +195,18 @@ def quantized_model(p: dict[str, np.ndarray], t: dict[str, np.ndarray]) -> bytes
     pixels = Quantization.per_tensor(1 / 255, -128)
     q1, q2, q3 = asymmetric(t["a1"]), asymmetric(t["a2"]), asymmetric(t["logits"])
     image = builder.tensor("image", (1, 8, 8, 1), np.int8, pixels)
-    first = add_layer(
-        builder, "conv1", "CONV_2D", (image, pixels), kernel(p["w1"]), p["b1"], q1, (1, 8, 8, CONV1), convolution_options(1)
-    )  # fmt: skip
-    second = add_layer(
-        builder, "conv2", "CONV_2D", (first, q1), kernel(p["w2"]), p["b2"], q2, (1, 4, 4, CONV2), convolution_options(2)
-    )  # fmt: skip
+    o1, o2 = convolution_options(stride=1), convolution_options(stride=2)
+    k1, k2 = kernel(p["w1"]), kernel(p["w2"])
+    first = add_layer(builder, "conv1", "CONV_2D", (image, pixels), k1, p["b1"], q1, (1, 8, 8, CONV1), o1)
+    second = add_layer(builder, "conv2", "CONV_2D", (first, q1), k2, p["b2"], q2, (1, 4, 4, CONV2), o2)
     pooled = builder.tensor("pool", (1, 2, 2, CONV2), np.int8, q2)
     builder.operator("MAX_POOL_2D", [second], [pooled], pool_options())
     flat = builder.tensor("flat", (1, 4 * CONV2), np.int8, q2)
     reshape = schema.ReshapeOptionsT()
     reshape.newShape = [1, 4 * CONV2]
     builder.operator("RESHAPE", [pooled, builder.constant("shape", np.array([1, 4 * CONV2], np.int32))], [flat], reshape)
-    logits = add_layer(
-        builder, "logits", "FULLY_CONNECTED", (flat, q2), p["w3"].T, p["b3"], q3, (1, DIGITS), schema.FullyConnectedOptionsT()
-    )  # fmt: skip
+    dense = schema.FullyConnectedOptionsT()
+    logits = add_layer(builder, "logits", "FULLY_CONNECTED", (flat, q2), p["w3"].T, p["b3"], q3, (1, DIGITS), dense)
     result = builder.tensor("probabilities", (1, DIGITS), np.int8, Quantization.per_tensor(1 / 256, -128))
     softmax = schema.SoftmaxOptionsT()
     softmax.beta = 1.0
