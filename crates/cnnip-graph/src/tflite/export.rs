@@ -8,7 +8,7 @@ use super::schema::{
 use crate::flatbuffer::TableBuilder;
 use crate::graph::{Graph, Node, TensorId};
 use crate::infer::dilated;
-use crate::op::{Activation, Hw, Op, Pad, PadValue, Padding, Pool2d};
+use crate::op::{Activation, Conv2d, DepthwiseConv2d, Hw, Op, Pad, PadValue, Padding, Pool2d};
 use crate::problem::Problems;
 use crate::tensor::{ElementType, Quantization, Shape, Tensor};
 
@@ -146,26 +146,8 @@ impl Writer<'_> {
         let constant =
             |what: &str, shape: &[usize], values: &[usize]| integers(&format!("{}/{what}", node.name), shape, values);
         Ok(match &node.op {
-            Op::Conv2d(conv) => {
-                let window = self.window(node, conv.dilation);
-                let table = self.windowed(node, conv.padding, window, conv.stride)?;
-                let table = table.with(conv2d::ACTIVATION, fused(conv.activation));
-                let table = table
-                    .with(conv2d::DILATION_W, int(conv.dilation.w)?)
-                    .with(conv2d::DILATION_H, int(conv.dilation.h)?);
-                Form::new(code::CONV_2D, options::CONV_2D, table)
-            }
-            Op::DepthwiseConv2d(conv) => {
-                let window = self.window(node, conv.dilation);
-                let table = self.windowed(node, conv.padding, window, conv.stride)?;
-                let table = table
-                    .with(depthwise::MULTIPLIER, int(conv.multiplier)?)
-                    .with(depthwise::ACTIVATION, fused(conv.activation));
-                let table = table
-                    .with(depthwise::DILATION_W, int(conv.dilation.w)?)
-                    .with(depthwise::DILATION_H, int(conv.dilation.h)?);
-                Form::new(code::DEPTHWISE_CONV_2D, options::DEPTHWISE_CONV_2D, table)
-            }
+            Op::Conv2d(conv) => self.conv(node, conv)?,
+            Op::DepthwiseConv2d(conv) => self.depthwise(node, conv)?,
             Op::FullyConnected(layer) => {
                 let table = attributes().with(fully_connected::ACTIVATION, fused(layer.activation));
                 let table = table.with(fully_connected::KEEP_NUM_DIMS, layer.keep_num_dims);
@@ -205,6 +187,25 @@ impl Writer<'_> {
             Op::Relu6 => Form::plain(code::RELU6, options::NONE),
             Op::ReluN1To1 => Form::plain(code::RELU_N1_TO_1, options::NONE),
         })
+    }
+
+    fn conv(&self, node: &Node, conv: &Conv2d) -> Result<Form, ExportError> {
+        let table = self
+            .windowed(node, conv.padding, self.window(node, conv.dilation), conv.stride)?
+            .with(conv2d::ACTIVATION, fused(conv.activation))
+            .with(conv2d::DILATION_W, int(conv.dilation.w)?)
+            .with(conv2d::DILATION_H, int(conv.dilation.h)?);
+        Ok(Form::new(code::CONV_2D, options::CONV_2D, table))
+    }
+
+    fn depthwise(&self, node: &Node, conv: &DepthwiseConv2d) -> Result<Form, ExportError> {
+        let table = self
+            .windowed(node, conv.padding, self.window(node, conv.dilation), conv.stride)?
+            .with(depthwise::MULTIPLIER, int(conv.multiplier)?)
+            .with(depthwise::ACTIVATION, fused(conv.activation))
+            .with(depthwise::DILATION_W, int(conv.dilation.w)?)
+            .with(depthwise::DILATION_H, int(conv.dilation.h)?);
+        Ok(Form::new(code::DEPTHWISE_CONV_2D, options::DEPTHWISE_CONV_2D, table))
     }
 
     fn pool(&self, node: &Node, pool: &Pool2d) -> Result<TableBuilder, ExportError> {

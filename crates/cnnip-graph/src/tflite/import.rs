@@ -278,9 +278,10 @@ impl<'a> Importer<'a> {
             let mut step = Step { name: String::new(), inputs: Vec::new(), outputs: Vec::new(), op: None };
             let mut operator = String::from("?");
             let done = tables.get(index).map_err(Rule::from).and_then(|table| {
-                self.wire(table, tensors, &mut step)?;
-                self.budget.spend(step.name.len())?;
+                let wired = self.wire(table, tensors, &mut step);
                 operator = self.operator_name(table)?;
+                wired?;
+                self.budget.spend(step.name.len())?;
                 self.operator(table, tensors, &mut step)
             });
             let place = Place::node(index, &step.name, &operator);

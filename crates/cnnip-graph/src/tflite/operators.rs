@@ -273,6 +273,12 @@ fn transpose(call: &Call<'_>) -> Result<Op, Rule> {
 /// `PAD` and `PADV2`: the latter has the value as third input.
 fn pad(call: &Call<'_>) -> Result<Op, Rule> {
     let amounts = call.required(1, "paddings")?;
+    if let Some(&(index, tensor)) = call.inputs.get(1)
+        && tensor.shape.dims() != [call.input()?.shape.rank(), 2]
+    {
+        let (element, shape) = (tensor.element, tensor.shape.clone());
+        return Err(Rule::AttributeTensor { what: "paddings", index, element, shape });
+    }
     let amounts = amounts.into_iter().map(|value| extent("padding", value)).collect::<Result<Vec<_>, _>>()?;
     let value =
         call.inputs.get(2).map_or(Ok(PadValue::Zero), |&(index, tensor)| pad_value(index, tensor, call.input()?))?;

@@ -353,7 +353,7 @@ fn node_cases() -> Vec<Case> {
         case("missing weights", conv(), Rule::InputCount { found: 1, least: 2, most: 3 }, |m| {
             m.operator(node::CONV).set_list(operator::INPUTS, &[0, -1, -1]);
         }),
-        case("tensor out of range", at_node(node::CONV, "?"), Rule::TensorIndex { index: 999, count }, |m| {
+        case("tensor out of range", conv(), Rule::TensorIndex { index: 999, count }, |m| {
             m.operator(node::CONV).set_list(operator::INPUTS, &[0, 999]);
         }),
         case("two outputs", conv(), Rule::OutputCount { found: 2 }, |m| {
@@ -431,6 +431,21 @@ fn attribute_cases() -> Vec<Case> {
         case("negative padding", at_node(node::PAD, "PAD"), attribute("padding", -1), |m| {
             m.set_attribute("pad/paddings", &[0, 0, 1, 0, 0, -1, 0, 0]);
         }),
+        case(
+            "paddings of another shape",
+            at_node(node::PAD, "PAD"),
+            Rule::AttributeTensor {
+                what: "paddings",
+                index: Model::new().attribute("pad/paddings"),
+                element: ElementType::I32,
+                shape: shape(&[9]),
+            },
+            |m| {
+                let index = m.attribute("pad/paddings");
+                m.set_attribute("pad/paddings", &[0; 9]);
+                m.tensor(index).set_list(tensor::SHAPE, &[9]);
+            },
+        ),
         case("mean over no axis of the input", at_node(node::MEAN, "MEAN"), attribute("axis", -5), |m| {
             m.set_attribute("mean/axes", &[-5]);
         }),
@@ -590,6 +605,50 @@ fn a_new_shape_may_leave_one_extent_free_or_be_an_option() {
     let data = i32::try_from(sample().nodes[node::RESHAPE].inputs[0].index()).unwrap();
     model.operator(node::RESHAPE).set_list(operator::INPUTS, &[data]);
     assert_eq!(model.read().nodes, Model::new().read().nodes);
+}
+
+/// A model of one `RESHAPE`, to be turned into an operator that is read as one.
+fn reshaping(from: &[usize], to: &[usize]) -> Model {
+    let mut build = GraphBuilder::new("reshaping");
+    let x = build.input(Tensor::new("x", shape(from), ElementType::F32));
+    let y = build.apply("y", Op::Reshape { shape: shape(to) }, &[x]);
+    build.output(y);
+    Model(model_tables(&build.finish().unwrap()).unwrap())
+}
+
+impl Model {
+    /// Makes the only node another operator.
+    fn become_operator(&mut self, code: i32, tag: u8, options: TableBuilder) {
+        self.0.tables_mut(model::OPERATOR_CODES)[0] = TableBuilder::new().with(operator_code::CODE, code);
+        *self.operator(0) = std::mem::take(self.operator(0)).with_union(operator::OPTIONS, tag, options);
+    }
+}
+
+#[test]
+fn squeeze_removes_the_listed_axes_or_all_of_extent_one() {
+    for (to, axes) in [(&[4, 1][..], &[0, -2][..]), (&[4], &[])] {
+        let mut model = reshaping(&[1, 4, 1, 1], to);
+        model.operator(0).set_list(operator::INPUTS, &[0]);
+        let options = TableBuilder::new().with_list(single::SQUEEZE_DIMS, axes);
+        model.become_operator(43, 30, options);
+        assert_eq!(model.read().nodes[0].op, Op::Reshape { shape: shape(to) });
+    }
+    let mut model = reshaping(&[1, 4], &[4]);
+    model.operator(0).set_list(operator::INPUTS, &[0]);
+    model.become_operator(43, 30, TableBuilder::new().with_list(single::SQUEEZE_DIMS, &[2]));
+    let problems = import_tflite(&model.file()).unwrap_err();
+    assert_eq!(problems.list()[0].rule, Rule::Attribute { name: "squeeze_dims", value: 2 });
+}
+
+#[test]
+fn expand_dims_inserts_an_axis_of_extent_one() {
+    for (to, axis) in [(&[4, 1, 3][..], 1), (&[4, 3, 1], -1), (&[1, 4, 3], -3)] {
+        let mut model = reshaping(&[4, 3], to);
+        model.tensor(2).set_list(tensor::SHAPE, &[]);
+        model.0.tables_mut(model::BUFFERS)[1].set_list(buffer::DATA, &i32::to_le_bytes(axis));
+        model.become_operator(70, 52, TableBuilder::new());
+        assert_eq!(model.read().nodes[0].op, Op::Reshape { shape: shape(to) });
+    }
 }
 
 /// Makes all entries of the list of tensors refer to the last one, as the format permits.
