@@ -204,7 +204,8 @@ def quantized_model(p: dict[str, np.ndarray], t: dict[str, np.ndarray]) -> bytes
     flat = builder.tensor("flat", (1, 4 * CONV2), np.int8, q2)
     reshape = schema.ReshapeOptionsT()
     reshape.newShape = [1, 4 * CONV2]
-    builder.operator("RESHAPE", [pooled, builder.constant("shape", np.array([1, 4 * CONV2], np.int32))], [flat], reshape)
+    flat_shape = builder.constant("shape", np.array([1, 4 * CONV2], np.int32))
+    builder.operator("RESHAPE", [pooled, flat_shape], [flat], reshape)
     dense = schema.FullyConnectedOptionsT()
     logits = add_layer(builder, "logits", "FULLY_CONNECTED", (flat, q2), p["w3"].T, p["b3"], q3, (1, DIGITS), dense)
     result = builder.tensor("probabilities", (1, DIGITS), np.int8, Quantization.per_tensor(1 / 256, -128))
