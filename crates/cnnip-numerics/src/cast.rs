@@ -25,8 +25,3 @@ pub(crate) const fn saturated_i64(value: f32) -> i64 {
 pub(crate) const fn saturated_i64_from_f64(value: f64) -> i64 {
     value as i64
 }
-
-/// The nearest binary32 number, ties to even.
-pub(crate) const fn narrow_f32(value: f64) -> f32 {
-    value as f32
-}
