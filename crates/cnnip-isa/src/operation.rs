@@ -1,0 +1,208 @@
+//! Operations as types: what `RUN` does with the registers as they stand.
+//!
+//! [`Operation::read`] turns a register file into a typed operation and checks every parameter that can be checked without
+//! memory; [`Operation::store`] is its inverse and what a compiler uses. So the meaning of a register is stated here once,
+//! for the machine, the timing model and the compiler.
+
+mod conv;
+mod dma;
+mod eltwise;
+mod footprint;
+mod map;
+mod pool;
+mod reader;
+mod reduce;
+mod rule;
+
+pub use conv::{Accumulators, Conv, ConvKind, Weights, RECORD_BYTES, SPILL_BYTES};
+pub use dma::{Copy, DmaPattern, Fill, Location};
+pub use eltwise::{Eltwise, Lookup, Stage};
+pub use footprint::{Footprint, Space};
+pub use map::{Activation, FeatureMap, OutputStage, Table, Window};
+pub use pool::{Pool, PoolKind};
+pub use reduce::{Reduce, ReduceOutput};
+pub use rule::{OperationError, Rule};
+
+use crate::{OperationCode, RegisterFile, Target};
+use reader::Reader;
+
+/// One operation with all its parameters, checked against a target.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Operation {
+    /// `CONV` and `DEPTHWISE`.
+    Conv(Conv),
+    /// `POOL_MAX` and `POOL_AVERAGE`.
+    Pool(Pool),
+    /// `ELTWISE`.
+    Eltwise(Eltwise),
+    /// `TABLE`.
+    Lookup(Lookup),
+    /// `REDUCE`.
+    Reduce(Reduce),
+    /// `COPY`.
+    Copy(Copy),
+    /// `FILL`.
+    Fill(Fill),
+}
+
+/// What an operand is to its operation, for fault reports.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[expect(missing_docs, reason = "the names are those of operations.toml")]
+pub enum Role {
+    Input,
+    SecondInput,
+    Weights,
+    Records,
+    AccumulatorsIn,
+    AccumulatorsOut,
+    Table,
+    Output,
+    Source,
+    Destination,
+}
+
+impl Role {
+    /// True for operands that the operation writes.
+    pub const fn is_write(self) -> bool {
+        matches!(self, Self::AccumulatorsOut | Self::Output | Self::Destination)
+    }
+
+    /// The operand's name in messages, as in `operations.toml`.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Input => "input",
+            Self::SecondInput => "second input",
+            Self::Weights => "weights",
+            Self::Records => "records",
+            Self::AccumulatorsIn => "accumulators in",
+            Self::AccumulatorsOut => "accumulators out",
+            Self::Table => "table",
+            Self::Output => "output",
+            Self::Source => "source",
+            Self::Destination => "destination",
+        }
+    }
+}
+
+/// One operand of an operation: the bytes it reads or writes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Operand {
+    /// What the operand is.
+    pub role: Role,
+    /// Its bytes.
+    pub bytes: Footprint,
+}
+
+/// The operands of one operation, at most seven.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Operands {
+    items: [Option<Operand>; 7],
+    len: usize,
+}
+
+impl Operands {
+    fn push(&mut self, role: Role, bytes: Footprint) {
+        self.items[self.len] = Some(Operand { role, bytes });
+        self.len += 1;
+    }
+
+    /// The operands, reads before writes.
+    pub fn iter(&self) -> impl Iterator<Item = &Operand> {
+        self.items.iter().flatten()
+    }
+}
+
+impl Operation {
+    /// Reads the operation that `RUN code` means with these registers.
+    ///
+    /// # Errors
+    /// A parameter that the operation or the target does not allow, or an operation that is specified but not built.
+    pub fn read(code: OperationCode, registers: &RegisterFile, target: &Target) -> Result<Self, OperationError> {
+        let reader = Reader { registers, target };
+        match code {
+            OperationCode::Conv | OperationCode::Depthwise => Conv::read(code, &reader).map(Self::Conv),
+            OperationCode::PoolMax | OperationCode::PoolAverage => Pool::read(code, &reader).map(Self::Pool),
+            OperationCode::Eltwise => Eltwise::read(&reader).map(Self::Eltwise),
+            OperationCode::Table => Lookup::read(&reader).map(Self::Lookup),
+            OperationCode::Reduce => Reduce::read(&reader).map(Self::Reduce),
+            OperationCode::Copy => Copy::read(&reader).map(Self::Copy),
+            OperationCode::Fill => Fill::read(&reader).map(Self::Fill),
+            OperationCode::TransposedConv | OperationCode::Resize | OperationCode::Argmax | OperationCode::Decode => {
+                Err(OperationError::Unsupported { what: code.name() })
+            }
+        }
+    }
+
+    /// The code that `RUN` needs for this operation.
+    pub fn code(&self) -> OperationCode {
+        match self {
+            Self::Conv(conv) => conv.code(),
+            Self::Pool(pool) => pool.code(),
+            Self::Eltwise(_) => OperationCode::Eltwise,
+            Self::Lookup(_) => OperationCode::Table,
+            Self::Reduce(_) => OperationCode::Reduce,
+            Self::Copy(_) => OperationCode::Copy,
+            Self::Fill(_) => OperationCode::Fill,
+        }
+    }
+
+    /// Writes every register the operation looks at, so that [`Operation::read`] gives it back.
+    pub fn store(&self, registers: &mut RegisterFile) {
+        match self {
+            Self::Conv(conv) => conv.store(registers),
+            Self::Pool(pool) => pool.store(registers),
+            Self::Eltwise(eltwise) => eltwise.store(registers),
+            Self::Lookup(lookup) => lookup.store(registers),
+            Self::Reduce(reduce) => reduce.store(registers),
+            Self::Copy(copy) => copy.store(registers),
+            Self::Fill(fill) => fill.store(registers),
+        }
+    }
+
+    /// The bytes the operation reads and writes, reads first.
+    pub fn operands(&self) -> Operands {
+        let mut operands = Operands::default();
+        match self {
+            Self::Conv(conv) => conv.operands(&mut operands),
+            Self::Pool(pool) => pool.operands(&mut operands),
+            Self::Eltwise(eltwise) => eltwise.operands(&mut operands),
+            Self::Lookup(lookup) => lookup.operands(&mut operands),
+            Self::Reduce(reduce) => reduce.operands(&mut operands),
+            Self::Copy(copy) => copy.operands(&mut operands),
+            Self::Fill(fill) => fill.operands(&mut operands),
+        }
+        operands
+    }
+
+    /// The operand pair that may legally be the same bytes: element-wise operations and accumulators work in place.
+    pub(crate) fn in_place(&self, read: &Operand, write: &Operand) -> bool {
+        let same = read.bytes == write.bytes;
+        match self {
+            Self::Eltwise(_) | Self::Lookup(_) => same && matches!(read.role, Role::Input | Role::SecondInput),
+            Self::Conv(_) | Self::Reduce(_) => same && read.role == Role::AccumulatorsIn,
+            _ => false,
+        }
+    }
+
+    /// Checks that nothing the operation writes overlaps what it reads, except in place.
+    ///
+    /// # Errors
+    /// [`OperationError::Overlap`] with the two operands and the first shared byte.
+    pub fn check_overlap(&self) -> Result<(), OperationError> {
+        let operands = self.operands();
+        for write in operands.iter().filter(|o| o.role.is_write()) {
+            for read in operands.iter().filter(|o| !o.role.is_write()) {
+                if self.in_place(read, write) {
+                    continue;
+                }
+                if let Some(byte) = read.bytes.first_common_byte(&write.bytes) {
+                    return Err(OperationError::Overlap { read: read.role, write: write.role, byte });
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,186 @@
+//! The bytes an operand occupies: runs of bytes over nested strides.
+
+use std::ops::Range;
+
+/// Which memory a footprint is in. SRAM is that of the engine's own core.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Space {
+    /// Scratchpad of the core.
+    Sram,
+    /// A region of external memory.
+    Dram(u8),
+}
+
+/// A set of bytes: runs of `run` bytes, repeated over up to four nested `(count, step)` pairs.
+///
+/// Kept in canonical form: steps of zero and counts of one are dropped, touching runs are merged, steps descend outward.
+/// So equal sets built from equal maps compare equal, and a dense map is one run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Footprint {
+    space: Space,
+    base: u64,
+    run: u64,
+    /// Innermost first; unused ones are `(1, 0)`.
+    dims: [(u64, u64); 4],
+}
+
+impl Footprint {
+    /// The bytes of runs of `run` bytes from `base` on, over `(count, step)` pairs, innermost first.
+    pub fn new(space: Space, base: u64, run: u64, dims: &[(u32, u32)]) -> Self {
+        let mut sorted = [(1_u64, 0_u64); 4];
+        let mut len = 0;
+        for &(count, step) in dims.iter().filter(|(count, step)| *count > 1 && *step > 0) {
+            sorted[len] = (u64::from(count), u64::from(step));
+            len += 1;
+        }
+        sorted[..len].sort_unstable_by_key(|&(count, step)| (step, count));
+        Self { space, base, run, dims: [(1, 0); 4] }.with_merged(&sorted[..len])
+    }
+
+    /// A contiguous range of bytes.
+    pub fn dense(space: Space, base: u64, bytes: u64) -> Self {
+        Self { space, base, run: bytes, dims: [(1, 0); 4] }
+    }
+
+    fn with_merged(mut self, sorted: &[(u64, u64)]) -> Self {
+        let mut len = 0;
+        for &(count, step) in sorted {
+            if len == 0 && step <= self.run {
+                self.run = (count - 1).saturating_mul(step).saturating_add(self.run);
+            } else if len > 0 && step == self.dims[len - 1].0.saturating_mul(self.dims[len - 1].1) {
+                self.dims[len - 1].0 = self.dims[len - 1].0.saturating_mul(count);
+            } else {
+                self.dims[len] = (count, step);
+                len += 1;
+            }
+        }
+        self
+    }
+
+    /// Which memory the bytes are in.
+    pub fn space(&self) -> Space {
+        self.space
+    }
+
+    /// From the first to one past the last byte.
+    pub fn extent(&self) -> Range<u64> {
+        self.base..self.base.saturating_add(span(self.run, &self.dims))
+    }
+
+    /// True if the footprint is one contiguous run.
+    pub fn is_dense(&self) -> bool {
+        self.dims[0].0 == 1
+    }
+
+    /// Calls `visit` with every run, in address order as far as the strides nest; stops at the first `Err`.
+    ///
+    /// # Errors
+    /// What `visit` returned.
+    pub fn try_for_each_run<E>(&self, mut visit: impl FnMut(Range<u64>) -> Result<(), E>) -> Result<(), E> {
+        for d in 0..self.dims[3].0 {
+            for c in 0..self.dims[2].0 {
+                for b in 0..self.dims[1].0 {
+                    let outer = self.base + d * self.dims[3].1 + c * self.dims[2].1 + b * self.dims[1].1;
+                    for a in 0..self.dims[0].0 {
+                        let start = outer + a * self.dims[0].1;
+                        visit(start..start + self.run)?;
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The first byte of this footprint within `range`, if any; exact.
+    pub fn first_in(&self, range: &Range<u64>) -> Option<u64> {
+        first_in(self.base, self.run, &self.dims, range)
+    }
+
+    /// A byte that both footprints have, if any; exact, however the strides interleave.
+    pub fn first_common_byte(&self, other: &Self) -> Option<u64> {
+        let (a, b) = (self.extent(), other.extent());
+        if self.space != other.space || a.start >= b.end || b.start >= a.end {
+            return None;
+        }
+        let (few, many) = if self.runs() <= other.runs() { (self, other) } else { (other, self) };
+        few.try_for_each_run(|run| many.first_in(&run).map_or(Ok(()), Err)).err()
+    }
+
+    /// Number of runs.
+    pub fn runs(&self) -> u64 {
+        self.dims.iter().fold(1, |product, &(count, _)| product.saturating_mul(count))
+    }
+}
+
+/// Bytes from the first to one past the last of runs over `dims`.
+fn span(run: u64, dims: &[(u64, u64)]) -> u64 {
+    dims.iter().fold(run, |sum, &(count, step)| sum.saturating_add((count - 1).saturating_mul(step)))
+}
+
+/// Descends from the outermost dimension, visiting only the indices whose span meets `range`.
+fn first_in(base: u64, run: u64, dims: &[(u64, u64)], range: &Range<u64>) -> Option<u64> {
+    let Some((&(count, step), inner)) = dims.split_last() else {
+        let start = base.max(range.start);
+        return (start < range.end.min(base + run)).then_some(start);
+    };
+    if count == 1 {
+        return first_in(base, run, inner, range);
+    }
+    let inner_span = span(run, inner);
+    let first = (range.start + 1).saturating_sub(base + inner_span).div_ceil(step);
+    let last = range.end.saturating_sub(base + 1).checked_div(step)?;
+    (first..=last.min(count - 1)).find_map(|i| first_in(base + i * step, run, inner, range))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use std::collections::BTreeSet;
+
+    fn bytes(f: &Footprint) -> BTreeSet<u64> {
+        let mut set = BTreeSet::new();
+        let done: Result<(), ()> = f.try_for_each_run(|run| {
+            set.extend(run);
+            Ok(())
+        });
+        assert_eq!(done, Ok(()));
+        set
+    }
+
+    fn any_footprint() -> impl Strategy<Value = Footprint> {
+        (0_u64..64, 1_u64..8, proptest::collection::vec((1_u32..5, 0_u32..20), 0..=4))
+            .prop_map(|(base, run, dims)| Footprint::new(Space::Sram, base, run, &dims))
+    }
+
+    #[test]
+    fn dense_map_is_one_run() {
+        let map = Footprint::new(Space::Sram, 100, 8, &[(4, 8), (3, 32)]);
+        assert!(map.is_dense());
+        assert_eq!(map.extent(), 100..196);
+    }
+
+    proptest! {
+        #[test]
+        fn canonical_form_keeps_the_bytes(base in 0_u64..9, run in 1_u64..6, dims in proptest::collection::vec((1_u32..5, 0_u32..20), 0..=4)) {
+            let mut want = BTreeSet::new();
+            let mut starts = vec![base];
+            for &(count, step) in &dims {
+                starts = starts.iter().flat_map(|s| (0..count).map(move |i| s + u64::from(i * step))).collect();
+            }
+            for s in starts { want.extend(s..s + run); }
+            let f = Footprint::new(Space::Sram, base, run, &dims);
+            prop_assert_eq!(bytes(&f), want.clone());
+            prop_assert_eq!(f.extent(), *want.first().unwrap()..want.last().unwrap() + 1);
+        }
+
+        #[test]
+        fn overlap_is_exact(a in any_footprint(), b in any_footprint()) {
+            let common: BTreeSet<_> = bytes(&a).intersection(&bytes(&b)).copied().collect();
+            match a.first_common_byte(&b) {
+                Some(byte) => prop_assert!(common.contains(&byte)),
+                None => prop_assert!(common.is_empty()),
+            }
+        }
+    }
+}

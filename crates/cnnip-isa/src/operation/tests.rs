@@ -1,0 +1,222 @@
+use super::*;
+use crate::{CnnRegister, ElementType, EltwiseFunction, EngineKind, ReduceFunction, RoundingMode, TableKind};
+use proptest::prelude::*;
+
+const V4H: &str = "v4h";
+
+fn target() -> &'static Target {
+    Target::by_name(V4H).unwrap()
+}
+
+fn kind_of(operation: &Operation) -> EngineKind {
+    operation.code().engine()
+}
+
+fn round_trip(operation: &Operation) -> Result<Operation, OperationError> {
+    let mut registers = RegisterFile::new(kind_of(operation));
+    operation.store(&mut registers);
+    Operation::read(operation.code(), &registers, target())
+}
+
+fn conv() -> Conv {
+    Conv {
+        kind: ConvKind::Grouped { groups: 1 },
+        input: FeatureMap::dense(0x100, [8, 8, 4], ElementType::Int8),
+        input_zero: -128,
+        pad_value: -128,
+        output: FeatureMap::dense(0x1000, [8, 8, 16], ElementType::Int8),
+        window: Window { kernel_h: 3, kernel_w: 3, top: 1, left: 1, ..Window::UNIT },
+        weights: Weights { address: 0x4000, element: ElementType::Int8, zero: 0 },
+        records: 0x8000,
+        accumulators: Accumulators { load: None, store: None, bias: true },
+        requant: RoundingMode::Double,
+        activation: Activation::full_range(3, ElementType::Int8),
+    }
+}
+
+prop_compose! {
+    fn any_stage()(mode in proptest::sample::select(vec![RoundingMode::None, RoundingMode::Double, RoundingMode::Single]), multiplier in 0_u32..1 << 31, shift in -31_i32..31) -> OutputStage {
+        if mode == RoundingMode::None { OutputStage::NONE } else { OutputStage { mode, multiplier, shift } }
+    }
+}
+
+prop_compose! {
+    fn any_conv()(
+        size in (1_u32..20, 1_u32..20, 1_u32..40, 1_u32..5),
+        depthwise: bool,
+        kernel in (1_u32..=5, 1_u32..=5, 1_u32..=3, 1_u32..=3),
+        load: bool, store: bool, bias: bool,
+        table: bool,
+    ) -> Conv {
+        let (h, w, c, m) = size;
+        let (kernel_h, kernel_w, stride_y, stride_x) = kernel;
+        let element = if store { ElementType::None } else { ElementType::Int8 };
+        let output = [1, 1, c * m];
+        Conv {
+            kind: if depthwise { ConvKind::Depthwise { multiplier: m } } else { ConvKind::Grouped { groups: 1 } },
+            input: FeatureMap::dense(0x100, [h, w, c], ElementType::Int8),
+            output: if store {
+                FeatureMap { row: 0, pixel: 0, ..FeatureMap::dense(0, output, element) }
+            } else {
+                FeatureMap::dense(0x2000, output, element)
+            },
+            window: Window { kernel_h, kernel_w, stride_y, stride_x, top: 2, left: 1, ..Window::UNIT },
+            accumulators: Accumulators { load: load.then_some(0x800), store: store.then_some(0x1000), bias },
+            requant: if store { RoundingMode::None } else { RoundingMode::Double },
+            activation: if store { conv::NO_ACTIVATION } else {
+                Activation { table: table.then_some(Table { kind: TableKind::Int8_256, address: 7 }), ..conv().activation }
+            },
+            ..conv()
+        }
+    }
+}
+
+prop_compose! {
+    fn any_eltwise()(stages in (any_stage(), any_stage(), any_stage()), pass: bool, broadcast: bool, pre_shift in 0_u32..=22) -> Eltwise {
+        let output = FeatureMap::dense(0x2000, [3, 4, 5], ElementType::Int8);
+        let stage = |address, broadcast, scale| Stage { map: FeatureMap { address, ..output }, broadcast, zero: 5, scale };
+        Eltwise {
+            function: if pass { EltwiseFunction::Pass } else { EltwiseFunction::Add },
+            pre_shift,
+            first: stage(0, broadcast, stages.0),
+            second: (!pass).then(|| stage(0x400, !broadcast, stages.1)),
+            output,
+            stage: stages.2,
+            activation: Activation { zero: -4, min: -100, max: 90, table: None },
+        }
+    }
+}
+
+prop_compose! {
+    fn any_copy()(run in 1_u32..50, counts in [1_u32..4, 1_u32..4, 1_u32..4, 1_u32..4], up in 0_u32..9, region in 0_u8..32) -> Copy {
+        let mut least = run;
+        let destination_steps = counts.map(|count| {
+            if count == 1 { return 0 }
+            let step = least + up;
+            least += (count - 1) * step;
+            step
+        });
+        Copy {
+            source: Location::dram(region, 77),
+            destination: Location::sram(13),
+            pattern: DmaPattern { run, counts },
+            source_steps: counts.map(|count| if count > 1 { up } else { 0 }),
+            destination_steps,
+        }
+    }
+}
+
+proptest! {
+    #[test]
+    fn reading_inverts_storing(conv in any_conv(), eltwise in any_eltwise(), copy in any_copy()) {
+        for operation in [Operation::Conv(conv), Operation::Eltwise(eltwise), Operation::Copy(copy)] {
+            prop_assert_eq!(round_trip(&operation), Ok(operation));
+        }
+    }
+
+    /// Whatever registers hold, reading them gives an operation or an error.
+    #[test]
+    fn reading_any_registers_is_total(words in proptest::collection::vec((any::<u8>(), any::<u32>(), 0_u32..40), 0..60), code in 0_usize..13) {
+        let code = crate::OperationCode::ALL[code];
+        let mut registers = RegisterFile::new(code.engine());
+        for (index, value, small) in words {
+            let _ = registers.write(index, if value % 2 == 0 { small } else { value });
+        }
+        if let Ok(operation) = Operation::read(code, &registers, target()) {
+            let _ = operation.check_overlap();
+            for operand in operation.operands().iter() {
+                let _ = operand.bytes.extent();
+            }
+        }
+    }
+}
+
+#[test]
+fn pools_and_reductions_round_trip() {
+    let input = FeatureMap::dense(0, [7, 9, 3], ElementType::Int16);
+    let stage = OutputStage { mode: RoundingMode::Double, multiplier: 1 << 30, shift: -3 };
+    let average = PoolKind::Average { input_zero: 0, count_pad: true, stage };
+    for kind in [PoolKind::Max, average] {
+        let pool = Pool {
+            kind,
+            input,
+            output: FeatureMap::dense(0x800, [4, 5, 3], ElementType::Int16),
+            window: Window { kernel_h: 3, kernel_w: 3, stride_y: 2, stride_x: 2, top: 1, left: 1, ..Window::UNIT },
+            activation: Activation { zero: 0, min: -7, max: 700, table: None },
+        };
+        assert_eq!(round_trip(&Operation::Pool(pool)), Ok(Operation::Pool(pool)));
+    }
+    let reduce = Reduce {
+        function: ReduceFunction::Sum,
+        input,
+        input_zero: 0,
+        channels: false,
+        accumulators: Accumulators { load: Some(0x900), store: None, bias: false },
+        output: ReduceOutput {
+            address: 0x800,
+            element: ElementType::Int16,
+            stage,
+            divisor: 63,
+            activation: Activation { zero: 0, min: -7, max: 700, table: None },
+        },
+    };
+    assert_eq!(round_trip(&Operation::Reduce(reduce)), Ok(Operation::Reduce(reduce)));
+}
+
+/// A program of registers that must be refused: what is changed, and the message.
+#[test]
+fn illegal_parameters_name_register_value_and_rule() {
+    let cases: [(CnnRegister, u32, &str); 8] = [
+        (CnnRegister::Kernel, 0x0603, "KERNEL.H = 6 (0x6): must lie in 1..=5"),
+        (CnnRegister::InSize, 0, "IN_SIZE.W = 0 (0x0): must lie in 1..=65535"),
+        (CnnRegister::WAddr, 0x4001, "W_ADDR = 16385 (0x4001): must be a multiple of 64"),
+        (CnnRegister::OutPix, 15, "OUT_PIX = 15 (0xf): lets destination elements alias: it must be at least 16"),
+        (CnnRegister::Groups, 3, "IN_C = 4 (0x4): must be a multiple of 3"),
+        (CnnRegister::InZero, 200, "IN_ZERO = 200 (0xc8): must lie in -128..=127"),
+        (CnnRegister::Requant, 3, "REQUANT.MODE = 3 (0x3): is not legal for this input type"),
+        (CnnRegister::OutSize, 0x0020_0008, "OUT_SIZE.H = 32 (0x20): makes the last window reach 25 beyond the input, more than 7"),
+    ];
+    for (register, value, want) in cases {
+        let mut registers = RegisterFile::new(EngineKind::Cnn);
+        Operation::Conv(conv()).store(&mut registers);
+        registers.set_cnn(register, value);
+        let error = Operation::read(crate::OperationCode::Conv, &registers, target()).unwrap_err();
+        assert_eq!(error.to_string(), want);
+    }
+}
+
+#[test]
+fn a_window_of_padding_only_is_refused() {
+    let pool = Pool {
+        kind: PoolKind::Max,
+        input: FeatureMap::dense(0, [4, 4, 1], ElementType::Int8),
+        output: FeatureMap::dense(0x100, [2, 4, 1], ElementType::Int8),
+        window: Window { kernel_h: 2, stride_y: 3, top: 2, ..Window::UNIT },
+        activation: Activation { zero: 0, min: -128, max: 127, table: None },
+    };
+    let error = round_trip(&Operation::Pool(pool)).unwrap_err();
+    assert_eq!(error.to_string(), "OUT_SIZE.H = 2 (0x2): leaves the window of output 0 without a valid position");
+}
+
+#[test]
+fn only_element_wise_operations_and_accumulators_work_in_place() {
+    let mut over_itself = conv();
+    over_itself.output = FeatureMap { address: 0x100, ..over_itself.output };
+    let error = Operation::Conv(over_itself).check_overlap().unwrap_err();
+    assert_eq!(error, OperationError::Overlap { read: Role::Input, write: Role::Output, byte: 0x100 });
+
+    let map = FeatureMap::dense(0, [3, 4, 5], ElementType::Int8);
+    let first = Stage { map, broadcast: false, zero: 0, scale: OutputStage::NONE };
+    let relu = Eltwise {
+        function: EltwiseFunction::Pass,
+        pre_shift: 0,
+        first,
+        second: None,
+        output: map,
+        stage: OutputStage::NONE,
+        activation: Activation { zero: 0, min: 0, max: 127, table: None },
+    };
+    assert_eq!(Operation::Eltwise(relu).check_overlap(), Ok(()));
+    let shifted = Eltwise { output: FeatureMap { address: 1, ..map }, ..relu };
+    assert!(Operation::Eltwise(shifted).check_overlap().is_err());
+}
