@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::hash::Hash;
 
-use crate::problem::{Defect, MAX_PROBLEMS, Problem};
+use crate::problem::{Defect, Item, MAX_PROBLEMS, Problem};
 use crate::{
     ElementType, EngineId, FIRST_SYSTEM_TOKEN, HostOperator, HostStep, Input, List, ListId, MAX_REGION_BYTES,
     MAX_REGIONS, Memory, Package, Pixels, Preprocess, Quantization, Region, RegionId, RegionKind, SPEC_VERSION, Step,
@@ -38,10 +38,39 @@ impl Package {
     pub fn check_target(&self, cores: impl FnOnce(&str) -> Option<u32>) -> Vec<Problem> {
         let mut check = Check { package: self, problems: Vec::new() };
         match cores(&self.target) {
-            None => check.report(|| "target".into(), Defect::Target { name: self.target.clone() }),
+            None => check.report(Part::named("target", 0, &self.target), Defect::Target),
             Some(cores) => check.cores(cores),
         }
         check.problems
+    }
+}
+
+/// A part of the package that a problem would be about.
+#[derive(Clone, Copy)]
+struct Part<'a> {
+    kind: &'static str,
+    index: usize,
+    name: &'a str,
+}
+
+impl<'a> Part<'a> {
+    fn named(kind: &'static str, index: usize, name: &'a str) -> Self {
+        Self { kind, index, name }
+    }
+
+    fn numbered(kind: &'static str, index: usize) -> Self {
+        Self { kind, index, name: "" }
+    }
+
+    fn only(kind: &'static str) -> Self {
+        Self::numbered(kind, 0)
+    }
+}
+
+impl From<Part<'_>> for Item {
+    /// Long names are cut, so that problems never take more memory than the package.
+    fn from(Part { kind, index, name }: Part<'_>) -> Self {
+        Self { kind, index, name: name.chars().take(100).collect() }
     }
 }
 
@@ -51,72 +80,67 @@ struct Check<'a> {
 }
 
 impl<'a> Check<'a> {
-    fn report(&mut self, item: impl FnOnce() -> String, defect: Defect) {
+    fn report(&mut self, item: Part<'_>, defect: Defect) {
         if self.problems.len() < MAX_PROBLEMS {
-            self.problems.push(Problem { item: item(), defect });
+            self.problems.push(Problem { item: item.into(), defect });
         }
     }
 
-    fn require(&mut self, holds: bool, item: impl FnOnce() -> String, defect: Defect) {
+    fn require(&mut self, holds: bool, item: Part<'_>, defect: Defect) {
         if !holds {
             self.report(item, defect);
         }
     }
 
     fn cores(&mut self, cores: u32) {
-        for list in &self.package.lists {
-            self.core(list.engine, cores, || format!("list `{}`", list.name));
+        for (index, list) in self.package.lists.iter().enumerate() {
+            self.core(list.engine, cores, Part::named("list", index, &list.name));
         }
-        for owner in &self.package.tokens {
-            self.core(owner.signal, cores, || format!("token {}", owner.token));
-            self.core(owner.wait, cores, || format!("token {}", owner.token));
+        for (index, owner) in self.package.tokens.iter().enumerate() {
+            self.core(owner.signal, cores, Part::numbered("token owner", index));
+            self.core(owner.wait, cores, Part::numbered("token owner", index));
         }
     }
 
-    fn core(&mut self, engine: EngineId, cores: u32, item: impl FnOnce() -> String) {
+    fn core(&mut self, engine: EngineId, cores: u32, item: Part<'_>) {
         self.require(u32::from(engine.core) < cores, item, Defect::Core { engine, cores });
     }
 
     fn info(&mut self) {
         let package = self.package;
         let found = package.spec_version;
-        self.require(found == SPEC_VERSION, || "info".into(), Defect::SpecVersion { found });
-        self.name(&package.target, || "target".into());
+        self.require(found == SPEC_VERSION, Part::only("info"), Defect::SpecVersion { found });
+        self.name(Part::named("target", 0, &package.target));
         self.names("provenance", "the key", package.provenance.iter().map(|(key, _)| key.as_str()));
     }
 
     /// Names of one kind of item: usable and unique.
-    fn names<'n>(&mut self, kind: &str, what: &'static str, names: impl Iterator<Item = &'n str>) {
+    fn names<'n>(&mut self, kind: &'static str, what: &'static str, names: impl Iterator<Item = &'n str>) {
         let mut seen = HashSet::new();
-        for name in names {
-            self.name(name, || kind.into());
-            self.unique(&mut seen, name, what, || format!("{kind} `{name}`"));
+        for (index, name) in names.enumerate() {
+            let item = Part::named(kind, index, name);
+            self.name(item);
+            self.unique(&mut seen, name, what, item);
         }
     }
 
-    fn name(&mut self, name: &str, item: impl FnOnce() -> String) {
-        let usable = !name.is_empty() && !name.contains(char::is_control);
-        self.require(usable, item, Defect::Name { name: name.into() });
+    fn name(&mut self, item: Part<'_>) {
+        let usable = !item.name.is_empty() && !item.name.contains(char::is_control);
+        self.require(usable, item, Defect::Name);
     }
 
-    fn unique<T: Eq + Hash>(
-        &mut self,
-        seen: &mut HashSet<T>,
-        value: T,
-        what: &'static str,
-        item: impl FnOnce() -> String,
-    ) {
+    fn unique<T: Eq + Hash>(&mut self, seen: &mut HashSet<T>, value: T, what: &'static str, item: Part<'_>) {
         self.require(seen.insert(value), item, Defect::Duplicate { what });
     }
 
     fn regions(&mut self) {
         let regions = &self.package.regions;
         let count = regions.len();
-        self.require(count <= MAX_REGIONS, || "regions".into(), Defect::RegionCount { count });
+        self.require(count <= MAX_REGIONS, Part::only("regions"), Defect::RegionCount { count });
         self.names("region", "the name", regions.iter().map(|region| region.name.as_str()));
-        for region in regions {
+        for (index, region) in regions.iter().enumerate() {
             let bytes = region.bytes;
-            let item = || format!("region `{}`", region.name);
+            let item = Part::named("region", index, &region.name);
             self.require(bytes <= MAX_REGION_BYTES, item, Defect::RegionBytes { bytes });
         }
         self.constants();
@@ -129,18 +153,19 @@ impl<'a> Check<'a> {
             let given = package.constants.get(id);
             let found = given.map_or(0, |bytes| crate::container::wide(bytes.len()));
             let holds = expected == found && given.is_some() == (region.kind == RegionKind::Constant);
-            self.require(holds, || format!("region `{}`", region.name), Defect::ConstantBytes { expected, found });
+            let item = Part::named("region", id.0.into(), &region.name);
+            self.require(holds, item, Defect::ConstantBytes { expected, found });
         }
         for (id, bytes) in package.constants.iter().filter(|&(id, _)| package.region(id).is_none()) {
             let found = crate::container::wide(bytes.len());
-            self.report(|| format!("region {}", id.0), Defect::ConstantBytes { expected: 0, found });
+            self.report(Part::numbered("region", id.0.into()), Defect::ConstantBytes { expected: 0, found });
         }
     }
 
     fn tokens(&mut self) {
         let mut seen = HashSet::new();
-        for &TokenOwner { token, signal, wait } in &self.package.tokens {
-            let item = || format!("token {token}");
+        for (index, &TokenOwner { token, signal, wait }) in self.package.tokens.iter().enumerate() {
+            let item = Part::numbered("token owner", index);
             let local = token < FIRST_SYSTEM_TOKEN;
             self.require(token < TOKENS, item, Defect::Token { token });
             self.require(!local || signal.core == wait.core, item, Defect::TokenScope { signal, wait });
@@ -151,21 +176,20 @@ impl<'a> Check<'a> {
     fn lists(&mut self) {
         let lists = &self.package.lists;
         self.names("list", "the name", lists.iter().map(|list| list.name.as_str()));
-        for list in lists {
-            self.require(!list.words.is_empty(), || format!("list `{}`", list.name), Defect::EmptyList);
+        for (index, list) in lists.iter().enumerate() {
+            self.require(!list.words.is_empty(), Part::named("list", index, &list.name), Defect::EmptyList);
         }
     }
 
     fn tensors(&mut self) {
         let tensors = &self.package.tensors;
         self.names("tensor", "the name", tensors.iter().map(|tensor| tensor.name.as_str()));
-        for tensor in tensors {
-            self.tensor(tensor);
+        for (index, tensor) in tensors.iter().enumerate() {
+            self.tensor(tensor, Part::named("tensor", index, &tensor.name));
         }
     }
 
-    fn tensor(&mut self, tensor: &Tensor) {
-        let item = || format!("tensor `{}`", tensor.name);
+    fn tensor(&mut self, tensor: &Tensor, item: Part<'_>) {
         if let Some(dimension) = tensor.shape.iter().position(|&size| size == 0) {
             self.report(item, Defect::EmptyDimension { dimension });
         }
@@ -179,12 +203,7 @@ impl<'a> Check<'a> {
         }
     }
 
-    fn quantization(
-        &mut self,
-        Quantization { scale, zero_point }: Quantization,
-        element: ElementType,
-        item: impl Fn() -> String + Copy,
-    ) {
+    fn quantization(&mut self, Quantization { scale, zero_point }: Quantization, element: ElementType, item: Part<'_>) {
         self.require(scale.is_finite() && scale > 0.0, item, Defect::Scale { scale });
         let zero = i64::from(zero_point);
         let holds = element.range().is_some_and(|(low, high)| (low..=high).contains(&zero));
@@ -196,30 +215,30 @@ impl<'a> Check<'a> {
         &mut self,
         found: Option<T>,
         (what, index, count): (&'static str, u32, usize),
-        item: impl FnOnce() -> String,
+        item: Part<'_>,
     ) -> Option<T> {
         self.require(found.is_some(), item, Defect::Reference { what, index, count });
         found
     }
 
-    fn region(&mut self, id: RegionId, item: impl FnOnce() -> String) -> Option<&'a Region> {
+    fn region(&mut self, id: RegionId, item: Part<'_>) -> Option<&'a Region> {
         let package = self.package;
         self.exists(package.region(id), ("region", id.0.into(), package.regions.len()), item)
     }
 
-    fn tensor_of(&mut self, id: TensorId, item: impl FnOnce() -> String) -> Option<&'a Tensor> {
+    fn tensor_of(&mut self, id: TensorId, item: Part<'_>) -> Option<&'a Tensor> {
         let package = self.package;
         self.exists(package.tensor(id), ("tensor", id.0, package.tensors.len()), item)
     }
 
-    fn list_of(&mut self, id: ListId, item: impl FnOnce() -> String) -> Option<&'a List> {
+    fn list_of(&mut self, id: ListId, item: Part<'_>) -> Option<&'a List> {
         let package = self.package;
         self.exists(package.list(id), ("list", id.0, package.lists.len()), item)
     }
 
     fn program(&mut self) {
         for (index, step) in self.package.program.iter().enumerate() {
-            let item = || format!("step {index}");
+            let item = Part::numbered("step", index);
             match step {
                 Step::Device { lists } => self.device_step(lists, item),
                 Step::Host(step) => self.host_step(step, item),
@@ -227,7 +246,7 @@ impl<'a> Check<'a> {
         }
     }
 
-    fn device_step(&mut self, lists: &[ListId], item: impl Fn() -> String + Copy) {
+    fn device_step(&mut self, lists: &[ListId], item: Part<'_>) {
         self.require(!lists.is_empty(), item, Defect::EmptyStep);
         let mut engines = HashSet::new();
         for &id in lists {
@@ -238,7 +257,7 @@ impl<'a> Check<'a> {
         }
     }
 
-    fn host_step(&mut self, step: &HostStep, item: impl Fn() -> String + Copy) {
+    fn host_step(&mut self, step: &HostStep, item: Part<'_>) {
         let tensors = |check: &mut Self, ids: &[TensorId]| -> Vec<_> {
             ids.iter().filter_map(|&id| check.tensor_of(id, item)).collect()
         };
@@ -254,20 +273,14 @@ impl<'a> Check<'a> {
         }
     }
 
-    fn not_constant(&mut self, tensor: &Tensor, item: impl FnOnce() -> String) {
+    fn not_constant(&mut self, tensor: &Tensor, item: Part<'_>) {
         let found = self.package.region(tensor.place.region).map(|region| region.kind);
         let defect = Defect::RegionKind { found: RegionKind::Constant, expected: RegionKind::Scratch };
         self.require(found != Some(RegionKind::Constant), item, defect);
     }
 
     /// Operators with one input and one output of the same shape.
-    fn elementwise(
-        &mut self,
-        operator: HostOperator,
-        input: &Tensor,
-        output: &Tensor,
-        item: impl Fn() -> String + Copy,
-    ) {
+    fn elementwise(&mut self, operator: HostOperator, input: &Tensor, output: &Tensor, item: Part<'_>) {
         let name = operator.name();
         let needs = |needs| Defect::OperatorTensors { operator: name, needs };
         self.require(input.shape == output.shape, item, needs("an output of its input's shape"));
@@ -289,25 +302,25 @@ impl<'a> Check<'a> {
     fn interface(&mut self) {
         let mut seen = HashSet::new();
         for (index, input) in self.package.inputs.iter().enumerate() {
-            let item = || format!("input {index}");
+            let item = Part::numbered("input", index);
             self.unique(&mut seen, input.tensor, "the tensor", item);
             self.bound(input.tensor, RegionKind::Input, item);
             self.picture(input, item);
         }
         for (index, &output) in self.package.outputs.iter().enumerate() {
-            self.bound(output, RegionKind::Output, || format!("output {index}"));
+            self.bound(output, RegionKind::Output, Part::numbered("output", index));
         }
     }
 
     /// A tensor that the application sees is in a region that it binds.
-    fn bound(&mut self, tensor: TensorId, expected: RegionKind, item: impl Fn() -> String + Copy) {
+    fn bound(&mut self, tensor: TensorId, expected: RegionKind, item: Part<'_>) {
         let Some(tensor) = self.tensor_of(tensor, item) else { return };
         if let Some(found) = self.package.region(tensor.place.region).map(|region| region.kind) {
             self.require(found == expected, item, Defect::RegionKind { found, expected });
         }
     }
 
-    fn picture(&mut self, input: &Input, item: impl Fn() -> String + Copy) {
+    fn picture(&mut self, input: &Input, item: Part<'_>) {
         let (Some(picture), Some(tensor)) = (&input.preprocess, self.package.tensor(input.tensor)) else { return };
         let size = [picture.height, picture.width, picture.color.channels()].map(u64::from);
         let elements = size.iter().try_fold(1_u64, |product, &size| product.checked_mul(size));
@@ -316,7 +329,7 @@ impl<'a> Check<'a> {
         self.pixels(picture, tensor, item);
     }
 
-    fn pixels(&mut self, picture: &Preprocess, tensor: &Tensor, item: impl Fn() -> String + Copy) {
+    fn pixels(&mut self, picture: &Preprocess, tensor: &Tensor, item: Part<'_>) {
         match &picture.pixels {
             Pixels::Raw => {
                 let fits = tensor.element.bytes() == 1;
@@ -331,14 +344,7 @@ impl<'a> Check<'a> {
         }
     }
 
-    fn normalization(
-        &mut self,
-        picture: &Preprocess,
-        tensor: &Tensor,
-        mean: &[f32],
-        std: &[f32],
-        item: impl Fn() -> String + Copy,
-    ) {
+    fn normalization(&mut self, picture: &Preprocess, tensor: &Tensor, mean: &[f32], std: &[f32], item: Part<'_>) {
         let channels = usize::try_from(picture.color.channels()).unwrap_or(usize::MAX);
         let fits = mean.len() == channels && std.len() == channels;
         self.require(fits, item, Defect::Preprocess { why: "mean and std are not one per channel" });
@@ -354,20 +360,20 @@ impl<'a> Check<'a> {
 
     fn layers(&mut self) {
         let mut seen = HashSet::new();
-        for layer in &self.package.layers {
-            let item = || format!("layer {}", layer.mark);
+        for (index, layer) in self.package.layers.iter().enumerate() {
+            let item = Part::named("layer", index, &layer.name);
             self.unique(&mut seen, layer.mark, "the mark", item);
-            self.name(&layer.name, item);
+            self.name(item);
         }
     }
 
     fn tiles(&mut self) {
         for (index, tile) in self.package.tile_map.iter().flatten().enumerate() {
-            self.tile(tile, || format!("tile {index}"));
+            self.tile(tile, Part::numbered("tile", index));
         }
     }
 
-    fn tile(&mut self, tile: &Tile, item: impl Fn() -> String + Copy) {
+    fn tile(&mut self, tile: &Tile, item: Part<'_>) {
         if let Some(list) = self.list_of(tile.list, item) {
             let inside = usize::try_from(tile.pc).is_ok_and(|pc| pc < list.words.len());
             self.require(inside, item, Defect::Tile { why: "its command is behind the list" });
@@ -379,7 +385,7 @@ impl<'a> Check<'a> {
         }
     }
 
-    fn tile_bytes(&mut self, tile: &Tile, element: ElementType, item: impl Fn() -> String + Copy) {
+    fn tile_bytes(&mut self, tile: &Tile, element: ElementType, item: Part<'_>) {
         let Memory::Dram(region) = tile.memory else { return };
         let Some(region) = self.region(region, item) else { return };
         let (start, bytes) = (tile.address, region.bytes);

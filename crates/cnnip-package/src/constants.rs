@@ -65,7 +65,10 @@ impl ConstantBytes {
         self.get(range.clone())?;
         let start = self.range.start.checked_add(range.start)?;
         let end = self.range.start.checked_add(range.end)?;
-        (range.start % CONSTANT_ALIGNMENT == 0).then(|| Self { storage: self.storage.clone(), range: start..end })
+        range
+            .start
+            .is_multiple_of(CONSTANT_ALIGNMENT)
+            .then(|| Self { storage: self.storage.clone(), range: start..end })
     }
 }
 

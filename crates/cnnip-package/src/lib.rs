@@ -47,7 +47,7 @@ pub use engine::{Engine, EngineId, FIRST_SYSTEM_TOKEN, List, ListId, TOKENS, Tok
 pub use error::{FileError, FormatError, PackageError, Why};
 pub use package::{Budget, Layer, Package, SPEC_VERSION};
 pub use preprocess::{Color, Input, Layout, Pixels, Preprocess};
-pub use problem::{Defect, MAX_PROBLEMS, Problem};
+pub use problem::{Defect, Item, MAX_PROBLEMS, Problem};
 pub use program::{HostOperator, HostStep, Step};
 pub use region::{MAX_REGION_BYTES, MAX_REGIONS, Region, RegionId, RegionKind};
 pub use summary::Summary;

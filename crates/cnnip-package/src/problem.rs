@@ -9,10 +9,32 @@ pub const MAX_PROBLEMS: usize = 50;
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 #[error("{item}: {defect} [{}]", defect.rule())]
 pub struct Problem {
-    /// The part of the package, such as ``tensor `conv1` ``.
-    pub item: String,
+    /// The part of the package.
+    pub item: Item,
     /// What is wrong with it.
     pub defect: Defect,
+}
+
+/// A part of a package, as messages name it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Item {
+    /// Its kind: `target`, `region`, `list`, `tensor`, `step`, ...
+    pub kind: &'static str,
+    /// Its index in the table of its kind; 0 where there is but one.
+    pub index: usize,
+    /// Its name, empty for kinds without names.
+    pub name: String,
+}
+
+impl std::fmt::Display for Item {
+    /// ``tensor `conv1` ``, or `step 3`.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        if self.name.is_empty() {
+            write!(f, "{} {}", self.kind, self.index)
+        } else {
+            write!(f, "{} `{}`", self.kind, self.name)
+        }
+    }
 }
 
 /// A broken rule, with the offending value.
@@ -26,11 +48,8 @@ pub enum Defect {
         found: u32,
     },
     /// A target nobody knows.
-    #[error("target `{name}` is unknown")]
-    Target {
-        /// Its name.
-        name: String,
-    },
+    #[error("the target is unknown")]
+    Target,
     /// An engine of a core that the target does not have.
     #[error("{engine} does not exist, the target has {cores} cores")]
     Core {
@@ -40,11 +59,8 @@ pub enum Defect {
         cores: u32,
     },
     /// A name that is empty or has control characters.
-    #[error("the name {name:?} is empty or has control characters")]
-    Name {
-        /// The name.
-        name: String,
-    },
+    #[error("the name is empty or has control characters")]
+    Name,
     /// A name, key or number given twice.
     #[error("{what} is there already")]
     Duplicate {
@@ -190,9 +206,9 @@ impl Defect {
     pub fn rule(&self) -> &'static str {
         match self {
             Self::SpecVersion { .. } => "spec-version",
-            Self::Target { .. } => "target",
+            Self::Target => "target",
             Self::Core { .. } => "core",
-            Self::Name { .. } => "name",
+            Self::Name => "name",
             Self::Duplicate { .. } => "duplicate",
             Self::RegionCount { .. } => "region-count",
             Self::RegionBytes { .. } => "region-bytes",
@@ -220,8 +236,8 @@ impl Defect {
     pub fn hint(&self) -> &'static str {
         match self {
             Self::SpecVersion { .. } => "compile the model again with these tools",
-            Self::Target { .. } | Self::Core { .. } => "the targets are in isa-spec/targets",
-            Self::Name { .. } | Self::Duplicate { .. } => "give every item of a kind a name or number of its own",
+            Self::Target | Self::Core { .. } => "the targets are in isa-spec/targets",
+            Self::Name | Self::Duplicate { .. } => "give every item of a kind a name or number of its own",
             Self::RegionCount { .. } => "put several tensors into one region",
             Self::RegionBytes { .. } => "split the region",
             Self::ConstantBytes { .. } => "a constant region is as long as its bytes, other regions have none",

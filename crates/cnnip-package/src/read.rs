@@ -139,8 +139,8 @@ fn value<T: Wire>(file: &[u8], section: &Section) -> Result<T, FormatError> {
 
 /// Checks that the bytes between sections are zero.
 fn gaps(file: &[u8], sections: &[Section]) -> Result<(), FormatError> {
-    let pairs = sections.iter().zip(&sections[1..]);
-    pairs.map(|(a, b)| padding(file, a.range.end..b.range.start, a.kind.name())).collect()
+    let mut pairs = sections.iter().zip(&sections[1..]);
+    pairs.try_for_each(|(a, b)| padding(file, a.range.end..b.range.start, a.kind.name()))
 }
 
 /// Cuts the constants section into regions.
