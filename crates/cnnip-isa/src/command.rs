@@ -4,6 +4,7 @@ mod decode;
 mod encode;
 
 pub use decode::{DecodeError, Why, decode_at, decode_list_bytes};
+pub(crate) use encode::put_fields;
 pub use encode::{ListBuilder, encode, encode_bytes};
 
 use crate::generated::{Opcode, OperationCode};

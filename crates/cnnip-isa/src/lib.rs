@@ -4,10 +4,13 @@
 
 #![forbid(unsafe_code)]
 
+pub mod asm;
 mod command;
+mod disasm;
 mod engine;
 mod field;
 mod generated;
+pub mod operation;
 mod registers;
 mod spec;
 mod target;
@@ -15,6 +18,7 @@ mod target;
 pub use command::{
     Command, DecodeError, FieldRange, ListBuilder, Pairs, Why, decode_at, decode_list_bytes, encode, encode_bytes,
 };
+pub use disasm::disassemble;
 pub use engine::EngineKind;
 pub use field::Field;
 pub use generated::{

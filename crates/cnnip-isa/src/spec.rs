@@ -57,19 +57,13 @@ impl FieldSpec {
     /// The bits of the field.
     #[must_use]
     pub const fn field(&self) -> Field {
-        Field {
-            shift: self.shift,
-            width: self.width,
-        }
+        Field { shift: self.shift, width: self.width }
     }
 
     /// The name that the specification gives to `value`, if it enumerates the values.
     #[must_use]
     pub fn value_name(&self, value: u32) -> Option<&'static str> {
-        self.values?
-            .iter()
-            .find(|&&(_, code)| code == value)
-            .map(|&(name, _)| name)
+        self.values?.iter().find(|&&(_, code)| code == value).map(|&(name, _)| name)
     }
 }
 

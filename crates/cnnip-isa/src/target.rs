@@ -25,9 +25,6 @@ impl Target {
     /// Whether the value called `key` is assumed rather than public. `None` if there is no such value.
     #[must_use]
     pub fn is_assumed(&self, key: &str) -> Option<bool> {
-        self.basis
-            .iter()
-            .find(|&&(name, _)| name == key)
-            .map(|(_, basis)| basis.starts_with("assumed"))
+        self.basis.iter().find(|&&(name, _)| name == key).map(|(_, basis)| basis.starts_with("assumed"))
     }
 }

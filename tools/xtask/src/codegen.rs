@@ -40,11 +40,7 @@ pub(crate) fn check(root: &Path) -> Result<(), String> {
         .filter(|file| fs::read_to_string(root.join(file.path)).ok().as_ref() != Some(&file.text))
         .map(|file| format!("{}: stale, run `{MENDED_BY}`", file.path))
         .collect();
-    if stale.is_empty() {
-        Ok(())
-    } else {
-        Err(stale.join("\n"))
-    }
+    if stale.is_empty() { Ok(()) } else { Err(stale.join("\n")) }
 }
 
 fn generate(root: &Path) -> Result<Vec<Generated>, String> {
@@ -54,13 +50,7 @@ fn generate(root: &Path) -> Result<Vec<Generated>, String> {
         return Err(problems.join("\n"));
     }
     Ok(vec![
-        Generated {
-            path: "crates/cnnip-isa/src/generated.rs",
-            text: rust::print(&spec)?,
-        },
-        Generated {
-            path: "isa-spec/reference.md",
-            text: reference::print(&spec),
-        },
+        Generated { path: "crates/cnnip-isa/src/generated.rs", text: rust::print(&spec, root)? },
+        Generated { path: "isa-spec/reference.md", text: reference::print(&spec) },
     ])
 }

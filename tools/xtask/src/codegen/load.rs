@@ -7,10 +7,7 @@ use std::path::Path;
 
 /// Reads the specification in `folder`.
 pub(crate) fn load(folder: &Path) -> Result<Spec, Vec<String>> {
-    let mut reader = Reader {
-        folder,
-        problems: Vec::new(),
-    };
+    let mut reader = Reader { folder, problems: Vec::new() };
     let version = reader.read("version.toml");
     let types = reader.read("types.toml");
     let faults = reader.read("faults.toml");
@@ -53,19 +50,15 @@ impl Reader<'_> {
         match text.and_then(|text| toml::from_str(&text).map_err(|error| error.to_string())) {
             Ok(value) => Some(value),
             Err(error) => {
-                self.problems
-                    .push(format!("isa-spec/{name}: {}", error.trim_end()));
+                self.problems.push(format!("isa-spec/{name}: {}", error.trim_end()));
                 None
             }
         }
     }
 
     fn targets(&mut self) -> Vec<(String, Target)> {
-        let mut targets: Vec<(String, Target)> = self
-            .target_names()
-            .into_iter()
-            .filter_map(|name| self.read(&name).map(|target| (name, target)))
-            .collect();
+        let mut targets: Vec<(String, Target)> =
+            self.target_names().into_iter().filter_map(|name| self.read(&name).map(|target| (name, target))).collect();
         targets.sort_by_key(|(_, target)| target.id);
         targets
     }
@@ -78,19 +71,15 @@ impl Reader<'_> {
                 return Vec::new();
             }
         };
-        let mut names: Vec<String> = entries
-            .filter_map(Result::ok)
-            .filter_map(|entry| target_name(&entry.path()))
-            .collect();
+        let mut names: Vec<String> =
+            entries.filter_map(Result::ok).filter_map(|entry| target_name(&entry.path())).collect();
         names.sort();
         names
     }
 }
 
 fn target_name(path: &Path) -> Option<String> {
-    let is_toml = path
-        .extension()
-        .is_some_and(|extension| extension == "toml");
+    let is_toml = path.extension().is_some_and(|extension| extension == "toml");
     let name = path.file_name()?.to_str()?;
     is_toml.then(|| format!("targets/{name}"))
 }

@@ -1,8 +1,7 @@
 //! Prints `isa-spec/reference.md`.
 
 use super::schema::{
-    Access, Command, Engine, Enumeration, Field, HostRegister, HostWindow, Kind, Operation,
-    Register, Spec, Status,
+    Access, Command, Engine, Enumeration, Field, HostRegister, HostWindow, Kind, Operation, Register, Spec, Status,
 };
 use super::text::cell;
 
@@ -18,10 +17,7 @@ Every command, register, operation, type, fault and target in tables. What they 
 /// The whole page.
 pub(crate) fn print(spec: &Spec) -> String {
     let mut out = String::from(HEADER);
-    out += &format!(
-        "\nSpecification version {}.{}.\n",
-        spec.version.major, spec.version.minor
-    );
+    out += &format!("\nSpecification version {}.{}.\n", spec.version.major, spec.version.minor);
     out += &commands(&spec.commands.commands);
     out += &operations(&spec.operations.operations);
     out += &registers("CNN", &spec.registers(Engine::Cnn).registers);
@@ -45,37 +41,19 @@ fn table(columns: &[&str], rows: impl IntoIterator<Item = Vec<String>>) -> Strin
 fn commands(commands: &[Command]) -> String {
     let overview = table(
         &["opcode", "command", "summary"],
-        commands.iter().map(|one| {
-            vec![
-                format!("`{:#04x}`", one.opcode),
-                one.name.clone(),
-                cell(&one.summary),
-            ]
-        }),
+        commands.iter().map(|one| vec![format!("`{:#04x}`", one.opcode), one.name.clone(), cell(&one.summary)]),
     );
     let details: String = commands.iter().map(command).collect();
     format!("\n## Commands\n{overview}{details}")
 }
 
 fn command(command: &Command) -> String {
-    let opcode = vec![
-        "31:24".to_owned(),
-        "opcode".to_owned(),
-        format!("`{:#04x}`", command.opcode),
-        String::new(),
-    ];
+    let opcode = vec!["31:24".to_owned(), "opcode".to_owned(), format!("`{:#04x}`", command.opcode), String::new()];
     let mut fields: Vec<&Field> = command.fields.iter().collect();
     fields.sort_by_key(|field| std::cmp::Reverse(field.bits.low));
     let rows = std::iter::once(opcode).chain(fields.into_iter().map(field_row));
-    let payload = command
-        .payload
-        .as_ref()
-        .map_or_else(String::new, |payload| format!("\nThen: {payload}.\n"));
-    let faults = if command.faults.is_empty() {
-        "none of its own".to_owned()
-    } else {
-        command.faults.join(", ")
-    };
+    let payload = command.payload.as_ref().map_or_else(String::new, |payload| format!("\nThen: {payload}.\n"));
+    let faults = if command.faults.is_empty() { "none of its own".to_owned() } else { command.faults.join(", ") };
     format!(
         "\n### {}\n\n{}\n{}{payload}\nFaults: {faults}. Basis: {}.\n",
         command.name,
@@ -91,12 +69,7 @@ fn field_row(field: &Field) -> Vec<String> {
         None if field.min() == 0 && field.max() == field.bits.largest() => "any".to_owned(),
         None => format!("{} to {}", field.min(), field.max()),
     };
-    vec![
-        field.bits.to_string(),
-        field.name.clone(),
-        values,
-        cell(&field.doc),
-    ]
+    vec![field.bits.to_string(), field.name.clone(), values, cell(&field.doc)]
 }
 
 fn operations(operations: &[Operation]) -> String {
@@ -105,12 +78,7 @@ fn operations(operations: &[Operation]) -> String {
             Status::Built => "built",
             Status::Later => "later",
         };
-        vec![
-            format!("`{:#04x}`", one.code),
-            one.name.clone(),
-            one.engine.name().to_owned(),
-            status.to_owned(),
-        ]
+        vec![format!("`{:#04x}`", one.code), one.name.clone(), one.engine.name().to_owned(), status.to_owned()]
     });
     let overview = table(&["code", "operation", "engine", "status"], rows);
     let details: String = operations.iter().map(operation).collect();
@@ -118,11 +86,7 @@ fn operations(operations: &[Operation]) -> String {
 }
 
 fn operation(one: &Operation) -> String {
-    let reads = if one.reads.is_empty() {
-        "nothing".to_owned()
-    } else {
-        one.reads.join(", ")
-    };
+    let reads = if one.reads.is_empty() { "nothing".to_owned() } else { one.reads.join(", ") };
     format!(
         "\n### {}\n\n{}\n\nReads {reads}; writes {}. Basis: {}.\n\nRegisters: {}.\n",
         one.name,
@@ -141,23 +105,15 @@ fn registers(engine: &str, registers: &[Register]) -> String {
             Some(Kind::Bits) => "bits",
             None => "fields",
         };
-        vec![
-            format!("`{:#04x}`", register.index),
-            register.name.clone(),
-            kind.to_owned(),
-            cell(&register.doc),
-        ]
+        vec![format!("`{:#04x}`", register.index), register.name.clone(), kind.to_owned(), cell(&register.doc)]
     });
-    let details = registers
-        .iter()
-        .filter(|register| !register.fields.is_empty())
-        .flat_map(|register| {
-            register.fields.iter().map(|field| {
-                let mut row = field_row(field);
-                row[1] = format!("{}.{}", register.name, field.name);
-                row
-            })
-        });
+    let details = registers.iter().filter(|register| !register.fields.is_empty()).flat_map(|register| {
+        register.fields.iter().map(|field| {
+            let mut row = field_row(field);
+            row[1] = format!("{}.{}", register.name, field.name);
+            row
+        })
+    });
     format!(
         "\n## {engine} registers\n{}\nFields:\n{}",
         table(&["index", "register", "kind", "meaning"], rows),
@@ -167,21 +123,15 @@ fn registers(engine: &str, registers: &[Register]) -> String {
 
 fn host(window: &HostWindow) -> String {
     let fields = window.registers.iter().flat_map(|register| {
-        register.fields.iter().map(|field| {
-            vec![
-                field.bits.to_string(),
-                format!("{}.{}", register.name, field.name),
-                cell(&field.doc),
-            ]
-        })
+        register
+            .fields
+            .iter()
+            .map(|field| vec![field.bits.to_string(), format!("{}.{}", register.name, field.name), cell(&field.doc)])
     });
     format!(
         "\n## Host registers\n\nOne window per core, {:#x} bytes apart.\n{}\nFields:\n{}",
         window.stride,
-        table(
-            &["offset", "register", "access", "meaning"],
-            window.registers.iter().map(host_row)
-        ),
+        table(&["offset", "register", "access", "meaning"], window.registers.iter().map(host_row)),
         table(&["bit", "field", "meaning"], fields),
     )
 }
@@ -196,16 +146,8 @@ fn host_row(register: &HostRegister) -> Vec<String> {
         1 => register.name.clone(),
         count => format!("{}, {count} of them", register.name),
     };
-    let like = register
-        .fields_of
-        .as_ref()
-        .map_or_else(String::new, |other| format!(" Fields as {other}."));
-    vec![
-        format!("`{:#05x}`", register.offset),
-        name,
-        access.to_owned(),
-        cell(&register.doc) + &like,
-    ]
+    let like = register.fields_of.as_ref().map_or_else(String::new, |other| format!(" Fields as {other}."));
+    vec![format!("`{:#05x}`", register.offset), name, access.to_owned(), cell(&register.doc) + &like]
 }
 
 fn types(enumerations: &[Enumeration]) -> String {
@@ -214,20 +156,11 @@ fn types(enumerations: &[Enumeration]) -> String {
 }
 
 fn enumeration(one: &Enumeration) -> String {
-    let values = one.values.iter().map(|value| {
-        vec![
-            value.value.to_string(),
-            value.name.clone(),
-            cell(&value.doc),
-        ]
-    });
-    let reserved = one.reserved.iter().map(|value| {
-        vec![
-            value.value.to_string(),
-            format!("{}, reserved", value.name),
-            cell(&value.doc),
-        ]
-    });
+    let values = one.values.iter().map(|value| vec![value.value.to_string(), value.name.clone(), cell(&value.doc)]);
+    let reserved = one
+        .reserved
+        .iter()
+        .map(|value| vec![value.value.to_string(), format!("{}, reserved", value.name), cell(&value.doc)]);
     format!(
         "\n### {}\n\n{}\n{}",
         one.name,
@@ -237,17 +170,9 @@ fn enumeration(one: &Enumeration) -> String {
 }
 
 fn faults(spec: &Spec) -> String {
-    let rows = spec.faults.faults.iter().map(|fault| {
-        vec![
-            fault.code.to_string(),
-            fault.name.clone(),
-            cell(&fault.summary),
-        ]
-    });
-    format!(
-        "\n## Faults\n{}",
-        table(&["code", "fault", "meaning"], rows)
-    )
+    let rows =
+        spec.faults.faults.iter().map(|fault| vec![fault.code.to_string(), fault.name.clone(), cell(&fault.summary)]);
+    format!("\n## Faults\n{}", table(&["code", "fault", "meaning"], rows))
 }
 
 fn targets(spec: &Spec) -> String {
@@ -255,40 +180,24 @@ fn targets(spec: &Spec) -> String {
     columns.extend(spec.targets.iter().map(|(_, target)| target.name.as_str()));
     columns.push("meaning");
     let row = |key: &super::schema::TargetKey| {
-        let values = spec
-            .targets
-            .iter()
-            .filter_map(|(_, target)| target.values.get(&key.name));
+        let values = spec.targets.iter().filter_map(|(_, target)| target.values.get(&key.name));
         let mut row = vec![format!("`{}`", key.name)];
-        row.extend(values.map(|value| {
-            format!(
-                "{}{}",
-                value.value,
-                if is_assumed(&value.basis) { " \\*" } else { "" }
-            )
-        }));
+        row.extend(
+            values.map(|value| format!("{}{}", value.value, if is_assumed(&value.basis) { " \\*" } else { "" })),
+        );
         row.push(cell(&key.doc));
         row
     };
     let bases = spec.targets.iter().flat_map(|(_, target)| {
         spec.target_keys.keys.iter().filter_map(|key| {
             let value = target.values.get(&key.name)?;
-            Some(vec![
-                target.name.clone(),
-                format!("`{}`", key.name),
-                cell(&value.basis),
-            ])
+            Some(vec![target.name.clone(), format!("`{}`", key.name), cell(&value.basis)])
         })
     });
     let summaries: String = spec
         .targets
         .iter()
-        .map(|(_, target)| {
-            format!(
-                "- **{}** ({}): {}\n",
-                target.name, target.id, target.summary
-            )
-        })
+        .map(|(_, target)| format!("- **{}** ({}): {}\n", target.name, target.id, target.summary))
         .collect();
     format!(
         "\n## Targets\n\n{summaries}\nValues; \\* marks what is assumed, the others are public.\n{}\nWhere they come from:\n{}",

@@ -1,8 +1,7 @@
 //! What a schema cannot say: names that must exist, numbers that must be unique, bits that must not overlap.
 
 use super::schema::{
-    Engine, EnumValue, Enumeration, Field, HostRegister, Operation, Register, Spec, Target,
-    TargetKey,
+    Engine, EnumValue, Enumeration, Field, HostRegister, Operation, Register, Spec, Target, TargetKey,
 };
 use super::text::camel_case;
 use std::collections::{BTreeMap, HashMap};
@@ -11,10 +10,7 @@ use std::hash::Hash;
 
 /// Every broken rule, each with its file and key.
 pub(crate) fn check(spec: &Spec) -> Vec<String> {
-    let mut checker = Checker {
-        spec,
-        problems: Vec::new(),
-    };
+    let mut checker = Checker { spec, problems: Vec::new() };
     checker.types();
     checker.faults();
     checker.commands();
@@ -39,22 +35,14 @@ impl Checker<'_> {
     }
 
     /// Reports every value that occurs twice.
-    fn unique<T: Eq + Hash + Display>(
-        &mut self,
-        place: &str,
-        what: &str,
-        values: impl Iterator<Item = T>,
-    ) {
+    fn unique<T: Eq + Hash + Display>(&mut self, place: &str, what: &str, values: impl Iterator<Item = T>) {
         let mut seen: HashMap<T, usize> = HashMap::new();
         for value in values {
             let count = seen.entry(value).or_default();
             *count += 1;
         }
-        let mut twice: Vec<String> = seen
-            .iter()
-            .filter(|(_, count)| **count > 1)
-            .map(|(value, _)| value.to_string())
-            .collect();
+        let mut twice: Vec<String> =
+            seen.iter().filter(|(_, count)| **count > 1).map(|(value, _)| value.to_string()).collect();
         twice.sort();
         for value in twice {
             self.report(place, format!("{what} {value} occurs more than once"));
@@ -68,11 +56,7 @@ impl Checker<'_> {
 
     fn types(&mut self) {
         let spec = self.spec;
-        self.unique(
-            "types.toml",
-            "enum",
-            spec.types.enumerations.iter().map(|one| one.name.as_str()),
-        );
+        self.unique("types.toml", "enum", spec.types.enumerations.iter().map(|one| one.name.as_str()));
         for one in &spec.types.enumerations {
             self.enumeration(one);
         }
@@ -86,25 +70,14 @@ impl Checker<'_> {
         if one.values.is_empty() {
             self.report(&place, "has no values");
         }
-        if has_bytes(&one.values)
-            && one
-                .values
-                .iter()
-                .any(|value| value.bytes.is_none() && value.name != "none")
-        {
-            self.report(
-                &place,
-                "every value but `none` needs `bytes`, since one has it",
-            );
+        if has_bytes(&one.values) && one.values.iter().any(|value| value.bytes.is_none() && value.name != "none") {
+            self.report(&place, "every value but `none` needs `bytes`, since one has it");
         }
     }
 
     fn faults(&mut self) {
         let faults = &self.spec.faults.faults;
-        self.names(
-            "faults.toml",
-            faults.iter().map(|fault| fault.name.as_str()),
-        );
+        self.names("faults.toml", faults.iter().map(|fault| fault.name.as_str()));
         self.unique("faults.toml", "code", faults.iter().map(|fault| fault.code));
         if faults.iter().any(|fault| fault.code == 0) {
             self.report("faults.toml", "code 0 means no fault");
@@ -113,15 +86,8 @@ impl Checker<'_> {
 
     fn commands(&mut self) {
         let commands = &self.spec.commands.commands;
-        self.names(
-            "commands.toml",
-            commands.iter().map(|command| command.name.as_str()),
-        );
-        self.unique(
-            "commands.toml",
-            "opcode",
-            commands.iter().map(|command| command.opcode),
-        );
+        self.names("commands.toml", commands.iter().map(|command| command.name.as_str()));
+        self.unique("commands.toml", "opcode", commands.iter().map(|command| command.opcode));
         for command in commands {
             let place = format!("commands.toml: command {}", command.name);
             self.fields(&place, &command.fields);
@@ -130,19 +96,10 @@ impl Checker<'_> {
                 self.report(&place, "opcodes 0x00 and 0xff are never assigned");
             }
             if let Some(field) = command.fields.iter().find(|field| field.bits.high > 23) {
-                self.report(
-                    &place,
-                    format!("field {} overlaps the opcode in bits 31:24", field.name),
-                );
+                self.report(&place, format!("field {} overlaps the opcode in bits 31:24", field.name));
             }
             for fault in &command.faults {
-                if !self
-                    .spec
-                    .faults
-                    .faults
-                    .iter()
-                    .any(|known| known.name == *fault)
-                {
+                if !self.spec.faults.faults.iter().any(|known| known.name == *fault) {
                     self.report(&place, format!("faults.toml has no fault {fault}"));
                 }
             }
@@ -154,13 +111,7 @@ impl Checker<'_> {
         let mut taken: u32 = 0;
         for field in fields {
             if taken & field.bits.mask() != 0 {
-                self.report(
-                    place,
-                    format!(
-                        "field {} overlaps another in bits {}",
-                        field.name, field.bits
-                    ),
-                );
+                self.report(place, format!("field {} overlaps another in bits {}", field.name, field.bits));
             }
             taken |= field.bits.mask();
             self.field_values(&format!("{place}, field {}", field.name), field);
@@ -169,16 +120,10 @@ impl Checker<'_> {
 
     fn field_values(&mut self, place: &str, field: &Field) {
         if field.max() > field.bits.largest() {
-            self.report(
-                place,
-                format!("max {} does not fit into bits {}", field.max(), field.bits),
-            );
+            self.report(place, format!("max {} does not fit into bits {}", field.max(), field.bits));
         }
         if field.min() > field.max() {
-            self.report(
-                place,
-                format!("min {} is above max {}", field.min(), field.max()),
-            );
+            self.report(place, format!("min {} is above max {}", field.min(), field.max()));
         }
         let Some(name) = &field.enumeration else {
             return;
@@ -188,28 +133,15 @@ impl Checker<'_> {
         };
         for value in enumeration.values.iter().chain(&enumeration.reserved) {
             if value.value > field.bits.largest() {
-                self.report(
-                    place,
-                    format!(
-                        "{name} {} does not fit into bits {}",
-                        value.name, field.bits
-                    ),
-                );
+                self.report(place, format!("{name} {} does not fit into bits {}", value.name, field.bits));
             }
         }
     }
 
     fn operations(&mut self) {
         let operations = &self.spec.operations.operations;
-        self.names(
-            "operations.toml",
-            operations.iter().map(|operation| operation.name.as_str()),
-        );
-        self.unique(
-            "operations.toml",
-            "code",
-            operations.iter().map(|operation| operation.code),
-        );
+        self.names("operations.toml", operations.iter().map(|operation| operation.name.as_str()));
+        self.unique("operations.toml", "code", operations.iter().map(|operation| operation.code));
         for operation in operations {
             self.operation(operation);
         }
@@ -222,10 +154,7 @@ impl Checker<'_> {
         let file = self.spec.registers(operation.engine);
         for name in &operation.registers {
             if !file.registers.iter().any(|register| register.name == *name) {
-                self.report(
-                    &place,
-                    format!("engine {} has no register {name}", operation.engine.name()),
-                );
+                self.report(&place, format!("engine {} has no register {name}", operation.engine.name()));
             }
         }
     }
@@ -236,15 +165,8 @@ impl Checker<'_> {
         if file.engine != engine {
             self.report(&place, format!("engine is {}", file.engine.name()));
         }
-        self.names(
-            &place,
-            file.registers.iter().map(|register| register.name.as_str()),
-        );
-        self.unique(
-            &place,
-            "index",
-            file.registers.iter().map(|register| register.index),
-        );
+        self.names(&place, file.registers.iter().map(|register| register.name.as_str()));
+        self.unique(&place, "index", file.registers.iter().map(|register| register.index));
         if !file.registers.is_sorted_by_key(|register| register.index) {
             self.report(&place, "registers are not in the order of their indices");
         }
@@ -264,25 +186,9 @@ impl Checker<'_> {
     fn host(&mut self) {
         const PLACE: &str = "registers/host.toml";
         let registers = &self.spec.host.registers;
-        self.names(
-            PLACE,
-            registers.iter().map(|register| register.name.as_str()),
-        );
-        self.unique(
-            PLACE,
-            "offset",
-            registers
-                .iter()
-                .flat_map(offsets)
-                .map(|offset| format!("{offset:#05x}")),
-        );
-        self.unique(
-            PLACE,
-            "flags",
-            registers
-                .iter()
-                .filter_map(|register| register.flags.as_ref()),
-        );
+        self.names(PLACE, registers.iter().map(|register| register.name.as_str()));
+        self.unique(PLACE, "offset", registers.iter().flat_map(offsets).map(|offset| format!("{offset:#05x}")));
+        self.unique(PLACE, "flags", registers.iter().filter_map(|register| register.flags.as_ref()));
         for register in registers {
             self.host_register(&format!("{PLACE}: register {}", register.name), register);
         }
@@ -290,9 +196,7 @@ impl Checker<'_> {
 
     fn host_register(&mut self, place: &str, register: &HostRegister) {
         self.fields(place, &register.fields);
-        if !register.offset.is_multiple_of(4)
-            || offsets(register).any(|offset| offset >= self.spec.host.stride)
-        {
+        if !register.offset.is_multiple_of(4) || offsets(register).any(|offset| offset >= self.spec.host.stride) {
             self.report(place, "offsets must be multiples of 4 below the stride");
         }
         if register.flags.is_some() == register.fields.is_empty() {
@@ -302,12 +206,7 @@ impl Checker<'_> {
             self.report(place, "flags are one bit each");
         }
         if let Some(other) = &register.fields_of {
-            let known = self
-                .spec
-                .host
-                .registers
-                .iter()
-                .find(|known| known.name == *other);
+            let known = self.spec.host.registers.iter().find(|known| known.name == *other);
             if known.is_none_or(|known| known.fields.is_empty()) {
                 self.report(place, format!("fields_of: no register {other} with fields"));
             }
@@ -319,10 +218,7 @@ impl Checker<'_> {
         self.names("targets.toml", keys.iter().map(|key| key.name.as_str()));
         for key in keys {
             if ["name", "id", "summary", "basis"].contains(&key.name.as_str()) {
-                self.report(
-                    "targets.toml",
-                    format!("value {} has the name of another key", key.name),
-                );
+                self.report("targets.toml", format!("value {} has the name of another key", key.name));
             }
         }
     }
@@ -330,34 +226,19 @@ impl Checker<'_> {
     fn targets(&mut self) {
         let targets = &self.spec.targets;
         self.unique("targets", "id", targets.iter().map(|(_, target)| target.id));
-        self.unique(
-            "targets",
-            "name",
-            targets.iter().map(|(_, target)| target.name.as_str()),
-        );
+        self.unique("targets", "name", targets.iter().map(|(_, target)| target.name.as_str()));
         for (file, target) in targets {
             if *file != format!("targets/{}.toml", target.name) {
-                self.report(
-                    file,
-                    format!("name {} is not the name of the file", target.name),
-                );
+                self.report(file, format!("name {} is not the name of the file", target.name));
             }
             self.target(file, target);
         }
     }
 
     fn target(&mut self, file: &str, target: &Target) {
-        let keys: BTreeMap<&str, &TargetKey> = self
-            .spec
-            .target_keys
-            .keys
-            .iter()
-            .map(|key| (key.name.as_str(), key))
-            .collect();
-        for name in keys
-            .keys()
-            .filter(|name| !target.values.contains_key(**name))
-        {
+        let keys: BTreeMap<&str, &TargetKey> =
+            self.spec.target_keys.keys.iter().map(|key| (key.name.as_str(), key)).collect();
+        for name in keys.keys().filter(|name| !target.values.contains_key(**name)) {
             self.report(file, format!("value {name} is missing"));
         }
         for (name, value) in &target.values {

@@ -2,11 +2,12 @@
 
 use super::rules::has_bytes;
 use super::schema::{
-    Access, Command, Engine, EnumValue, Enumeration, Field, HostRegister, HostWindow, Kind,
-    Operation, Register, Spec, Status, Target, Version, mask,
+    Access, Command, Engine, EnumValue, Enumeration, Field, HostRegister, HostWindow, Kind, Operation, Register, Spec,
+    Status, Target, Version, mask,
 };
 use super::text::{camel_case, doc_comment, upper_case};
 use std::io::Write as _;
+use std::path::Path;
 use std::process::{Command as Process, Stdio};
 
 const HEADER: &str = "\
@@ -20,8 +21,8 @@ use crate::spec::{FieldSpec, RegisterKind, RegisterSpec};
 
 const DERIVES: &str = "#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]\n";
 
-/// The whole file.
-pub(crate) fn print(spec: &Spec) -> Result<String, String> {
+/// The whole file, formatted as the workspace in `root` wants it.
+pub(crate) fn print(spec: &Spec, root: &Path) -> Result<String, String> {
     let mut out = String::from(HEADER);
     out += &version(&spec.version);
     for one in &spec.types.enumerations {
@@ -29,20 +30,21 @@ pub(crate) fn print(spec: &Spec) -> Result<String, String> {
     }
     out += &faults(spec);
     out += &commands(&spec.commands.commands);
-    out += &operations(&spec.operations.operations);
+    out += &operations(spec);
     for engine in Engine::ALL {
         out += &registers(engine, &spec.registers(engine).registers);
     }
     out += &host(&spec.host);
     out += &targets(spec);
-    formatted(&out)
+    formatted(&out, root)
 }
 
 /// The text as rustfmt leaves it.
-fn formatted(text: &str) -> Result<String, String> {
+fn formatted(text: &str, root: &Path) -> Result<String, String> {
     let failed = |error: std::io::Error| format!("rustfmt: {error}");
     let mut process = Process::new("rustfmt")
         .args(["--edition", "2024", "--emit", "stdout"])
+        .current_dir(root)
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .spawn()
@@ -82,12 +84,7 @@ struct Variant<'a> {
 
 impl<'a> Variant<'a> {
     fn new(name: &'a str, code: impl Into<u32>, doc: &'a str) -> Self {
-        Self {
-            rust: camel_case(name),
-            name,
-            code: code.into(),
-            doc,
-        }
+        Self { rust: camel_case(name), name, code: code.into(), doc }
     }
 }
 
@@ -95,17 +92,10 @@ impl<'a> Variant<'a> {
 fn enum_item(name: &str, prose: &str, repr: &str, variants: &[Variant<'_>]) -> String {
     let hex = if repr == "u8" { "#04x" } else { "" };
     let variants = each(variants, |variant| {
-        let code = if hex.is_empty() {
-            variant.code.to_string()
-        } else {
-            format!("{:#04x}", variant.code)
-        };
+        let code = if hex.is_empty() { variant.code.to_string() } else { format!("{:#04x}", variant.code) };
         format!("{}{} = {code},\n", doc(variant.doc), variant.rust)
     });
-    format!(
-        "{}{DERIVES}#[repr({repr})]\npub enum {name} {{\n{variants}}}\n\n",
-        doc(prose)
-    )
+    format!("{}{DERIVES}#[repr({repr})]\npub enum {name} {{\n{variants}}}\n\n", doc(prose))
 }
 
 /// `ALL`, and the methods from and to code and name. `code` is what the files call the code.
@@ -114,17 +104,10 @@ fn enum_methods(code: &str, repr: &str, variants: &[Variant<'_>]) -> String {
     let width = if repr == "u8" { 4 } else { 1 };
     let prefix = if repr == "u8" { "0x" } else { "" };
     let from = each(variants, |variant| match repr {
-        "u8" => format!(
-            "{prefix}{:0width$x} => Some(Self::{}),\n",
-            variant.code,
-            variant.rust,
-            width = width - 2
-        ),
+        "u8" => format!("{prefix}{:0width$x} => Some(Self::{}),\n", variant.code, variant.rust, width = width - 2),
         _ => format!("{} => Some(Self::{}),\n", variant.code, variant.rust),
     });
-    let names = each(variants, |variant| {
-        format!("Self::{} => {:?},\n", variant.rust, variant.name)
-    });
+    let names = each(variants, |variant| format!("Self::{} => {:?},\n", variant.rust, variant.name));
     format!(
         "/// All of them, in the order of the specification.
         pub const ALL: &[Self] = &[{all}];
@@ -148,19 +131,10 @@ fn enum_methods(code: &str, repr: &str, variants: &[Variant<'_>]) -> String {
 }
 
 fn enumeration(one: &Enumeration) -> String {
-    let variants: Vec<Variant<'_>> = one
-        .values
-        .iter()
-        .map(|value| Variant::new(&value.name, value.value, &value.doc))
-        .collect();
-    let pairs = each(&one.values, |value| {
-        format!("({:?}, {}),", value.name, value.value)
-    });
-    let bytes = if has_bytes(&one.values) {
-        bytes(&one.values)
-    } else {
-        String::new()
-    };
+    let variants: Vec<Variant<'_>> =
+        one.values.iter().map(|value| Variant::new(&value.name, value.value, &value.doc)).collect();
+    let pairs = each(&one.values, |value| format!("({:?}, {}),", value.name, value.value));
+    let bytes = if has_bytes(&one.values) { bytes(&one.values) } else { String::new() };
     format!(
         "{}impl {} {{\n{}\n{bytes}
         /// Names with their codes, as a register field shows them.
@@ -173,13 +147,7 @@ fn enumeration(one: &Enumeration) -> String {
 }
 
 fn bytes(values: &[EnumValue]) -> String {
-    let sizes = each(values, |value| {
-        format!(
-            "Self::{} => {},",
-            camel_case(&value.name),
-            value.bytes.unwrap_or(0)
-        )
-    });
+    let sizes = each(values, |value| format!("Self::{} => {},", camel_case(&value.name), value.bytes.unwrap_or(0)));
     format!(
         "/// Bytes of one element; 0 for the unused operand.
         #[must_use]
@@ -189,21 +157,12 @@ fn bytes(values: &[EnumValue]) -> String {
 
 fn faults(spec: &Spec) -> String {
     let faults = &spec.faults.faults;
-    let variants: Vec<Variant<'_>> = faults
-        .iter()
-        .map(|fault| Variant::new(&fault.name, fault.code, &fault.summary))
-        .collect();
+    let variants: Vec<Variant<'_>> =
+        faults.iter().map(|fault| Variant::new(&fault.name, fault.code, &fault.summary)).collect();
     // The names of faults are CamelCase already.
-    let variants: Vec<Variant<'_>> = variants
-        .into_iter()
-        .map(|variant| Variant {
-            rust: variant.name.to_owned(),
-            ..variant
-        })
-        .collect();
-    let summaries = each(&variants, |variant| {
-        format!("Self::{} => {:?},\n", variant.rust, variant.doc)
-    });
+    let variants: Vec<Variant<'_>> =
+        variants.into_iter().map(|variant| Variant { rust: variant.name.to_owned(), ..variant }).collect();
+    let summaries = each(&variants, |variant| format!("Self::{} => {:?},\n", variant.rust, variant.doc));
     let prose = "What a machine reports when the program it runs does something illegal.";
     format!(
         "{}impl FaultCode {{\n{}
@@ -217,23 +176,13 @@ fn faults(spec: &Spec) -> String {
 }
 
 fn commands(commands: &[Command]) -> String {
-    let variants: Vec<Variant<'_>> = commands
-        .iter()
-        .map(|command| Variant::new(&command.name, command.opcode, &command.summary))
-        .collect();
+    let variants: Vec<Variant<'_>> =
+        commands.iter().map(|command| Variant::new(&command.name, command.opcode, &command.summary)).collect();
     let fields = each(commands, |command| {
-        format!(
-            "Self::{} => &[{}],\n",
-            camel_case(&command.name),
-            each(&command.fields, field_spec)
-        )
+        format!("Self::{} => &[{}],\n", camel_case(&command.name), each(&command.fields, field_spec))
     });
     let masks = each(commands, |command| {
-        format!(
-            "Self::{} => {},\n",
-            camel_case(&command.name),
-            hex(0xff00_0000 | mask(&command.fields))
-        )
+        format!("Self::{} => {},\n", camel_case(&command.name), hex(0xff00_0000 | mask(&command.fields)))
     });
     format!(
         "{}impl Opcode {{\n{}
@@ -245,29 +194,14 @@ fn commands(commands: &[Command]) -> String {
         #[must_use]
         pub const fn mask(self) -> u32 {{ match self {{ {masks} }} }}
         }}\n\n{}",
-        enum_item(
-            "Opcode",
-            "Commands of a list, by the top byte of their first word.",
-            "u8",
-            &variants
-        ),
+        enum_item("Opcode", "Commands of a list, by the top byte of their first word.", "u8", &variants),
         enum_methods("code", "u8", &variants),
-        field_module(
-            "command",
-            "commands",
-            commands
-                .iter()
-                .map(|one| (one.name.as_str(), one.fields.as_slice()))
-        ),
+        field_module("command", "commands", commands.iter().map(|one| (one.name.as_str(), one.fields.as_slice()))),
     )
 }
 
 /// A module of constants, one per field.
-fn field_module<'a>(
-    name: &str,
-    what: &str,
-    owners: impl Iterator<Item = (&'a str, &'a [Field])>,
-) -> String {
+fn field_module<'a>(name: &str, what: &str, owners: impl Iterator<Item = (&'a str, &'a [Field])>) -> String {
     let fields = each(owners, |(owner, fields)| {
         each(fields, |field| {
             let (constant, bits) = (format!("{owner}_{}", field.name), field.bits);
@@ -277,10 +211,7 @@ fn field_module<'a>(
         })
     });
     let prose = format!("Fields of the {what}, named `OWNER_FIELD`.");
-    format!(
-        "{}pub mod {name}_field {{\nuse super::Field;\n\n{fields}}}\n\n",
-        doc(&prose)
-    )
+    format!("{}pub mod {name}_field {{\nuse super::Field;\n\n{fields}}}\n\n", doc(&prose))
 }
 
 fn hex(word: u32) -> String {
@@ -290,11 +221,7 @@ fn hex(word: u32) -> String {
 
 /// A number that is easy to read at any size.
 fn number(value: u32) -> String {
-    if value > 0xffff {
-        hex(value)
-    } else {
-        value.to_string()
-    }
+    if value > 0xffff { hex(value) } else { value.to_string() }
 }
 
 fn field_spec(field: &Field) -> String {
@@ -313,22 +240,17 @@ fn field_spec(field: &Field) -> String {
     )
 }
 
-fn operations(operations: &[Operation]) -> String {
-    let variants: Vec<Variant<'_>> = operations
-        .iter()
-        .map(|one| Variant::new(&one.name, one.code, &one.summary))
-        .collect();
+fn operations(spec: &Spec) -> String {
+    let operations = &spec.operations.operations;
+    let variants: Vec<Variant<'_>> =
+        operations.iter().map(|one| Variant::new(&one.name, one.code, &one.summary)).collect();
     let of_engine = |engine: Engine| {
         let names: Vec<String> = operations
             .iter()
             .filter(|one| one.engine == engine)
             .map(|one| format!("Self::{}", camel_case(&one.name)))
             .collect();
-        format!(
-            "{} => EngineKind::{},\n",
-            names.join(" | "),
-            engine.type_name()
-        )
+        format!("{} => EngineKind::{},\n", names.join(" | "), engine.type_name())
     };
     let engines = each(Engine::ALL, of_engine);
     let built: Vec<String> = operations
@@ -353,30 +275,23 @@ fn operations(operations: &[Operation]) -> String {
         enum_item("OperationCode", "What RUN carries out.", "u32", &variants),
         enum_methods("code", "u32", &variants),
         built.join(" | "),
-        each(operations, operation_registers),
+        each(operations, |one| operation_registers(spec, one)),
     )
 }
 
-fn operation_registers(one: &Operation) -> String {
-    let registers = each(&one.registers, |name| {
-        format!(
-            "{}Register::{}.index(),",
-            one.engine.type_name(),
-            camel_case(name)
-        )
-    });
-    format!(
-        "Self::{} => const {{ &[{registers}] }}\n",
-        camel_case(&one.name)
-    )
+/// The indices of an operation's registers, in the order of the specification. The rules have been checked: every
+/// name is one of the engine's registers.
+fn operation_registers(spec: &Spec, one: &Operation) -> String {
+    let file = spec.registers(one.engine);
+    let register = |name: &String| file.registers.iter().find(|register| register.name == *name);
+    let indices = each(one.registers.iter().filter_map(register), |register| format!("{:#04x},", register.index));
+    format!("Self::{} => &[{indices}],\n", camel_case(&one.name))
 }
 
 fn registers(engine: Engine, registers: &[Register]) -> String {
     let name = format!("{}Register", engine.type_name());
-    let variants: Vec<Variant<'_>> = registers
-        .iter()
-        .map(|register| Variant::new(&register.name, register.index, &register.doc))
-        .collect();
+    let variants: Vec<Variant<'_>> =
+        registers.iter().map(|register| Variant::new(&register.name, register.index, &register.doc)).collect();
     let prose = match engine {
         Engine::Cnn => "Registers of the CNN engine.",
         Engine::Dma => "Registers of a DMA engine.",
@@ -392,11 +307,7 @@ fn registers(engine: Engine, registers: &[Register]) -> String {
         doc(&format!("{} In the order of their indices.", prose)),
         upper_case(engine.type_name()),
         each(registers, register_spec),
-        field_module(
-            engine.name(),
-            &format!("{} registers", engine.name().to_uppercase()),
-            with_fields
-        ),
+        field_module(engine.name(), &format!("{} registers", engine.name().to_uppercase()), with_fields),
     )
 }
 
@@ -434,12 +345,9 @@ fn host(window: &HostWindow) -> String {
             1 => String::new(),
             count => format!(
                 "{}pub const {}_COUNT: u32 = {count};\n",
-                doc(&format!(
-                    "Registers of [`{}`], 4 bytes apart.",
-                    register.name
-                ))
-                .replace("\\[", "[")
-                .replace("\\]", "]"),
+                doc(&format!("Registers of [`{}`], 4 bytes apart.", register.name))
+                    .replace("\\[", "[")
+                    .replace("\\]", "]"),
                 register.name
             ),
         };
@@ -460,14 +368,8 @@ fn host_flags(register: &HostRegister) -> String {
     let Some(name) = &register.flags else {
         return String::new();
     };
-    let flags = each(&register.fields, |field| {
-        format!(
-            "{}const {} = 1 << {};\n",
-            doc(&field.doc),
-            field.name,
-            field.bits.low
-        )
-    });
+    let flags =
+        each(&register.fields, |field| format!("{}const {} = 1 << {};\n", doc(&field.doc), field.name, field.bits.low));
     format!(
         "bitflags::bitflags! {{
     /// Bits of the host register {}.
@@ -487,9 +389,7 @@ fn indented(text: &str, columns: usize) -> String {
 
 fn targets(spec: &Spec) -> String {
     let keys = &spec.target_keys.keys;
-    let fields = each(keys, |key| {
-        format!("{}pub {}: u32,\n", doc(&key.doc), key.name)
-    });
+    let fields = each(keys, |key| format!("{}pub {}: u32,\n", doc(&key.doc), key.name));
     let targets = each(&spec.targets, |(_, target)| target_item(spec, target));
     format!(
         "/// A machine as its target file describes it.
@@ -513,25 +413,15 @@ fn targets(spec: &Spec) -> String {
 
 fn target_item(spec: &Spec, target: &Target) -> String {
     // Every key is there: the rules have been checked.
-    let values: Vec<_> = spec
-        .target_keys
-        .keys
-        .iter()
-        .filter_map(|key| target.values.get_key_value(&key.name))
-        .collect();
+    let values: Vec<_> =
+        spec.target_keys.keys.iter().filter_map(|key| target.values.get_key_value(&key.name)).collect();
     format!(
         "Target {{ name: {:?}, id: {}, summary: {:?}, {} basis: &[{}] }},",
         target.name,
         target.id,
         target.summary,
-        each(&values, |(name, value)| format!(
-            "{name}: {}, ",
-            decimal(value.value)
-        )),
-        each(&values, |(name, value)| format!(
-            "({name:?}, {:?}),",
-            value.basis
-        )),
+        each(&values, |(name, value)| format!("{name}: {}, ", decimal(value.value))),
+        each(&values, |(name, value)| format!("({name:?}, {:?}),", value.basis)),
     )
 }
 

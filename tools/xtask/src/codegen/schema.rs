@@ -159,20 +159,14 @@ impl TryFrom<String> for Bits {
         let parsed = high.parse().ok().zip(low.parse().ok());
         match parsed {
             Some((high, low)) if low <= high && high < 32 => Ok(Self { high, low }),
-            _ => Err(format!(
-                "bits `{text}` are not `HIGH:LOW` or `BIT` within 31:0"
-            )),
+            _ => Err(format!("bits `{text}` are not `HIGH:LOW` or `BIT` within 31:0")),
         }
     }
 }
 
 impl std::fmt::Display for Bits {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        if self.high == self.low {
-            write!(f, "{}", self.low)
-        } else {
-            write!(f, "{}:{}", self.high, self.low)
-        }
+        if self.high == self.low { write!(f, "{}", self.low) } else { write!(f, "{}:{}", self.high, self.low) }
     }
 }
 
@@ -256,19 +250,13 @@ pub(crate) struct Register {
 impl Register {
     /// Bits that may be set.
     pub(crate) fn mask(&self) -> u32 {
-        if self.fields.is_empty() {
-            u32::MAX
-        } else {
-            mask(&self.fields)
-        }
+        if self.fields.is_empty() { u32::MAX } else { mask(&self.fields) }
     }
 }
 
 /// Bits that the fields name.
 pub(crate) fn mask(fields: &[Field]) -> u32 {
-    fields
-        .iter()
-        .fold(0, |mask, field| mask | field.bits.mask())
+    fields.iter().fold(0, |mask, field| mask | field.bits.mask())
 }
 
 #[derive(Clone, Copy, Deserialize)]

@@ -6,8 +6,7 @@ pub(crate) fn camel_case(name: &str) -> String {
     for part in name.split('_') {
         let mut letters = part.chars();
         let first = letters.next();
-        if first.is_some_and(|letter| letter.is_ascii_digit())
-            && out.ends_with(|letter: char| letter.is_ascii_digit())
+        if first.is_some_and(|letter| letter.is_ascii_digit()) && out.ends_with(|letter: char| letter.is_ascii_digit())
         {
             out.push('_');
         }
@@ -84,10 +83,7 @@ mod tests {
 
     #[test]
     fn prose_keeps_its_code_and_loses_its_links() {
-        assert_eq!(
-            doc_comment("///", "order [y][x], `[c]`"),
-            "/// order \\[y\\]\\[x\\], `[c]`\n"
-        );
+        assert_eq!(doc_comment("///", "order [y][x], `[c]`"), "/// order \\[y\\]\\[x\\], `[c]`\n");
         assert_eq!(cell("a | b"), "a \\| b");
     }
 }
