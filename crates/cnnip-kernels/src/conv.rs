@@ -1,0 +1,124 @@
+//! Convolution: dense and grouped, strided, dilated; a fully connected layer is a 1x1 convolution.
+//!
+//! `acc = start + sum over kh, kw, ic of (x - zero) * w`, then requantization per output channel.
+
+mod scalar;
+
+use crate::channel::{BLOCK, Records};
+use crate::{Backend, Declined, Kernels, Scratch, Source8, Target8, Window};
+
+/// A convolution's operands, target aside.
+///
+/// Weights are int8 in layout `dense8`, `[g][oc/16][kh][kw][ic/4][16][4]`, where oc and ic count within a group and padding
+/// weights are zero. Their channel counts follow from the input's channels, the target's channels and `groups`.
+#[derive(Clone, Copy, Debug)]
+pub struct Conv8<'a> {
+    /// The input map.
+    pub input: Source8<'a>,
+    /// What taps outside the input read; in the range of the input's type.
+    pub pad_value: i32,
+    /// Taps, strides, dilations and padding.
+    pub window: Window,
+    /// Groups; divides input and output channels.
+    pub groups: usize,
+    /// The weights.
+    pub weights: &'a [u8],
+    /// Zero point of the weights; kernels take 0 only.
+    pub w_zero: i32,
+    /// Per-channel records, 16 bytes each: bias (int64), multiplier (32 bits), shift (int32).
+    pub records: &'a [u8],
+    /// Whether the records' biases are added.
+    pub use_bias: bool,
+}
+
+/// Input channels per weight block.
+pub(crate) const DEPTH: usize = 4;
+
+/// Bytes of one weight block.
+pub(crate) const BLOCK_BYTES: usize = BLOCK * DEPTH;
+
+/// A checked convolution.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Plan<'a> {
+    pub(crate) conv: Conv8<'a>,
+    pub(crate) records: Records<'a>,
+    /// Output height, width.
+    pub(crate) size: [usize; 2],
+    /// Input channels of a group.
+    pub(crate) ic: usize,
+    /// Output channels of a group.
+    pub(crate) oc: usize,
+    /// The byte that stands for padding.
+    pub(crate) pad: u8,
+}
+
+impl Kernels {
+    /// Convolves `conv` into `target`.
+    ///
+    /// # Errors
+    /// [`Declined`], with nothing written: operands out of their slices, asymmetric weights, mode `Reduced`, or accumulators
+    /// that do not provably stay inside 31 bits.
+    pub fn conv8(&self, scratch: &mut Scratch, conv: &Conv8<'_>, mut target: Target8<'_>) -> Result<(), Declined> {
+        let plan = Plan::new(conv, &target)?;
+        match self.backend() {
+            Backend::Scalar | Backend::Avx2 | Backend::Vnni => scalar::run(&plan, &mut target),
+        }
+        let _ = scratch;
+        Ok(())
+    }
+}
+
+impl<'a> Plan<'a> {
+    fn new(conv: &Conv8<'a>, target: &Target8<'_>) -> Result<Self, Declined> {
+        target.check()?;
+        conv.input.check()?;
+        conv.window.check()?;
+        let pad = conv.input.element.byte("pad value", conv.pad_value)?;
+        let [h, w, channels] = target.size();
+        let (ic, oc) = split(conv.input.map.c, channels, conv.groups)?;
+        let records = Records { bytes: conv.records, use_bias: conv.use_bias, channels };
+        let plan = Self { conv: *conv, records, size: [h, w], ic, oc, pad };
+        plan.check_weights()?;
+        records.check(target, plan.sum_bound())?;
+        Ok(plan)
+    }
+
+    fn check_weights(&self) -> Result<(), Declined> {
+        if self.conv.w_zero != 0 {
+            return Err(Declined::WeightZero { zero: self.conv.w_zero });
+        }
+        let need = self.conv.groups.checked_mul(self.oc_blocks()).and_then(|n| n.checked_mul(self.panel_bytes()?));
+        let need = need.ok_or(Declined::Shape { what: "weights" })?;
+        let have = self.conv.weights.len();
+        if have < need { Err(Declined::Extent { what: "weights", have, need }) } else { Ok(()) }
+    }
+
+    /// What sums of products stay within.
+    fn sum_bound(&self) -> u64 {
+        let terms = u64::try_from(self.conv.window.taps().saturating_mul(self.ic)).unwrap_or(u64::MAX);
+        terms.saturating_mul(self.conv.input.magnitude()).saturating_mul(128)
+    }
+
+    /// Blocks of 16 output channels in a group.
+    pub(crate) fn oc_blocks(&self) -> usize {
+        self.oc.div_ceil(BLOCK)
+    }
+
+    /// Blocks of 4 input channels in a group.
+    pub(crate) fn ic_blocks(&self) -> usize {
+        self.ic.div_ceil(DEPTH)
+    }
+
+    /// Weight bytes of one block of output channels.
+    fn panel_bytes(&self) -> Option<usize> {
+        self.conv.window.taps().checked_mul(self.ic_blocks())?.checked_mul(BLOCK_BYTES)
+    }
+}
+
+fn split(input: usize, output: usize, groups: usize) -> Result<(usize, usize), Declined> {
+    let divides = groups > 0 && input.is_multiple_of(groups) && output.is_multiple_of(groups);
+    if divides { Ok((input / groups, output / groups)) } else { Err(Declined::Shape { what: "groups" }) }
+}
+
+#[cfg(test)]
+mod tests;

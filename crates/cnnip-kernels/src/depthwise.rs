@@ -1,0 +1,98 @@
+//! Depthwise convolution: output channel `c` reads input channel `c / multiplier` only.
+
+mod scalar;
+
+use crate::channel::{BLOCK, Records};
+use crate::{Backend, Declined, Kernels, Scratch, Source8, Target8, Window};
+
+/// A depthwise convolution's operands, target aside.
+///
+/// Weights are int8 in layout `depthwise`, `[c/16][kh][kw][16]`, c counting output channels; padding weights are zero.
+#[derive(Clone, Copy, Debug)]
+pub struct Depthwise8<'a> {
+    /// The input map.
+    pub input: Source8<'a>,
+    /// What taps outside the input read; in the range of the input's type.
+    pub pad_value: i32,
+    /// Taps, strides, dilations and padding.
+    pub window: Window,
+    /// Output channels per input channel.
+    pub multiplier: usize,
+    /// The weights.
+    pub weights: &'a [u8],
+    /// Zero point of the weights; kernels take 0 only.
+    pub w_zero: i32,
+    /// Per-channel records, as of a convolution.
+    pub records: &'a [u8],
+    /// Whether the records' biases are added.
+    pub use_bias: bool,
+}
+
+/// A checked depthwise convolution.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Plan<'a> {
+    pub(crate) conv: Depthwise8<'a>,
+    pub(crate) records: Records<'a>,
+    /// Output height, width.
+    pub(crate) size: [usize; 2],
+    /// The byte that stands for padding.
+    pub(crate) pad: u8,
+}
+
+impl Kernels {
+    /// Convolves `conv` into `target`, channel by channel.
+    ///
+    /// # Errors
+    /// As [`Kernels::conv8`].
+    pub fn depthwise8(
+        &self,
+        scratch: &mut Scratch,
+        conv: &Depthwise8<'_>,
+        mut target: Target8<'_>,
+    ) -> Result<(), Declined> {
+        let plan = Plan::new(conv, &target)?;
+        match self.backend() {
+            Backend::Scalar | Backend::Avx2 | Backend::Vnni => scalar::run(&plan, &mut target),
+        }
+        let _ = scratch;
+        Ok(())
+    }
+}
+
+impl<'a> Plan<'a> {
+    fn new(conv: &Depthwise8<'a>, target: &Target8<'_>) -> Result<Self, Declined> {
+        target.check()?;
+        conv.input.check()?;
+        conv.window.check()?;
+        let pad = conv.input.element.byte("pad value", conv.pad_value)?;
+        let [h, w, channels] = target.size();
+        if conv.input.map.c.checked_mul(conv.multiplier) != Some(channels) {
+            return Err(Declined::Shape { what: "multiplier" });
+        }
+        let plan = Self {
+            conv: *conv,
+            records: Records { bytes: conv.records, use_bias: conv.use_bias, channels },
+            size: [h, w],
+            pad,
+        };
+        plan.check_weights()?;
+        plan.records.check(target, plan.sum_bound())?;
+        Ok(plan)
+    }
+
+    fn check_weights(&self) -> Result<(), Declined> {
+        if self.conv.w_zero != 0 {
+            return Err(Declined::WeightZero { zero: self.conv.w_zero });
+        }
+        let blocks = self.records.channels.div_ceil(BLOCK);
+        let need = blocks.checked_mul(self.conv.window.taps()).and_then(|n| n.checked_mul(BLOCK));
+        let (need, have) = (need.ok_or(Declined::Shape { what: "weights" })?, self.conv.weights.len());
+        if have < need { Err(Declined::Extent { what: "weights", have, need }) } else { Ok(()) }
+    }
+
+    /// What sums of products stay within.
+    fn sum_bound(&self) -> u64 {
+        let taps = u64::try_from(self.conv.window.taps()).unwrap_or(u64::MAX);
+        taps.saturating_mul(self.conv.input.magnitude()).saturating_mul(128)
+    }
+}
