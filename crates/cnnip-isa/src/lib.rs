@@ -1,6 +1,18 @@
 //! Commands, registers, operations and targets of the open CNN-IP: decode, encode, assemble, disassemble.
 //!
 //! The tables come from `isa-spec/`, which says what everything here means; `cargo xtask codegen` writes them.
+//!
+//! ```
+//! use cnnip_isa::asm::assemble_str;
+//! use cnnip_isa::{CnnRegister, Command, EngineKind, RegisterFile, cnn_field, decode_at};
+//!
+//! let list = assemble_str("set KERNEL W=3 H=5", EngineKind::Cnn).unwrap();
+//! let mut registers = RegisterFile::new(EngineKind::Cnn);
+//! let (Command::Set { first, values }, 2) = decode_at(&list, 0, EngineKind::Cnn)? else { panic!("not a SET") };
+//! registers.write(first, values[0])?;
+//! assert_eq!(cnn_field::KERNEL_H.get(registers.read_cnn(CnnRegister::Kernel)), 5);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
 #![forbid(unsafe_code)]
 

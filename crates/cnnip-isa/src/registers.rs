@@ -1,5 +1,6 @@
 //! The registers of one engine.
 
+use crate::command::Pairs;
 use crate::engine::EngineKind;
 use crate::generated::{CNN_REGISTERS, CnnRegister, DMA_REGISTERS, DmaRegister, FaultCode};
 use crate::spec::{RegisterSpec, registers_of};
@@ -99,21 +100,56 @@ impl RegisterFile {
         }
     }
 
-    /// Writes a word as SET does.
+    /// Writes one word.
     ///
     /// # Errors
     /// If there is no such register, or `value` sets a reserved bit; nothing is written then.
     pub fn write(&mut self, index: u8, value: u32) -> Result<(), RegisterError> {
-        let mask = self.mask(index).ok_or(RegisterError::UnknownRegister { index, engine: self.kind })?;
-        if value & !mask != 0 {
-            let name = spec_of(self.kind, index).map_or("", |spec| spec.name);
-            return Err(RegisterError::ReservedBits { name, value, mask });
-        }
+        self.check(index, value)?;
         self.words[usize::from(index)] = value;
         Ok(())
     }
 
-    /// Adds to a word, modulo 2^32, as NEXT does.
+    /// Writes consecutive registers, as SET does.
+    ///
+    /// # Errors
+    /// As [`write`](Self::write), for the first register that is wrong; nothing is written then.
+    pub fn write_burst(&mut self, first: u8, values: &[u32]) -> Result<(), RegisterError> {
+        for (offset, &value) in values.iter().enumerate() {
+            // A burst beyond the last index has met one without register before.
+            let index = u8::try_from(usize::from(first) + offset).unwrap_or(u8::MAX);
+            self.check(index, value)?;
+        }
+        let start = usize::from(first);
+        if let Some(words) = self.words.get_mut(start..start + values.len()) {
+            words.copy_from_slice(values);
+        }
+        Ok(())
+    }
+
+    /// Adds each pair's increment to its register, modulo 2^32, in their order, as NEXT does.
+    ///
+    /// # Errors
+    /// As [`write`](Self::write), for the first sum that is wrong; nothing is written then.
+    pub fn add_pairs(&mut self, pairs: Pairs<'_>) -> Result<(), RegisterError> {
+        let mut sums = self.clone();
+        for (index, increment) in pairs.iter() {
+            sums.add(index, increment)?;
+        }
+        *self = sums;
+        Ok(())
+    }
+
+    fn check(&self, index: u8, value: u32) -> Result<(), RegisterError> {
+        let mask = self.mask(index).ok_or(RegisterError::UnknownRegister { index, engine: self.kind })?;
+        if value & !mask == 0 {
+            return Ok(());
+        }
+        let name = spec_of(self.kind, index).map_or("", |spec| spec.name);
+        Err(RegisterError::ReservedBits { name, value, mask })
+    }
+
+    /// Adds to one word, modulo 2^32.
     ///
     /// # Errors
     /// As [`write`](Self::write), `value` being the sum.
@@ -191,6 +227,7 @@ impl RegisterError {
 #[cfg(test)]
 mod tests {
     use super::{RegisterError, RegisterFile, spec_of};
+    use crate::command::Pairs;
     use crate::engine::EngineKind;
     use crate::generated::{CnnRegister, DmaRegister, FaultCode};
     use crate::spec::registers_of;
@@ -235,6 +272,25 @@ mod tests {
         let reserved = RegisterError::ReservedBits { name: "POOL", value: 2, mask: 1 };
         assert_eq!(reserved.fault_code(), FaultCode::ReservedBits);
         assert_eq!(reserved.to_string(), "register POOL = 0x00000002 sets reserved bits, only 0x00000001 may be set");
+    }
+
+    #[test]
+    fn a_burst_or_a_round_of_increments_happens_whole_or_not_at_all() {
+        let before = RegisterFile::new(EngineKind::Cnn);
+        let mut registers = before.clone();
+        let unknown = Err(RegisterError::UnknownRegister { index: 0x0d, engine: EngineKind::Cnn });
+        assert_eq!(registers.write_burst(CnnRegister::In2Zero.index(), &[1, 1, 1]), unknown);
+        let beyond = RegisterError::UnknownRegister { index: 0xff, engine: EngineKind::Cnn };
+        assert_eq!(registers.write_burst(0xff, &[0, 0]), Err(beyond));
+        let pairs = [[u32::from(CnnRegister::InC.index()), 5], [u32::from(CnnRegister::Pool.index()), 2]];
+        let reserved = Err(RegisterError::ReservedBits { name: "POOL", value: 2, mask: 1 });
+        assert_eq!(Pairs::new(&pairs).map(|pairs| registers.add_pairs(pairs)), Some(reserved));
+        assert_eq!(registers, before);
+
+        assert_eq!(registers.write_burst(CnnRegister::InC.index(), &[3, 4]), Ok(()));
+        let twice = [[u32::from(CnnRegister::InC.index()), 5]; 2];
+        assert_eq!(Pairs::new(&twice).map(|pairs| registers.add_pairs(pairs)), Some(Ok(())));
+        assert_eq!((registers.read_cnn(CnnRegister::InC), registers.read_cnn(CnnRegister::InRow)), (13, 4));
     }
 
     proptest! {

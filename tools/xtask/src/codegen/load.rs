@@ -83,3 +83,29 @@ fn target_name(path: &Path) -> Option<String> {
     let name = path.file_name()?.to_str()?;
     is_toml.then(|| format!("targets/{name}"))
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::codegen::schema::{Bits, Field, Version};
+
+    fn field(text: &str) -> Result<Field, String> {
+        toml::from_str(text).map_err(|error| error.message().to_owned())
+    }
+
+    #[test]
+    fn unknown_keys_are_errors() {
+        let error = toml::from_str::<Version>("major = 0\nminor = 1\npatch = 2").err().map(|error| error.to_string());
+        assert!(error.is_some_and(|error| error.contains("line 3") && error.contains("unknown field `patch`")));
+    }
+
+    #[test]
+    fn bits_are_checked_where_they_are_read() {
+        let bits = field("name = 'A'\nbits = '15:8'\ndoc = ''").map(|field| field.bits);
+        assert!(bits.is_ok_and(|bits| bits.high == 15 && bits.low == 8 && bits.mask() == 0xff00));
+        for bad in ["8:15", "32", "a", ""] {
+            let error = field(&format!("name = 'A'\nbits = '{bad}'\ndoc = ''")).err();
+            assert_eq!(error, Some(format!("bits `{bad}` are not `HIGH:LOW` or `BIT` within 31:0")));
+        }
+        assert_eq!(Bits { high: 31, low: 0 }.mask(), u32::MAX);
+    }
+}

@@ -280,3 +280,100 @@ fn offsets(register: &HostRegister) -> impl Iterator<Item = u32> {
     let offset = register.offset;
     (0..register.count).map(move |entry| offset + 4 * entry)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::check;
+    use crate::codegen::load::load;
+    use crate::codegen::schema::{Bits, Spec};
+    use crate::workspace;
+
+    fn spec() -> Spec {
+        load(&workspace().join("isa-spec")).unwrap_or_else(|problems| panic!("{}", problems.join("\n")))
+    }
+
+    #[test]
+    fn the_specification_keeps_the_rules() {
+        assert_eq!(check(&spec()), [""; 0]);
+    }
+
+    #[test]
+    fn every_broken_rule_is_named_with_file_and_key() {
+        type Break = fn(&mut Spec);
+        let cases: [(Break, &str); 16] = [
+            (|spec| spec.commands.commands[1].opcode = 0x01, "commands.toml: opcode 1 occurs more than once"),
+            (
+                |spec| spec.commands.commands[0].opcode = 0xff,
+                "commands.toml: command NOP: opcodes 0x00 and 0xff are never assigned",
+            ),
+            (
+                |spec| spec.commands.commands[0].faults.push("Sloth".to_owned()),
+                "commands.toml: command NOP: faults.toml has no fault Sloth",
+            ),
+            (
+                |spec| spec.commands.commands[2].fields[1].bits = Bits { high: 24, low: 16 },
+                "commands.toml: command SET: field COUNT overlaps the opcode in bits 31:24",
+            ),
+            (
+                |spec| spec.commands.commands[0].basis = "rumour".to_owned(),
+                "commands.toml: command NOP: basis must begin with `public: ` or `own design`",
+            ),
+            (
+                |spec| spec.cnn.registers[0].fields[1].bits = Bits { high: 3, low: 0 },
+                "registers/cnn.toml: register FORMAT: field IN2 overlaps another in bits 3:0",
+            ),
+            (
+                |spec| spec.cnn.registers[0].fields[0].enumeration = Some("Colour".to_owned()),
+                "registers/cnn.toml: register FORMAT, field IN: types.toml has no enum Colour",
+            ),
+            (
+                |spec| spec.cnn.registers[0].fields[0].bits = Bits { high: 2, low: 0 },
+                "registers/cnn.toml: register FORMAT, field IN: ElementType fp8_e4m3 does not fit into bits 2:0",
+            ),
+            (|spec| spec.cnn.registers[1].index = 0, "registers/cnn.toml: index 0 occurs more than once"),
+            (
+                |spec| spec.dma.registers[1].kind = None,
+                "registers/dma.toml: register SRC_ADDR: needs either `kind` or `fields`",
+            ),
+            (
+                |spec| spec.operations.operations[0].registers.push("IN_ADR".to_owned()),
+                "operations.toml: operation CONV: engine cnn has no register IN_ADR",
+            ),
+            (|spec| spec.faults.faults[0].code = 0, "faults.toml: code 0 means no fault"),
+            (
+                |spec| spec.host.registers[0].offset = 2,
+                "registers/host.toml: register SPEC_VERSION: offsets must be multiples of 4 below the stride",
+            ),
+            (|spec| spec.targets[0].1.id = spec.targets[1].1.id, "targets: id 2 occurs more than once"),
+            (
+                |spec| {
+                    spec.targets[0].1.values.remove("cores");
+                },
+                "targets/v3m.toml: value cores is missing",
+            ),
+            (
+                |spec| spec.target_keys.keys.truncate(22),
+                "targets/v3m.toml: value max_channels: targets.toml has no such value",
+            ),
+        ];
+        for (break_it, message) in cases {
+            let mut spec = spec();
+            break_it(&mut spec);
+            let problems = check(&spec);
+            let message = format!("isa-spec/{message}");
+            assert!(problems.contains(&message), "{message}\nis not among\n{}", problems.join("\n"));
+        }
+    }
+
+    #[test]
+    fn all_problems_are_reported_at_once() {
+        let mut spec = spec();
+        for (_, target) in &mut spec.targets {
+            for value in target.values.values_mut() {
+                value.basis = "hearsay".to_owned();
+            }
+        }
+        let expected: usize = spec.targets.iter().map(|(_, target)| target.values.len()).sum();
+        assert_eq!(check(&spec).len(), expected);
+    }
+}
