@@ -25,13 +25,7 @@ pub enum ElementType {
 
 impl ElementType {
     /// All of them, in the order of the specification.
-    pub const ALL: &[Self] = &[
-        Self::None,
-        Self::Int8,
-        Self::Uint8,
-        Self::Int16,
-        Self::Int32,
-    ];
+    pub const ALL: &[Self] = &[Self::None, Self::Int8, Self::Uint8, Self::Int16, Self::Int32];
 
     /// The code in the specification.
     #[must_use]
@@ -77,13 +71,8 @@ impl ElementType {
     }
 
     /// Names with their codes, as a register field shows them.
-    pub(crate) const NAMES: &[(&'static str, u32)] = &[
-        ("none", 0),
-        ("int8", 1),
-        ("uint8", 2),
-        ("int16", 3),
-        ("int32", 4),
-    ];
+    pub(crate) const NAMES: &[(&'static str, u32)] =
+        &[("none", 0), ("int8", 1), ("uint8", 2), ("int16", 3), ("int32", 4)];
 }
 
 /// How a product of an integer and a scale becomes an integer again; formulas in numerics.md.
@@ -98,19 +87,15 @@ pub enum RoundingMode {
     Single = 2,
     /// 16-bit multiplier, 48-bit accumulator, one rounding shift
     Reduced = 3,
-    /// IEEE binary32 scale, ties to even
+    /// IEEE binary32 scale, ties to even, then the zero point
     Float = 4,
+    /// as float, but the zero point is added in binary32 before rounding
+    FloatZero = 5,
 }
 
 impl RoundingMode {
     /// All of them, in the order of the specification.
-    pub const ALL: &[Self] = &[
-        Self::None,
-        Self::Double,
-        Self::Single,
-        Self::Reduced,
-        Self::Float,
-    ];
+    pub const ALL: &[Self] = &[Self::None, Self::Double, Self::Single, Self::Reduced, Self::Float, Self::FloatZero];
 
     /// The code in the specification.
     #[must_use]
@@ -127,6 +112,7 @@ impl RoundingMode {
             2 => Some(Self::Single),
             3 => Some(Self::Reduced),
             4 => Some(Self::Float),
+            5 => Some(Self::FloatZero),
             _ => None,
         }
     }
@@ -140,17 +126,13 @@ impl RoundingMode {
             Self::Single => "single",
             Self::Reduced => "reduced",
             Self::Float => "float",
+            Self::FloatZero => "float_zero",
         }
     }
 
     /// Names with their codes, as a register field shows them.
-    pub(crate) const NAMES: &[(&'static str, u32)] = &[
-        ("none", 0),
-        ("double", 1),
-        ("single", 2),
-        ("reduced", 3),
-        ("float", 4),
-    ];
+    pub(crate) const NAMES: &[(&'static str, u32)] =
+        &[("none", 0), ("double", 1), ("single", 2), ("reduced", 3), ("float", 4), ("float_zero", 5)];
 }
 
 /// Order of weights in memory. oc and ic count within a group; blocks never straddle groups;
@@ -198,8 +180,7 @@ impl WeightLayout {
     }
 
     /// Names with their codes, as a register field shows them.
-    pub(crate) const NAMES: &[(&'static str, u32)] =
-        &[("dense8", 1), ("dense16", 2), ("depthwise", 3)];
+    pub(crate) const NAMES: &[(&'static str, u32)] = &[("dense8", 1), ("dense16", 2), ("depthwise", 3)];
 }
 
 /// What ELTWISE computes from a (first input) and b (second input).
@@ -218,18 +199,14 @@ pub enum EltwiseFunction {
     Max = 4,
     /// a; the second input is not read
     Pass = 5,
+    /// a\*A + b\*B + C in binary32 with fused multiply-adds, A, B, C the bits of IN_MULT, IN2_MULT,
+    /// OUT_MULT; see numerics.md
+    Affine = 6,
 }
 
 impl EltwiseFunction {
     /// All of them, in the order of the specification.
-    pub const ALL: &[Self] = &[
-        Self::Add,
-        Self::Sub,
-        Self::Mul,
-        Self::Min,
-        Self::Max,
-        Self::Pass,
-    ];
+    pub const ALL: &[Self] = &[Self::Add, Self::Sub, Self::Mul, Self::Min, Self::Max, Self::Pass, Self::Affine];
 
     /// The code in the specification.
     #[must_use]
@@ -247,6 +224,7 @@ impl EltwiseFunction {
             3 => Some(Self::Min),
             4 => Some(Self::Max),
             5 => Some(Self::Pass),
+            6 => Some(Self::Affine),
             _ => None,
         }
     }
@@ -261,18 +239,13 @@ impl EltwiseFunction {
             Self::Min => "min",
             Self::Max => "max",
             Self::Pass => "pass",
+            Self::Affine => "affine",
         }
     }
 
     /// Names with their codes, as a register field shows them.
-    pub(crate) const NAMES: &[(&'static str, u32)] = &[
-        ("add", 0),
-        ("sub", 1),
-        ("mul", 2),
-        ("min", 3),
-        ("max", 4),
-        ("pass", 5),
-    ];
+    pub(crate) const NAMES: &[(&'static str, u32)] =
+        &[("add", 0), ("sub", 1), ("mul", 2), ("min", 3), ("max", 4), ("pass", 5), ("affine", 6)];
 }
 
 /// What REDUCE computes over the reduced axes.
@@ -340,13 +313,7 @@ pub enum TableKind {
 
 impl TableKind {
     /// All of them, in the order of the specification.
-    pub const ALL: &[Self] = &[
-        Self::None,
-        Self::Int8_256,
-        Self::Int16_513,
-        Self::Int16Sigmoid,
-        Self::Int16Tanh,
-    ];
+    pub const ALL: &[Self] = &[Self::None, Self::Int8_256, Self::Int16_513, Self::Int16Sigmoid, Self::Int16Tanh];
 
     /// The code in the specification.
     #[must_use]
@@ -380,13 +347,8 @@ impl TableKind {
     }
 
     /// Names with their codes, as a register field shows them.
-    pub(crate) const NAMES: &[(&'static str, u32)] = &[
-        ("none", 0),
-        ("int8_256", 1),
-        ("int16_513", 2),
-        ("int16_sigmoid", 3),
-        ("int16_tanh", 4),
-    ];
+    pub(crate) const NAMES: &[(&'static str, u32)] =
+        &[("none", 0), ("int8_256", 1), ("int16_513", 2), ("int16_sigmoid", 3), ("int16_tanh", 4)];
 }
 
 /// How RESIZE samples.
@@ -650,34 +612,24 @@ impl FaultCode {
             }
             Self::ReservedBits => "a reserved bit of a command or register is set",
             Self::IllegalRegister => "a SET or NEXT names a register this engine does not have",
-            Self::IllegalParameter => {
-                "a register value that the operation or the target does not allow"
-            }
+            Self::IllegalParameter => "a register value that the operation or the target does not allow",
             Self::SramRange => "an operand leaves the scratchpad",
             Self::RegionBounds => {
                 "an operand leaves its region, names a region that is not bound, or writes to a constant region"
             }
             Self::Race => "two unordered accesses to the same byte, at least one a write",
             Self::UninitialisedRead => "an operand reads a byte that nothing has written",
-            Self::AccumulatorOverflow => {
-                "an accumulator leaves the range that requantization accepts"
-            }
-            Self::TokenOwner => {
-                "an engine signals or waits for a token that the package gives to another"
-            }
+            Self::AccumulatorOverflow => "an accumulator leaves the range that requantization accepts",
+            Self::TokenOwner => "an engine signals or waits for a token that the package gives to another",
             Self::TokenOverflow => "a token would count above 65535",
-            Self::Deadlock => {
-                "every engine that has not ended waits for a token that nobody can signal"
-            }
+            Self::Deadlock => "every engine that has not ended waits for a token that nobody can signal",
             Self::ControlStack => {
                 "more than 8 open calls and loops, or a RET or NEXT that does not match the innermost one"
             }
             Self::Budget => "the next command would exceed the budget of commands or cycles",
             Self::WeightStream => "a coded weight stream is short, long or out of range",
             Self::Trap => "the program executed TRAP",
-            Self::Unsupported => {
-                "the operation is specified but this version of the machine does not have it"
-            }
+            Self::Unsupported => "the operation is specified but this version of the machine does not have it",
         }
     }
 }
@@ -936,10 +888,7 @@ pub mod command_field {
     /// `SET.REG`: index of the first register
     pub const SET_REG: Field = Field { shift: 0, width: 8 };
     /// `SET.COUNT`: words that follow
-    pub const SET_COUNT: Field = Field {
-        shift: 16,
-        width: 8,
-    };
+    pub const SET_COUNT: Field = Field { shift: 16, width: 8 };
     /// `RUN.OPERATION`: operation code, see operations.toml
     pub const RUN_OPERATION: Field = Field { shift: 0, width: 8 };
     /// `SIGNAL.TOKEN`: 0 to 63: within the core; 64 to 127: between cores
@@ -947,40 +896,19 @@ pub mod command_field {
     /// `WAIT.TOKEN`: 0 to 63: within the core; 64 to 127: between cores
     pub const WAIT_TOKEN: Field = Field { shift: 0, width: 8 };
     /// `WAIT.COUNT`: signals to consume
-    pub const WAIT_COUNT: Field = Field {
-        shift: 8,
-        width: 16,
-    };
+    pub const WAIT_COUNT: Field = Field { shift: 8, width: 16 };
     /// `CALL.TARGET`: word index from the start of the list
-    pub const CALL_TARGET: Field = Field {
-        shift: 0,
-        width: 24,
-    };
+    pub const CALL_TARGET: Field = Field { shift: 0, width: 24 };
     /// `LOOP.COUNT`: times the body runs
-    pub const LOOP_COUNT: Field = Field {
-        shift: 0,
-        width: 16,
-    };
+    pub const LOOP_COUNT: Field = Field { shift: 0, width: 16 };
     /// `NEXT.PAIRS`: pairs of words that follow
-    pub const NEXT_PAIRS: Field = Field {
-        shift: 16,
-        width: 8,
-    };
+    pub const NEXT_PAIRS: Field = Field { shift: 16, width: 8 };
     /// `MARK.LAYER`: layer number in the package's layer map
-    pub const MARK_LAYER: Field = Field {
-        shift: 0,
-        width: 24,
-    };
+    pub const MARK_LAYER: Field = Field { shift: 0, width: 24 };
     /// `INT.CODE`: delivered to the host's interrupt callback
-    pub const INT_CODE: Field = Field {
-        shift: 0,
-        width: 24,
-    };
+    pub const INT_CODE: Field = Field { shift: 0, width: 24 };
     /// `TRAP.CODE`: delivered to the host's trap callback
-    pub const TRAP_CODE: Field = Field {
-        shift: 0,
-        width: 24,
-    };
+    pub const TRAP_CODE: Field = Field { shift: 0, width: 24 };
 }
 
 /// What RUN carries out.
@@ -1007,7 +935,8 @@ pub enum OperationCode {
     /// Element-wise function of two maps with a scale per input and for the output. Zero strides
     /// broadcast a source. Stages in numerics.md.
     Eltwise = 32,
-    /// Replaces every element by its entry of the table that ACTIVATION names.
+    /// Replaces every element by its entry of the table that ACTIVATION names. The half tables
+    /// scale their input by IN_MULT and IN_SHIFT first.
     Table = 33,
     /// Resizes a map by fixed-point positions: origin + index \* step, with RESIZE.FRACTION
     /// fraction bits.
@@ -1131,338 +1060,41 @@ impl OperationCode {
     #[must_use]
     pub const fn registers(self) -> &'static [u8] {
         match self {
-            Self::Conv => {
-                const {
-                    &[
-                        CnnRegister::Format.index(),
-                        CnnRegister::InAddr.index(),
-                        CnnRegister::InSize.index(),
-                        CnnRegister::InC.index(),
-                        CnnRegister::InRow.index(),
-                        CnnRegister::InPix.index(),
-                        CnnRegister::InZero.index(),
-                        CnnRegister::PadValue.index(),
-                        CnnRegister::OutAddr.index(),
-                        CnnRegister::OutSize.index(),
-                        CnnRegister::OutC.index(),
-                        CnnRegister::OutRow.index(),
-                        CnnRegister::OutPix.index(),
-                        CnnRegister::OutZero.index(),
-                        CnnRegister::OutMin.index(),
-                        CnnRegister::OutMax.index(),
-                        CnnRegister::Kernel.index(),
-                        CnnRegister::Stride.index(),
-                        CnnRegister::Dilation.index(),
-                        CnnRegister::Pad.index(),
-                        CnnRegister::Groups.index(),
-                        CnnRegister::WAddr.index(),
-                        CnnRegister::WMode.index(),
-                        CnnRegister::WZero.index(),
-                        CnnRegister::WBitmap.index(),
-                        CnnRegister::RecAddr.index(),
-                        CnnRegister::AccMode.index(),
-                        CnnRegister::AccInAddr.index(),
-                        CnnRegister::AccOutAddr.index(),
-                        CnnRegister::Requant.index(),
-                        CnnRegister::Activation.index(),
-                        CnnRegister::TableAddr.index(),
-                    ]
-                }
-            }
-            Self::Depthwise => {
-                const {
-                    &[
-                        CnnRegister::Format.index(),
-                        CnnRegister::InAddr.index(),
-                        CnnRegister::InSize.index(),
-                        CnnRegister::InC.index(),
-                        CnnRegister::InRow.index(),
-                        CnnRegister::InPix.index(),
-                        CnnRegister::InZero.index(),
-                        CnnRegister::PadValue.index(),
-                        CnnRegister::OutAddr.index(),
-                        CnnRegister::OutSize.index(),
-                        CnnRegister::OutC.index(),
-                        CnnRegister::OutRow.index(),
-                        CnnRegister::OutPix.index(),
-                        CnnRegister::OutZero.index(),
-                        CnnRegister::OutMin.index(),
-                        CnnRegister::OutMax.index(),
-                        CnnRegister::Kernel.index(),
-                        CnnRegister::Stride.index(),
-                        CnnRegister::Dilation.index(),
-                        CnnRegister::Pad.index(),
-                        CnnRegister::Multiplier.index(),
-                        CnnRegister::WAddr.index(),
-                        CnnRegister::WMode.index(),
-                        CnnRegister::WZero.index(),
-                        CnnRegister::RecAddr.index(),
-                        CnnRegister::AccMode.index(),
-                        CnnRegister::AccInAddr.index(),
-                        CnnRegister::AccOutAddr.index(),
-                        CnnRegister::Requant.index(),
-                        CnnRegister::Activation.index(),
-                        CnnRegister::TableAddr.index(),
-                    ]
-                }
-            }
-            Self::TransposedConv => {
-                const {
-                    &[
-                        CnnRegister::Format.index(),
-                        CnnRegister::InAddr.index(),
-                        CnnRegister::InSize.index(),
-                        CnnRegister::InC.index(),
-                        CnnRegister::InRow.index(),
-                        CnnRegister::InPix.index(),
-                        CnnRegister::InZero.index(),
-                        CnnRegister::OutAddr.index(),
-                        CnnRegister::OutSize.index(),
-                        CnnRegister::OutC.index(),
-                        CnnRegister::OutRow.index(),
-                        CnnRegister::OutPix.index(),
-                        CnnRegister::OutZero.index(),
-                        CnnRegister::OutMin.index(),
-                        CnnRegister::OutMax.index(),
-                        CnnRegister::Kernel.index(),
-                        CnnRegister::Stride.index(),
-                        CnnRegister::Dilation.index(),
-                        CnnRegister::Pad.index(),
-                        CnnRegister::Groups.index(),
-                        CnnRegister::WAddr.index(),
-                        CnnRegister::WMode.index(),
-                        CnnRegister::WZero.index(),
-                        CnnRegister::WBitmap.index(),
-                        CnnRegister::RecAddr.index(),
-                        CnnRegister::AccMode.index(),
-                        CnnRegister::AccInAddr.index(),
-                        CnnRegister::AccOutAddr.index(),
-                        CnnRegister::Requant.index(),
-                        CnnRegister::Activation.index(),
-                        CnnRegister::TableAddr.index(),
-                    ]
-                }
-            }
+            Self::Conv => &[
+                0x00, 0x01, 0x02, 0x03, 0x04, 0x05, 0x06, 0x07, 0x10, 0x11, 0x12, 0x13, 0x14, 0x15, 0x16, 0x17, 0x18,
+                0x19, 0x1a, 0x1b, 0x1c, 0x20, 0x21, 0x22, 0x23, 0x24, 0x25, 0x26, 0x27, 0x28, 0x2b, 0x2c,
+            ],
+            Self::Depthwise => &[
+                0x00, 0x01, 0x02, 0x03, 0x04, 0x05, 0x06, 0x07, 0x10, 0x11, 0x12, 0x13, 0x14, 0x15, 0x16, 0x17, 0x18,
+                0x19, 0x1a, 0x1b, 0x1d, 0x20, 0x21, 0x22, 0x24, 0x25, 0x26, 0x27, 0x28, 0x2b, 0x2c,
+            ],
+            Self::TransposedConv => &[
+                0x00, 0x01, 0x02, 0x03, 0x04, 0x05, 0x06, 0x10, 0x11, 0x12, 0x13, 0x14, 0x15, 0x16, 0x17, 0x18, 0x19,
+                0x1a, 0x1b, 0x1c, 0x20, 0x21, 0x22, 0x23, 0x24, 0x25, 0x26, 0x27, 0x28, 0x2b, 0x2c,
+            ],
             Self::PoolMax => {
-                const {
-                    &[
-                        CnnRegister::Format.index(),
-                        CnnRegister::InAddr.index(),
-                        CnnRegister::InSize.index(),
-                        CnnRegister::InC.index(),
-                        CnnRegister::InRow.index(),
-                        CnnRegister::InPix.index(),
-                        CnnRegister::OutAddr.index(),
-                        CnnRegister::OutSize.index(),
-                        CnnRegister::OutRow.index(),
-                        CnnRegister::OutPix.index(),
-                        CnnRegister::OutMin.index(),
-                        CnnRegister::OutMax.index(),
-                        CnnRegister::Kernel.index(),
-                        CnnRegister::Stride.index(),
-                        CnnRegister::Pad.index(),
-                    ]
-                }
+                &[0x00, 0x01, 0x02, 0x03, 0x04, 0x05, 0x10, 0x11, 0x13, 0x14, 0x16, 0x17, 0x18, 0x19, 0x1b]
             }
-            Self::PoolAverage => {
-                const {
-                    &[
-                        CnnRegister::Format.index(),
-                        CnnRegister::InAddr.index(),
-                        CnnRegister::InSize.index(),
-                        CnnRegister::InC.index(),
-                        CnnRegister::InRow.index(),
-                        CnnRegister::InPix.index(),
-                        CnnRegister::InZero.index(),
-                        CnnRegister::OutAddr.index(),
-                        CnnRegister::OutSize.index(),
-                        CnnRegister::OutRow.index(),
-                        CnnRegister::OutPix.index(),
-                        CnnRegister::OutZero.index(),
-                        CnnRegister::OutMin.index(),
-                        CnnRegister::OutMax.index(),
-                        CnnRegister::Kernel.index(),
-                        CnnRegister::Stride.index(),
-                        CnnRegister::Pad.index(),
-                        CnnRegister::Pool.index(),
-                        CnnRegister::Requant.index(),
-                        CnnRegister::OutMult.index(),
-                        CnnRegister::OutShift.index(),
-                    ]
-                }
-            }
-            Self::Eltwise => {
-                const {
-                    &[
-                        CnnRegister::Format.index(),
-                        CnnRegister::InAddr.index(),
-                        CnnRegister::InRow.index(),
-                        CnnRegister::InPix.index(),
-                        CnnRegister::InZero.index(),
-                        CnnRegister::In2Addr.index(),
-                        CnnRegister::In2Row.index(),
-                        CnnRegister::In2Pix.index(),
-                        CnnRegister::In2Zero.index(),
-                        CnnRegister::Broadcast.index(),
-                        CnnRegister::OutAddr.index(),
-                        CnnRegister::OutSize.index(),
-                        CnnRegister::OutC.index(),
-                        CnnRegister::OutRow.index(),
-                        CnnRegister::OutPix.index(),
-                        CnnRegister::OutZero.index(),
-                        CnnRegister::OutMin.index(),
-                        CnnRegister::OutMax.index(),
-                        CnnRegister::Eltwise.index(),
-                        CnnRegister::InMult.index(),
-                        CnnRegister::InShift.index(),
-                        CnnRegister::In2Mult.index(),
-                        CnnRegister::In2Shift.index(),
-                        CnnRegister::Requant.index(),
-                        CnnRegister::OutMult.index(),
-                        CnnRegister::OutShift.index(),
-                        CnnRegister::Activation.index(),
-                        CnnRegister::TableAddr.index(),
-                    ]
-                }
-            }
-            Self::Table => {
-                const {
-                    &[
-                        CnnRegister::Format.index(),
-                        CnnRegister::InAddr.index(),
-                        CnnRegister::InRow.index(),
-                        CnnRegister::InPix.index(),
-                        CnnRegister::OutAddr.index(),
-                        CnnRegister::OutSize.index(),
-                        CnnRegister::OutC.index(),
-                        CnnRegister::OutRow.index(),
-                        CnnRegister::OutPix.index(),
-                        CnnRegister::Activation.index(),
-                        CnnRegister::TableAddr.index(),
-                    ]
-                }
-            }
-            Self::Resize => {
-                const {
-                    &[
-                        CnnRegister::Format.index(),
-                        CnnRegister::InAddr.index(),
-                        CnnRegister::InSize.index(),
-                        CnnRegister::InC.index(),
-                        CnnRegister::InRow.index(),
-                        CnnRegister::InPix.index(),
-                        CnnRegister::OutAddr.index(),
-                        CnnRegister::OutSize.index(),
-                        CnnRegister::OutRow.index(),
-                        CnnRegister::OutPix.index(),
-                        CnnRegister::Resize.index(),
-                        CnnRegister::StepX.index(),
-                        CnnRegister::StepY.index(),
-                        CnnRegister::OriginX.index(),
-                        CnnRegister::OriginY.index(),
-                    ]
-                }
-            }
-            Self::Reduce => {
-                const {
-                    &[
-                        CnnRegister::Format.index(),
-                        CnnRegister::InAddr.index(),
-                        CnnRegister::InSize.index(),
-                        CnnRegister::InC.index(),
-                        CnnRegister::InRow.index(),
-                        CnnRegister::InPix.index(),
-                        CnnRegister::InZero.index(),
-                        CnnRegister::OutAddr.index(),
-                        CnnRegister::OutZero.index(),
-                        CnnRegister::OutMin.index(),
-                        CnnRegister::OutMax.index(),
-                        CnnRegister::AccMode.index(),
-                        CnnRegister::AccInAddr.index(),
-                        CnnRegister::AccOutAddr.index(),
-                        CnnRegister::Reduce.index(),
-                        CnnRegister::Divisor.index(),
-                        CnnRegister::Requant.index(),
-                        CnnRegister::OutMult.index(),
-                        CnnRegister::OutShift.index(),
-                    ]
-                }
-            }
-            Self::Argmax => {
-                const {
-                    &[
-                        CnnRegister::Format.index(),
-                        CnnRegister::InAddr.index(),
-                        CnnRegister::InSize.index(),
-                        CnnRegister::InC.index(),
-                        CnnRegister::InRow.index(),
-                        CnnRegister::InPix.index(),
-                        CnnRegister::OutAddr.index(),
-                        CnnRegister::OutRow.index(),
-                        CnnRegister::OutPix.index(),
-                    ]
-                }
-            }
+            Self::PoolAverage => &[
+                0x00, 0x01, 0x02, 0x03, 0x04, 0x05, 0x06, 0x10, 0x11, 0x13, 0x14, 0x15, 0x16, 0x17, 0x18, 0x19, 0x1b,
+                0x38, 0x28, 0x29, 0x2a,
+            ],
+            Self::Eltwise => &[
+                0x00, 0x01, 0x04, 0x05, 0x06, 0x08, 0x09, 0x0a, 0x0b, 0x0c, 0x10, 0x11, 0x12, 0x13, 0x14, 0x15, 0x16,
+                0x17, 0x30, 0x31, 0x32, 0x33, 0x34, 0x28, 0x29, 0x2a, 0x2b, 0x2c,
+            ],
+            Self::Table => &[0x00, 0x01, 0x04, 0x05, 0x10, 0x11, 0x12, 0x13, 0x14, 0x31, 0x32, 0x2b, 0x2c],
+            Self::Resize => &[0x00, 0x01, 0x02, 0x03, 0x04, 0x05, 0x10, 0x11, 0x13, 0x14, 0x40, 0x41, 0x42, 0x43, 0x44],
+            Self::Reduce => &[
+                0x00, 0x01, 0x02, 0x03, 0x04, 0x05, 0x06, 0x10, 0x15, 0x16, 0x17, 0x25, 0x26, 0x27, 0x39, 0x3a, 0x28,
+                0x29, 0x2a,
+            ],
+            Self::Argmax => &[0x00, 0x01, 0x02, 0x03, 0x04, 0x05, 0x10, 0x13, 0x14],
             Self::Copy => {
-                const {
-                    &[
-                        DmaRegister::SrcPlace.index(),
-                        DmaRegister::SrcAddr.index(),
-                        DmaRegister::DstPlace.index(),
-                        DmaRegister::DstAddr.index(),
-                        DmaRegister::RunBytes.index(),
-                        DmaRegister::Count0.index(),
-                        DmaRegister::Count1.index(),
-                        DmaRegister::Count2.index(),
-                        DmaRegister::Count3.index(),
-                        DmaRegister::SrcStep0.index(),
-                        DmaRegister::SrcStep1.index(),
-                        DmaRegister::SrcStep2.index(),
-                        DmaRegister::SrcStep3.index(),
-                        DmaRegister::DstStep0.index(),
-                        DmaRegister::DstStep1.index(),
-                        DmaRegister::DstStep2.index(),
-                        DmaRegister::DstStep3.index(),
-                    ]
-                }
+                &[0x00, 0x01, 0x02, 0x03, 0x04, 0x05, 0x06, 0x07, 0x08, 0x09, 0x0a, 0x0b, 0x0c, 0x0d, 0x0e, 0x0f, 0x10]
             }
-            Self::Fill => {
-                const {
-                    &[
-                        DmaRegister::DstPlace.index(),
-                        DmaRegister::DstAddr.index(),
-                        DmaRegister::RunBytes.index(),
-                        DmaRegister::Count0.index(),
-                        DmaRegister::Count1.index(),
-                        DmaRegister::Count2.index(),
-                        DmaRegister::Count3.index(),
-                        DmaRegister::DstStep0.index(),
-                        DmaRegister::DstStep1.index(),
-                        DmaRegister::DstStep2.index(),
-                        DmaRegister::DstStep3.index(),
-                        DmaRegister::FillValue.index(),
-                        DmaRegister::FillBytes.index(),
-                    ]
-                }
-            }
-            Self::Decode => {
-                const {
-                    &[
-                        DmaRegister::SrcPlace.index(),
-                        DmaRegister::SrcAddr.index(),
-                        DmaRegister::DstPlace.index(),
-                        DmaRegister::DstAddr.index(),
-                        DmaRegister::Codec.index(),
-                        DmaRegister::StreamBytes.index(),
-                        DmaRegister::OffsetsAddr.index(),
-                        DmaRegister::FirstBlock.index(),
-                        DmaRegister::Blocks.index(),
-                        DmaRegister::BlockBytes.index(),
-                        DmaRegister::CodebookAddr.index(),
-                        DmaRegister::CodebookKernels.index(),
-                    ]
-                }
-            }
+            Self::Fill => &[0x02, 0x03, 0x04, 0x05, 0x06, 0x07, 0x08, 0x0d, 0x0e, 0x0f, 0x10, 0x14, 0x15],
+            Self::Decode => &[0x00, 0x01, 0x02, 0x03, 0x18, 0x19, 0x1a, 0x1b, 0x1c, 0x1d, 0x1e, 0x1f, 0x20],
         }
     }
 }
@@ -1552,7 +1184,7 @@ pub enum CnnRegister {
     OutMult = 0x29,
     /// Shift of the output stage where it is not per channel; positive shifts left.
     OutShift = 0x2a,
-    /// Table applied to the clamped output.
+    /// Table of TABLE, or applied to the clamped output; the half tables are legal for TABLE only.
     Activation = 0x2b,
     /// SRAM byte address of the table.
     TableAddr = 0x2c,
@@ -1832,24 +1464,8 @@ pub const CNN_REGISTERS: &[RegisterSpec] = &[
         kind: RegisterKind::Fields,
         mask: 0xffff_ffff,
         fields: &[
-            FieldSpec {
-                name: "W",
-                shift: 0,
-                width: 16,
-                min: 0,
-                max: 65535,
-                doc: "width",
-                values: None,
-            },
-            FieldSpec {
-                name: "H",
-                shift: 16,
-                width: 16,
-                min: 0,
-                max: 65535,
-                doc: "height",
-                values: None,
-            },
+            FieldSpec { name: "W", shift: 0, width: 16, min: 0, max: 65535, doc: "width", values: None },
+            FieldSpec { name: "H", shift: 16, width: 16, min: 0, max: 65535, doc: "height", values: None },
         ],
     },
     RegisterSpec {
@@ -1931,24 +1547,8 @@ pub const CNN_REGISTERS: &[RegisterSpec] = &[
         kind: RegisterKind::Fields,
         mask: 0x0000_0003,
         fields: &[
-            FieldSpec {
-                name: "IN",
-                shift: 0,
-                width: 1,
-                min: 0,
-                max: 1,
-                doc: "first input",
-                values: None,
-            },
-            FieldSpec {
-                name: "IN2",
-                shift: 1,
-                width: 1,
-                min: 0,
-                max: 1,
-                doc: "second input",
-                values: None,
-            },
+            FieldSpec { name: "IN", shift: 0, width: 1, min: 0, max: 1, doc: "first input", values: None },
+            FieldSpec { name: "IN2", shift: 1, width: 1, min: 0, max: 1, doc: "second input", values: None },
         ],
     },
     RegisterSpec {
@@ -1966,24 +1566,8 @@ pub const CNN_REGISTERS: &[RegisterSpec] = &[
         kind: RegisterKind::Fields,
         mask: 0xffff_ffff,
         fields: &[
-            FieldSpec {
-                name: "W",
-                shift: 0,
-                width: 16,
-                min: 0,
-                max: 65535,
-                doc: "width",
-                values: None,
-            },
-            FieldSpec {
-                name: "H",
-                shift: 16,
-                width: 16,
-                min: 0,
-                max: 65535,
-                doc: "height",
-                values: None,
-            },
+            FieldSpec { name: "W", shift: 0, width: 16, min: 0, max: 65535, doc: "width", values: None },
+            FieldSpec { name: "H", shift: 16, width: 16, min: 0, max: 65535, doc: "height", values: None },
         ],
     },
     RegisterSpec {
@@ -2041,24 +1625,8 @@ pub const CNN_REGISTERS: &[RegisterSpec] = &[
         kind: RegisterKind::Fields,
         mask: 0x0000_ffff,
         fields: &[
-            FieldSpec {
-                name: "W",
-                shift: 0,
-                width: 8,
-                min: 0,
-                max: 255,
-                doc: "width",
-                values: None,
-            },
-            FieldSpec {
-                name: "H",
-                shift: 8,
-                width: 8,
-                min: 0,
-                max: 255,
-                doc: "height",
-                values: None,
-            },
+            FieldSpec { name: "W", shift: 0, width: 8, min: 0, max: 255, doc: "width", values: None },
+            FieldSpec { name: "H", shift: 8, width: 8, min: 0, max: 255, doc: "height", values: None },
         ],
     },
     RegisterSpec {
@@ -2068,24 +1636,8 @@ pub const CNN_REGISTERS: &[RegisterSpec] = &[
         kind: RegisterKind::Fields,
         mask: 0x0000_ffff,
         fields: &[
-            FieldSpec {
-                name: "X",
-                shift: 0,
-                width: 8,
-                min: 0,
-                max: 255,
-                doc: "along the width",
-                values: None,
-            },
-            FieldSpec {
-                name: "Y",
-                shift: 8,
-                width: 8,
-                min: 0,
-                max: 255,
-                doc: "along the height",
-                values: None,
-            },
+            FieldSpec { name: "X", shift: 0, width: 8, min: 0, max: 255, doc: "along the width", values: None },
+            FieldSpec { name: "Y", shift: 8, width: 8, min: 0, max: 255, doc: "along the height", values: None },
         ],
     },
     RegisterSpec {
@@ -2095,24 +1647,8 @@ pub const CNN_REGISTERS: &[RegisterSpec] = &[
         kind: RegisterKind::Fields,
         mask: 0x0000_ffff,
         fields: &[
-            FieldSpec {
-                name: "X",
-                shift: 0,
-                width: 8,
-                min: 0,
-                max: 255,
-                doc: "along the width",
-                values: None,
-            },
-            FieldSpec {
-                name: "Y",
-                shift: 8,
-                width: 8,
-                min: 0,
-                max: 255,
-                doc: "along the height",
-                values: None,
-            },
+            FieldSpec { name: "X", shift: 0, width: 8, min: 0, max: 255, doc: "along the width", values: None },
+            FieldSpec { name: "Y", shift: 8, width: 8, min: 0, max: 255, doc: "along the height", values: None },
         ],
     },
     RegisterSpec {
@@ -2122,24 +1658,8 @@ pub const CNN_REGISTERS: &[RegisterSpec] = &[
         kind: RegisterKind::Fields,
         mask: 0x0000_ffff,
         fields: &[
-            FieldSpec {
-                name: "LEFT",
-                shift: 0,
-                width: 8,
-                min: 0,
-                max: 255,
-                doc: "columns",
-                values: None,
-            },
-            FieldSpec {
-                name: "TOP",
-                shift: 8,
-                width: 8,
-                min: 0,
-                max: 255,
-                doc: "rows",
-                values: None,
-            },
+            FieldSpec { name: "LEFT", shift: 0, width: 8, min: 0, max: 255, doc: "columns", values: None },
+            FieldSpec { name: "TOP", shift: 8, width: 8, min: 0, max: 255, doc: "rows", values: None },
         ],
     },
     RegisterSpec {
@@ -2304,7 +1824,7 @@ pub const CNN_REGISTERS: &[RegisterSpec] = &[
     RegisterSpec {
         index: 0x2b,
         name: "ACTIVATION",
-        doc: "Table applied to the clamped output.",
+        doc: "Table of TABLE, or applied to the clamped output; the half tables are legal for TABLE only.",
         kind: RegisterKind::Fields,
         mask: 0x0000_000f,
         fields: &[FieldSpec {
@@ -2525,34 +2045,19 @@ pub mod cnn_field {
     /// `FORMAT.OUT`: output
     pub const FORMAT_OUT: Field = Field { shift: 8, width: 4 };
     /// `FORMAT.WEIGHTS`: weights
-    pub const FORMAT_WEIGHTS: Field = Field {
-        shift: 12,
-        width: 4,
-    };
+    pub const FORMAT_WEIGHTS: Field = Field { shift: 12, width: 4 };
     /// `IN_SIZE.W`: width
-    pub const IN_SIZE_W: Field = Field {
-        shift: 0,
-        width: 16,
-    };
+    pub const IN_SIZE_W: Field = Field { shift: 0, width: 16 };
     /// `IN_SIZE.H`: height
-    pub const IN_SIZE_H: Field = Field {
-        shift: 16,
-        width: 16,
-    };
+    pub const IN_SIZE_H: Field = Field { shift: 16, width: 16 };
     /// `BROADCAST.IN`: first input
     pub const BROADCAST_IN: Field = Field { shift: 0, width: 1 };
     /// `BROADCAST.IN2`: second input
     pub const BROADCAST_IN2: Field = Field { shift: 1, width: 1 };
     /// `OUT_SIZE.W`: width
-    pub const OUT_SIZE_W: Field = Field {
-        shift: 0,
-        width: 16,
-    };
+    pub const OUT_SIZE_W: Field = Field { shift: 0, width: 16 };
     /// `OUT_SIZE.H`: height
-    pub const OUT_SIZE_H: Field = Field {
-        shift: 16,
-        width: 16,
-    };
+    pub const OUT_SIZE_H: Field = Field { shift: 16, width: 16 };
     /// `KERNEL.W`: width
     pub const KERNEL_W: Field = Field { shift: 0, width: 8 };
     /// `KERNEL.H`: height
@@ -2589,15 +2094,9 @@ pub mod cnn_field {
     /// `ELTWISE.PRE_SHIFT`: left shift of (x - zero) before the input stages
     pub const ELTWISE_PRE_SHIFT: Field = Field { shift: 8, width: 5 };
     /// `ELTWISE.IN_MODE`: scaling of the first input; none: sum-then-scale
-    pub const ELTWISE_IN_MODE: Field = Field {
-        shift: 16,
-        width: 4,
-    };
+    pub const ELTWISE_IN_MODE: Field = Field { shift: 16, width: 4 };
     /// `ELTWISE.IN2_MODE`: scaling of the second input
-    pub const ELTWISE_IN2_MODE: Field = Field {
-        shift: 20,
-        width: 4,
-    };
+    pub const ELTWISE_IN2_MODE: Field = Field { shift: 20, width: 4 };
     /// `POOL.COUNT_PAD`: divide by the whole window instead of the valid positions
     pub const POOL_COUNT_PAD: Field = Field { shift: 0, width: 1 };
     /// `REDUCE.FUNCTION`: what is computed
@@ -2676,6 +2175,8 @@ pub enum DmaRegister {
     CodebookAddr = 0x1e,
     /// Kernels in the codebook.
     CodebookKernels = 0x1f,
+    /// Shape of a kernel in the codebook.
+    CodebookShape = 0x20,
 }
 
 impl DmaRegister {
@@ -2708,6 +2209,7 @@ impl DmaRegister {
         Self::BlockBytes,
         Self::CodebookAddr,
         Self::CodebookKernels,
+        Self::CodebookShape,
     ];
 
     /// The index in the specification.
@@ -2747,6 +2249,7 @@ impl DmaRegister {
             0x1d => Some(Self::BlockBytes),
             0x1e => Some(Self::CodebookAddr),
             0x1f => Some(Self::CodebookKernels),
+            0x20 => Some(Self::CodebookShape),
             _ => None,
         }
     }
@@ -2782,6 +2285,7 @@ impl DmaRegister {
             Self::BlockBytes => "BLOCK_BYTES",
             Self::CodebookAddr => "CODEBOOK_ADDR",
             Self::CodebookKernels => "CODEBOOK_KERNELS",
+            Self::CodebookShape => "CODEBOOK_SHAPE",
         }
     }
 }
@@ -3061,6 +2565,25 @@ pub const DMA_REGISTERS: &[RegisterSpec] = &[
         mask: 0xffff_ffff,
         fields: &[],
     },
+    RegisterSpec {
+        index: 0x20,
+        name: "CODEBOOK_SHAPE",
+        doc: "Shape of a kernel in the codebook.",
+        kind: RegisterKind::Fields,
+        mask: 0x0000_0fff,
+        fields: &[
+            FieldSpec {
+                name: "TAPS",
+                shift: 0,
+                width: 8,
+                min: 0,
+                max: 255,
+                doc: "elements of a kernel: height times width",
+                values: None,
+            },
+            FieldSpec { name: "BYTES", shift: 8, width: 4, min: 0, max: 2, doc: "bytes of an element", values: None },
+        ],
+    },
 ];
 
 /// Fields of the DMA registers, named `OWNER_FIELD`.
@@ -3079,6 +2602,10 @@ pub mod dma_field {
     pub const CODEC_CODEC: Field = Field { shift: 0, width: 4 };
     /// `CODEC.INDEX_BITS`: bits of one codebook index, 1 to 16; 0 for the other codecs
     pub const CODEC_INDEX_BITS: Field = Field { shift: 8, width: 5 };
+    /// `CODEBOOK_SHAPE.TAPS`: elements of a kernel: height times width
+    pub const CODEBOOK_SHAPE_TAPS: Field = Field { shift: 0, width: 8 };
+    /// `CODEBOOK_SHAPE.BYTES`: bytes of an element
+    pub const CODEBOOK_SHAPE_BYTES: Field = Field { shift: 8, width: 4 };
 }
 
 /// Registers that the host sees: byte offsets within the window of a core.
@@ -3256,14 +2783,8 @@ pub const TARGETS: &[Target] = &[
             ("sram_bank_bytes", "assumed"),
             ("vector_elements", "assumed: one 512-bit word per cycle"),
             ("issue_cycles", "assumed"),
-            (
-                "dma_engines",
-                "public: one subgraph starts two DMA cores and one CNN core",
-            ),
-            (
-                "dma_bytes_per_cycle",
-                "assumed: half the width of later parts",
-            ),
+            ("dma_engines", "public: one subgraph starts two DMA cores and one CNN core"),
+            ("dma_bytes_per_cycle", "assumed: half the width of later parts"),
             ("dma_latency_cycles", "assumed"),
             ("max_kernel", "assumed: as v4h"),
             ("max_stride", "assumed: as v4h"),
@@ -3315,10 +2836,7 @@ pub const TARGETS: &[Target] = &[
             ("sram_bank_bytes", "assumed"),
             ("vector_elements", "assumed: one 512-bit word per cycle"),
             ("issue_cycles", "assumed"),
-            (
-                "dma_engines",
-                "public: one subgraph starts two DMA cores and one CNN core",
-            ),
+            ("dma_engines", "public: one subgraph starts two DMA cores and one CNN core"),
             ("dma_bytes_per_cycle", "public: 512-bit interconnect"),
             ("dma_latency_cycles", "assumed"),
             ("max_kernel", "assumed: as v4h"),
@@ -3371,10 +2889,7 @@ pub const TARGETS: &[Target] = &[
             ("sram_bank_bytes", "assumed"),
             ("vector_elements", "assumed: one 512-bit word per cycle"),
             ("issue_cycles", "assumed"),
-            (
-                "dma_engines",
-                "public: one subgraph starts two DMA cores and one CNN core",
-            ),
+            ("dma_engines", "public: one subgraph starts two DMA cores and one CNN core"),
             ("dma_bytes_per_cycle", "public: 512-bit interconnect"),
             ("dma_latency_cycles", "assumed"),
             ("max_kernel", "assumed: as v4h"),
@@ -3418,10 +2933,7 @@ pub const TARGETS: &[Target] = &[
         max_channels: 65_535,
         basis: &[
             ("cores", "public: one CNN block"),
-            (
-                "clock_mhz",
-                "public: 29.5 TOPS dense with the same array, about 1067 MHz",
-            ),
+            ("clock_mhz", "public: 29.5 TOPS dense with the same array, about 1067 MHz"),
             ("mac_channels", "assumed: 13,824 = 32x16x27"),
             ("mac_pixels", "assumed: 13,824 = 32x16x27"),
             ("mac_depth", "assumed: 13,824 = 32x16x27"),
@@ -3430,32 +2942,17 @@ pub const TARGETS: &[Target] = &[
             ("sram_bank_bytes", "assumed"),
             ("vector_elements", "assumed: one 512-bit word per cycle"),
             ("issue_cycles", "assumed"),
-            (
-                "dma_engines",
-                "public: one subgraph starts two DMA cores and one CNN core",
-            ),
+            ("dma_engines", "public: one subgraph starts two DMA cores and one CNN core"),
             ("dma_bytes_per_cycle", "public: 512-bit interconnect"),
             ("dma_latency_cycles", "assumed"),
             ("max_kernel", "public: operator limits of the v4h compiler"),
             ("max_stride", "public: operator limits of the v4h compiler"),
-            (
-                "max_dilation",
-                "public: operator limits of the v4h compiler",
-            ),
+            ("max_dilation", "public: operator limits of the v4h compiler"),
             ("max_pad_x", "public: operator limits of the v4h compiler"),
             ("max_pad_y", "public: operator limits of the v4h compiler"),
-            (
-                "max_pool_window",
-                "public: operator limits of the v4h compiler",
-            ),
-            (
-                "max_reduce_side",
-                "public: global average pooling below 126",
-            ),
-            (
-                "max_argmax_channels",
-                "public: operator limits of the v4h compiler",
-            ),
+            ("max_pool_window", "public: operator limits of the v4h compiler"),
+            ("max_reduce_side", "public: global average pooling below 126"),
+            ("max_argmax_channels", "public: operator limits of the v4h compiler"),
             ("max_extent", "assumed: 16-bit size fields"),
             ("max_channels", "assumed"),
         ],

@@ -151,7 +151,7 @@ impl Conv {
             weights: read_weights(reader, input_element)?,
             records: aligned("REC_ADDR", reader.cnn(CnnRegister::RecAddr), RECORD_BYTES)?,
             accumulators,
-            requant: read_requant(reader, input_element, accumulators)?,
+            requant: read_requant(reader, accumulators)?,
             activation: match accumulators.store {
                 Some(_) => NO_ACTIVATION,
                 None => Activation::read(reader, output_element)?,
@@ -314,11 +314,7 @@ pub(super) fn read_accumulators(reader: &Reader<'_>) -> Result<Accumulators, Ope
     let flag = |field| reader.field(CnnRegister::AccMode, field) == 1;
     let address = |name, register| aligned(name, reader.cnn(register), SPILL_BYTES);
     Ok(Accumulators {
-        load: if flag(cnn_field::ACC_MODE_LOAD) {
-            Some(address("ACC_IN_ADDR", CnnRegister::AccInAddr)?)
-        } else {
-            None
-        },
+        load: if flag(cnn_field::ACC_MODE_LOAD) { Some(address("ACC_IN_ADDR", CnnRegister::AccInAddr)?) } else { None },
         store: if flag(cnn_field::ACC_MODE_STORE) {
             Some(address("ACC_OUT_ADDR", CnnRegister::AccOutAddr)?)
         } else {
@@ -338,19 +334,12 @@ fn read_weights(reader: &Reader<'_>, input: ElementType) -> Result<Weights, Oper
     })
 }
 
-fn read_requant(
-    reader: &Reader<'_>,
-    input: ElementType,
-    accumulators: Accumulators,
-) -> Result<RoundingMode, OperationError> {
+fn read_requant(reader: &Reader<'_>, accumulators: Accumulators) -> Result<RoundingMode, OperationError> {
     let code = reader.field(CnnRegister::Requant, cnn_field::REQUANT_MODE);
     let mode = reader.choice("REQUANT.MODE", "RoundingMode", code, RoundingMode::from_code)?;
-    let legal = match (accumulators.store, mode) {
-        (Some(_), mode) => mode == RoundingMode::None,
-        (None, RoundingMode::None) => false,
-        (None, RoundingMode::Reduced) => input == ElementType::Int16,
-        (None, _) => input != ElementType::Int16,
+    let (legal, here) = match accumulators.store {
+        Some(_) => (mode == RoundingMode::None, "ACC_MODE.STORE"),
+        None => (mode != RoundingMode::None, "an output"),
     };
-    let here = if accumulators.store.is_some() { "ACC_MODE.STORE" } else { "this input type" };
     if legal { Ok(mode) } else { Err(illegal("REQUANT.MODE", code, Rule::NotLegalHere { here })) }
 }

@@ -50,6 +50,9 @@ const INPUTS: [ElementType; 3] = [ElementType::Int8, ElementType::Uint8, Element
 const OUTPUTS: [ElementType; 2] = [ElementType::Int8, ElementType::Int16];
 const INPUT_MODES: [RoundingMode; 3] = [RoundingMode::None, RoundingMode::Double, RoundingMode::Single];
 
+/// An 8-bit difference shifted by more would leave 32 bits.
+const MAX_PRE_SHIFT: u32 = 22;
+
 const SECOND_NAMES: MapNames = MapNames {
     address: "IN2_ADDR",
     width: "OUT_SIZE.W",
@@ -67,15 +70,14 @@ impl Eltwise {
         let element = reader.element("FORMAT.OUT", cnn_field::FORMAT_OUT, &OUTPUTS, "ELTWISE")?;
         let output = FeatureMap::read_output(reader, element, None)?;
         let second = match function {
+            EltwiseFunction::Affine => return Err(OperationError::Unsupported { what: "ELTWISE.FUNCTION affine" }),
             EltwiseFunction::Pass => None,
             _ => Some(read_second(reader, &output)?),
         };
-        // (x - zero) << pre_shift must fit 32 bits: 9 bits and a sign, or 16 bits.
-        let max_shift = if input == ElementType::Int16 { 15 } else { 22 };
         let pre_shift = reader.field(CnnRegister::Eltwise, cnn_field::ELTWISE_PRE_SHIFT);
         Ok(Self {
             function,
-            pre_shift: within("ELTWISE.PRE_SHIFT", pre_shift, 0, max_shift)?,
+            pre_shift: within("ELTWISE.PRE_SHIFT", pre_shift, 0, MAX_PRE_SHIFT)?,
             first: read_first(reader, input, &output)?,
             second,
             output,
@@ -188,15 +190,6 @@ fn read_first(reader: &Reader<'_>, element: ElementType, output: &FeatureMap) ->
 
 fn read_second(reader: &Reader<'_>, output: &FeatureMap) -> Result<Stage, OperationError> {
     let element = reader.element("FORMAT.IN2", cnn_field::FORMAT_IN2, &OUTPUTS, "ELTWISE")?;
-    let first = reader.field(CnnRegister::Format, cnn_field::FORMAT_IN);
-    let first_is_wide = first == ElementType::Int16.code();
-    if first_is_wide != (element == ElementType::Int16) {
-        return Err(illegal(
-            "FORMAT.IN2",
-            element.code(),
-            Rule::NotLegalHere { here: "a first input of another width" },
-        ));
-    }
     let mode = ("ELTWISE.IN2_MODE", reader.field(CnnRegister::Eltwise, cnn_field::ELTWISE_IN2_MODE));
     let stage = read_stage(reader, &SECOND_REGISTERS, element, output, mode)?;
     stage.map.check(reader.target, &SECOND_NAMES)?;
@@ -232,8 +225,8 @@ impl Lookup {
     }
 
     pub(super) fn store(&self, registers: &mut RegisterFile) {
-        let format = cnn_field::FORMAT_IN.put(self.input.element.code())
-            | cnn_field::FORMAT_OUT.put(self.output.element.code());
+        let format =
+            cnn_field::FORMAT_IN.put(self.input.element.code()) | cnn_field::FORMAT_OUT.put(self.output.element.code());
         registers.set_cnn(CnnRegister::Format, format);
         registers.set_cnn(CnnRegister::InAddr, self.input.address);
         registers.set_cnn(CnnRegister::InRow, self.input.row);
@@ -245,7 +238,10 @@ impl Lookup {
 
     pub(super) fn operands(&self, operands: &mut Operands) {
         operands.push(Role::Input, self.input.footprint());
-        operands.push(Role::Table, Footprint::dense(Space::Sram, u64::from(self.table.address), u64::from(self.table.bytes())));
+        operands.push(
+            Role::Table,
+            Footprint::dense(Space::Sram, u64::from(self.table.address), u64::from(self.table.bytes())),
+        );
         operands.push(Role::Output, self.output.footprint());
     }
 }

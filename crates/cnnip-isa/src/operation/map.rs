@@ -172,16 +172,8 @@ pub struct Window {
 
 impl Window {
     /// One tap, no padding.
-    pub const UNIT: Self = Self {
-        kernel_h: 1,
-        kernel_w: 1,
-        stride_y: 1,
-        stride_x: 1,
-        dilation_y: 1,
-        dilation_x: 1,
-        top: 0,
-        left: 0,
-    };
+    pub const UNIT: Self =
+        Self { kernel_h: 1, kernel_w: 1, stride_y: 1, stride_x: 1, dilation_y: 1, dilation_x: 1, top: 0, left: 0 };
 
     /// Taps of the window.
     pub fn taps(&self) -> u32 {
@@ -230,10 +222,9 @@ impl Window {
         };
         let x = reach(output.width, self.stride_x, self.kernel_w, self.dilation_x, self.left, input.width);
         let y = reach(output.height, self.stride_y, self.kernel_h, self.dilation_y, self.top, input.height);
-        for (name, value, reach, limit) in [
-            ("OUT_SIZE.W", output.width, x, target.max_pad_x),
-            ("OUT_SIZE.H", output.height, y, target.max_pad_y),
-        ] {
+        for (name, value, reach, limit) in
+            [("OUT_SIZE.W", output.width, x, target.max_pad_x), ("OUT_SIZE.H", output.height, y, target.max_pad_y)]
+        {
             if reach > u64::from(limit) {
                 return Err(illegal(name, value, Rule::FarPadding { reach, limit }));
             }
@@ -293,6 +284,9 @@ impl Table {
         let kind = reader.choice("ACTIVATION.TABLE", "TableKind", code, TableKind::from_code)?;
         if kind == TableKind::None {
             return Ok(None);
+        }
+        if matches!(kind, TableKind::Int16Sigmoid | TableKind::Int16Tanh) {
+            return Err(OperationError::Unsupported { what: "ACTIVATION.TABLE of a half table" });
         }
         let table = Self { kind, address: reader.cnn(CnnRegister::TableAddr) };
         if table.element() != element {

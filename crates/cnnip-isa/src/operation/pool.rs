@@ -84,8 +84,8 @@ impl Pool {
     }
 
     pub(super) fn store(&self, registers: &mut RegisterFile) {
-        let format = cnn_field::FORMAT_IN.put(self.input.element.code())
-            | cnn_field::FORMAT_OUT.put(self.output.element.code());
+        let format =
+            cnn_field::FORMAT_IN.put(self.input.element.code()) | cnn_field::FORMAT_OUT.put(self.output.element.code());
         registers.set_cnn(CnnRegister::Format, format);
         self.input.store_input(registers);
         self.output.store_output(registers);

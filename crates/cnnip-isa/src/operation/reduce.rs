@@ -2,7 +2,9 @@
 
 use super::conv::{NO_ACTIVATION, OUTPUTS, read_accumulators};
 use super::reader::{Reader, aligned, element_bytes, illegal, within, within_signed, zero_range};
-use super::{Accumulators, Activation, FeatureMap, Footprint, Operands, OperationError, OutputStage, Role, Rule, Space};
+use super::{
+    Accumulators, Activation, FeatureMap, Footprint, Operands, OperationError, OutputStage, Role, Rule, Space,
+};
 use crate::{CnnRegister, ElementType, ReduceFunction, RegisterFile, RoundingMode, cnn_field};
 
 /// Where a reduction's result goes.
@@ -67,8 +69,8 @@ impl Reduce {
     }
 
     pub(super) fn store(&self, registers: &mut RegisterFile) {
-        let format = cnn_field::FORMAT_IN.put(self.input.element.code())
-            | cnn_field::FORMAT_OUT.put(self.output.element.code());
+        let format =
+            cnn_field::FORMAT_IN.put(self.input.element.code()) | cnn_field::FORMAT_OUT.put(self.output.element.code());
         registers.set_cnn(CnnRegister::Format, format);
         let reduce = cnn_field::REDUCE_FUNCTION.put(self.function.code())
             | cnn_field::REDUCE_CHANNELS.put(u32::from(self.channels));

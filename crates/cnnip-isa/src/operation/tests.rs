@@ -117,7 +117,7 @@ proptest! {
     /// Whatever registers hold, reading them gives an operation or an error.
     #[test]
     fn reading_any_registers_is_total(words in proptest::collection::vec((any::<u8>(), any::<u32>(), 0_u32..40), 0..60), code in 0_usize..13) {
-        let code = crate::OperationCode::ALL[code];
+        let code = OperationCode::ALL[code];
         let mut registers = RegisterFile::new(code.engine());
         for (index, value, small) in words {
             let _ = registers.write(index, if value % 2 == 0 { small } else { value });
@@ -173,14 +173,18 @@ fn illegal_parameters_name_register_value_and_rule() {
         (CnnRegister::OutPix, 15, "OUT_PIX = 15 (0xf): lets destination elements alias: it must be at least 16"),
         (CnnRegister::Groups, 3, "IN_C = 4 (0x4): must be a multiple of 3"),
         (CnnRegister::InZero, 200, "IN_ZERO = 200 (0xc8): must lie in -128..=127"),
-        (CnnRegister::Requant, 3, "REQUANT.MODE = 3 (0x3): is not legal for this input type"),
-        (CnnRegister::OutSize, 0x0020_0008, "OUT_SIZE.H = 32 (0x20): makes the last window reach 25 beyond the input, more than 7"),
+        (CnnRegister::Requant, 0, "REQUANT.MODE = 0 (0x0): is not legal for an output"),
+        (
+            CnnRegister::OutSize,
+            0x0020_0008,
+            "OUT_SIZE.H = 32 (0x20): makes the last window reach 25 beyond the input, more than 7",
+        ),
     ];
     for (register, value, want) in cases {
         let mut registers = RegisterFile::new(EngineKind::Cnn);
         Operation::Conv(conv()).store(&mut registers);
         registers.set_cnn(register, value);
-        let error = Operation::read(crate::OperationCode::Conv, &registers, target()).unwrap_err();
+        let error = Operation::read(OperationCode::Conv, &registers, target()).unwrap_err();
         assert_eq!(error.to_string(), want);
     }
 }
