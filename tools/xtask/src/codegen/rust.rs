@@ -1,11 +1,14 @@
 //! Prints `cnnip-isa/src/generated.rs`.
 
-use super::rules::has_bytes;
-use super::schema::{
-    Access, Command, Engine, EnumValue, Enumeration, Field, HostRegister, HostWindow, Kind, Operation, Register, Spec,
-    Status, Target, Version, mask,
-};
-use super::text::{camel_case, doc_comment, upper_case};
+mod commands;
+mod enums;
+mod fields;
+mod operations;
+mod registers;
+
+use super::schema::{Access, Engine, HostRegister, HostWindow, Spec, Target, Version};
+use super::text::doc_comment;
+use fields::hex;
 use std::io::Write as _;
 use std::path::Path;
 use std::process::{Command as Process, Stdio};
@@ -19,21 +22,15 @@ use crate::spec::{FieldSpec, RegisterKind, RegisterSpec};
 
 ";
 
-const DERIVES: &str = "#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]\n";
-
 /// The whole file, formatted as the workspace in `root` wants it.
 pub(crate) fn print(spec: &Spec, root: &Path) -> Result<String, String> {
     let mut out = String::from(HEADER);
     out += &version(&spec.version);
-    for one in &spec.types.enumerations {
-        out += &enumeration(one);
-    }
-    out += &faults(spec);
-    out += &commands(&spec.commands.commands);
-    out += &operations(spec);
-    for engine in Engine::ALL {
-        out += &registers(engine, &spec.registers(engine).registers);
-    }
+    out += &each(&spec.types.enumerations, enums::enumeration);
+    out += &enums::faults(&spec.faults.faults);
+    out += &commands::print(&spec.commands.commands);
+    out += &operations::print(spec);
+    out += &each(Engine::ALL, |engine| registers::print(engine, &spec.registers(engine).registers));
     out += &host(&spec.host);
     out += &targets(spec);
     formatted(&out, root)
@@ -72,260 +69,6 @@ fn version(version: &Version) -> String {
     let word = u32::from(version.major) << 16 | u32::from(version.minor);
     doc("Version of the specification: major in bits 31:16, minor in bits 15:0.")
         + &format!("pub const SPEC_VERSION: u32 = {};\n\n", hex(word))
-}
-
-/// One variant of an enumeration: its name in Rust and in the files, its code and its meaning.
-struct Variant<'a> {
-    rust: String,
-    name: &'a str,
-    code: u32,
-    doc: &'a str,
-}
-
-impl<'a> Variant<'a> {
-    fn new(name: &'a str, code: impl Into<u32>, doc: &'a str) -> Self {
-        Self { rust: camel_case(name), name, code: code.into(), doc }
-    }
-}
-
-/// An enum without any methods.
-fn enum_item(name: &str, prose: &str, repr: &str, variants: &[Variant<'_>]) -> String {
-    let hex = if repr == "u8" { "#04x" } else { "" };
-    let variants = each(variants, |variant| {
-        let code = if hex.is_empty() { variant.code.to_string() } else { format!("{:#04x}", variant.code) };
-        format!("{}{} = {code},\n", doc(variant.doc), variant.rust)
-    });
-    format!("{}{DERIVES}#[repr({repr})]\npub enum {name} {{\n{variants}}}\n\n", doc(prose))
-}
-
-/// `ALL`, and the methods from and to code and name. `code` is what the files call the code.
-fn enum_methods(code: &str, repr: &str, variants: &[Variant<'_>]) -> String {
-    let all = each(variants, |variant| format!("Self::{},", variant.rust));
-    let width = if repr == "u8" { 4 } else { 1 };
-    let prefix = if repr == "u8" { "0x" } else { "" };
-    let from = each(variants, |variant| match repr {
-        "u8" => format!("{prefix}{:0width$x} => Some(Self::{}),\n", variant.code, variant.rust, width = width - 2),
-        _ => format!("{} => Some(Self::{}),\n", variant.code, variant.rust),
-    });
-    let names = each(variants, |variant| format!("Self::{} => {:?},\n", variant.rust, variant.name));
-    format!(
-        "/// All of them, in the order of the specification.
-        pub const ALL: &[Self] = &[{all}];
-
-        /// The {code} in the specification.
-        #[must_use]
-        pub const fn {code}(self) -> {repr} {{ self as {repr} }}
-
-        /// What has this {code}, if anything has.
-        #[must_use]
-        pub const fn from_{code}({code}: {repr}) -> Option<Self> {{
-            match {code} {{ {from} _ => None, }}
-        }}
-
-        /// The name in the specification.
-        #[must_use]
-        pub const fn name(self) -> &'static str {{
-            match self {{ {names} }}
-        }}\n"
-    )
-}
-
-fn enumeration(one: &Enumeration) -> String {
-    let variants: Vec<Variant<'_>> =
-        one.values.iter().map(|value| Variant::new(&value.name, value.value, &value.doc)).collect();
-    let pairs = each(&one.values, |value| format!("({:?}, {}),", value.name, value.value));
-    let bytes = if has_bytes(&one.values) { bytes(&one.values) } else { String::new() };
-    format!(
-        "{}impl {} {{\n{}\n{bytes}
-        /// Names with their codes, as a register field shows them.
-        pub(crate) const NAMES: &[(&'static str, u32)] = &[{pairs}];
-        }}\n\n",
-        enum_item(&one.name, &one.doc, "u32", &variants),
-        one.name,
-        enum_methods("code", "u32", &variants),
-    )
-}
-
-fn bytes(values: &[EnumValue]) -> String {
-    let sizes = each(values, |value| format!("Self::{} => {},", camel_case(&value.name), value.bytes.unwrap_or(0)));
-    format!(
-        "/// Bytes of one element; 0 for the unused operand.
-        #[must_use]
-        pub const fn bytes(self) -> usize {{ match self {{ {sizes} }} }}\n"
-    )
-}
-
-fn faults(spec: &Spec) -> String {
-    let faults = &spec.faults.faults;
-    let variants: Vec<Variant<'_>> =
-        faults.iter().map(|fault| Variant::new(&fault.name, fault.code, &fault.summary)).collect();
-    // The names of faults are CamelCase already.
-    let variants: Vec<Variant<'_>> =
-        variants.into_iter().map(|variant| Variant { rust: variant.name.to_owned(), ..variant }).collect();
-    let summaries = each(&variants, |variant| format!("Self::{} => {:?},\n", variant.rust, variant.doc));
-    let prose = "What a machine reports when the program it runs does something illegal.";
-    format!(
-        "{}impl FaultCode {{\n{}
-        /// What it means, in one line.
-        #[must_use]
-        pub const fn summary(self) -> &'static str {{ match self {{ {summaries} }} }}
-        }}\n\n",
-        enum_item("FaultCode", prose, "u32", &variants),
-        enum_methods("code", "u32", &variants),
-    )
-}
-
-fn commands(commands: &[Command]) -> String {
-    let variants: Vec<Variant<'_>> =
-        commands.iter().map(|command| Variant::new(&command.name, command.opcode, &command.summary)).collect();
-    let fields = each(commands, |command| {
-        format!("Self::{} => &[{}],\n", camel_case(&command.name), each(&command.fields, field_spec))
-    });
-    let masks = each(commands, |command| {
-        format!("Self::{} => {},\n", camel_case(&command.name), hex(0xff00_0000 | mask(&command.fields)))
-    });
-    format!(
-        "{}impl Opcode {{\n{}
-        /// The fields of the first word.
-        #[must_use]
-        pub const fn fields(self) -> &'static [FieldSpec] {{ match self {{ {fields} }} }}
-
-        /// Bits of the first word that may be set: those of the opcode and of the fields.
-        #[must_use]
-        pub const fn mask(self) -> u32 {{ match self {{ {masks} }} }}
-        }}\n\n{}",
-        enum_item("Opcode", "Commands of a list, by the top byte of their first word.", "u8", &variants),
-        enum_methods("code", "u8", &variants),
-        field_module("command", "commands", commands.iter().map(|one| (one.name.as_str(), one.fields.as_slice()))),
-    )
-}
-
-/// A module of constants, one per field.
-fn field_module<'a>(name: &str, what: &str, owners: impl Iterator<Item = (&'a str, &'a [Field])>) -> String {
-    let fields = each(owners, |(owner, fields)| {
-        each(fields, |field| {
-            let (constant, bits) = (format!("{owner}_{}", field.name), field.bits);
-            let prose = format!("`{owner}.{}`: {}", field.name, field.doc);
-            let value = format!("Field {{ shift: {}, width: {} }}", bits.low, bits.width());
-            format!("{}pub const {constant}: Field = {value};\n", doc(&prose))
-        })
-    });
-    let prose = format!("Fields of the {what}, named `OWNER_FIELD`.");
-    format!("{}pub mod {name}_field {{\nuse super::Field;\n\n{fields}}}\n\n", doc(&prose))
-}
-
-fn hex(word: u32) -> String {
-    let digits = format!("{word:08x}");
-    format!("0x{}_{}", &digits[..4], &digits[4..])
-}
-
-/// A number that is easy to read at any size.
-fn number(value: u32) -> String {
-    if value > 0xffff { hex(value) } else { value.to_string() }
-}
-
-fn field_spec(field: &Field) -> String {
-    let values = match &field.enumeration {
-        Some(name) => format!("Some({name}::NAMES)"),
-        None => "None".to_owned(),
-    };
-    format!(
-        "FieldSpec {{ name: {:?}, shift: {}, width: {}, min: {}, max: {}, doc: {:?}, values: {values} }},",
-        field.name,
-        field.bits.low,
-        field.bits.width(),
-        number(field.min()),
-        number(field.max()),
-        field.doc
-    )
-}
-
-fn operations(spec: &Spec) -> String {
-    let operations = &spec.operations.operations;
-    let variants: Vec<Variant<'_>> =
-        operations.iter().map(|one| Variant::new(&one.name, one.code, &one.summary)).collect();
-    let of_engine = |engine: Engine| {
-        let names: Vec<String> = operations
-            .iter()
-            .filter(|one| one.engine == engine)
-            .map(|one| format!("Self::{}", camel_case(&one.name)))
-            .collect();
-        format!("{} => EngineKind::{},\n", names.join(" | "), engine.type_name())
-    };
-    let engines = each(Engine::ALL, of_engine);
-    let built: Vec<String> = operations
-        .iter()
-        .filter(|one| one.status == Status::Built)
-        .map(|one| format!("Self::{}", camel_case(&one.name)))
-        .collect();
-    format!(
-        "{}impl OperationCode {{\n{}
-        /// The engine that carries it out.
-        #[must_use]
-        pub const fn engine(self) -> EngineKind {{ match self {{ {engines} }} }}
-
-        /// Whether this version of the machine has it; if not, RUN is the fault Unsupported.
-        #[must_use]
-        pub const fn is_built(self) -> bool {{ matches!(self, {}) }}
-
-        /// Indices of the registers it looks at; the others may hold anything.
-        #[must_use]
-        pub const fn registers(self) -> &'static [u8] {{ match self {{ {} }} }}
-        }}\n\n",
-        enum_item("OperationCode", "What RUN carries out.", "u32", &variants),
-        enum_methods("code", "u32", &variants),
-        built.join(" | "),
-        each(operations, |one| operation_registers(spec, one)),
-    )
-}
-
-/// The indices of an operation's registers, in the order of the specification. The rules have been checked: every
-/// name is one of the engine's registers.
-fn operation_registers(spec: &Spec, one: &Operation) -> String {
-    let file = spec.registers(one.engine);
-    let register = |name: &String| file.registers.iter().find(|register| register.name == *name);
-    let indices = each(one.registers.iter().filter_map(register), |register| format!("{:#04x},", register.index));
-    format!("Self::{} => &[{indices}],\n", camel_case(&one.name))
-}
-
-fn registers(engine: Engine, registers: &[Register]) -> String {
-    let name = format!("{}Register", engine.type_name());
-    let variants: Vec<Variant<'_>> =
-        registers.iter().map(|register| Variant::new(&register.name, register.index, &register.doc)).collect();
-    let prose = match engine {
-        Engine::Cnn => "Registers of the CNN engine.",
-        Engine::Dma => "Registers of a DMA engine.",
-    };
-    let with_fields = registers
-        .iter()
-        .filter(|register| !register.fields.is_empty())
-        .map(|register| (register.name.as_str(), register.fields.as_slice()));
-    format!(
-        "{}impl {name} {{\n{}}}\n\n{}pub const {}_REGISTERS: &[RegisterSpec] = &[\n{}];\n\n{}",
-        enum_item(&name, prose, "u8", &variants),
-        enum_methods("index", "u8", &variants),
-        doc(&format!("{} In the order of their indices.", prose)),
-        upper_case(engine.type_name()),
-        each(registers, register_spec),
-        field_module(engine.name(), &format!("{} registers", engine.name().to_uppercase()), with_fields),
-    )
-}
-
-fn register_spec(register: &Register) -> String {
-    let kind = match register.kind {
-        Some(Kind::Unsigned) => "Unsigned",
-        Some(Kind::Signed) => "Signed",
-        Some(Kind::Bits) => "Bits",
-        None => "Fields",
-    };
-    format!(
-        "RegisterSpec {{ index: {:#04x}, name: {:?}, doc: {:?}, kind: RegisterKind::{kind}, mask: {}, fields: &[{}] }},\n",
-        register.index,
-        register.name,
-        register.doc,
-        hex(register.mask()),
-        each(&register.fields, field_spec),
-    )
 }
 
 fn host(window: &HostWindow) -> String {
