@@ -58,6 +58,10 @@ impl ElementType {
         }
     }
 
+    /// Names with their codes, as a register field shows them.
+    pub(crate) const NAMES: &[(&'static str, u32)] =
+        &[("none", 0), ("int8", 1), ("uint8", 2), ("int16", 3), ("int32", 4)];
+
     /// Bytes of one element; 0 for the unused operand.
     #[must_use]
     pub const fn bytes(self) -> usize {
@@ -69,10 +73,6 @@ impl ElementType {
             Self::Int32 => 4,
         }
     }
-
-    /// Names with their codes, as a register field shows them.
-    pub(crate) const NAMES: &[(&'static str, u32)] =
-        &[("none", 0), ("int8", 1), ("uint8", 2), ("int16", 3), ("int32", 4)];
 }
 
 /// How a product of an integer and a scale becomes an integer again; formulas in numerics.md.
@@ -918,42 +918,42 @@ pub enum OperationCode {
     /// Convolution: grouped, dilated, strided; a fully connected layer is a 1x1 convolution over a
     /// map of IN_W rows of batch. acc = start + sum over kh, kw, ic of (x - IN_ZERO)(w - W_ZERO),
     /// then requantization per channel. A position outside the input reads as PAD_VALUE.
-    Conv = 1,
+    Conv = 0x01,
     /// Depthwise convolution: output channel c reads input channel c / MULTIPLIER only; otherwise
     /// as CONV.
-    Depthwise = 2,
+    Depthwise = 0x02,
     /// Transposed convolution: input pixel (y, x) contributes to output (y\*SY + ky\*DY - TOP,
     /// x\*SX + kx\*DX - LEFT); otherwise as CONV.
-    TransposedConv = 3,
+    TransposedConv = 0x03,
     /// Largest element of each window; padded positions are ignored; then clamp to OUT_MIN and
     /// OUT_MAX. A window without any valid position is illegal.
-    PoolMax = 16,
+    PoolMax = 0x10,
     /// Average of each window: the sum of (x - IN_ZERO) over valid positions, divided by their
     /// number (by the whole window if COUNT_PAD), halves away from zero, or, with REQUANT.MODE
     /// other than none, scaled instead of divided; plus OUT_ZERO, clamped.
-    PoolAverage = 17,
+    PoolAverage = 0x11,
     /// Element-wise function of two maps with a scale per input and for the output. Zero strides
     /// broadcast a source. Stages in numerics.md.
-    Eltwise = 32,
+    Eltwise = 0x20,
     /// Replaces every element by its entry of the table that ACTIVATION names. The half tables
     /// scale their input by IN_MULT and IN_SHIFT first.
-    Table = 33,
+    Table = 0x21,
     /// Resizes a map by fixed-point positions: origin + index \* step, with RESIZE.FRACTION
     /// fraction bits.
-    Resize = 48,
+    Resize = 0x30,
     /// Sum, minimum or maximum over height and width (over the channels too with REDUCE.CHANNELS)
     /// to one pixel; a sum may start from and leave accumulators, be scaled by REQUANT and then
     /// divided by DIVISOR, halves away from zero.
-    Reduce = 49,
+    Reduce = 0x31,
     /// Index of the largest channel of every pixel, the lowest index on a tie, as int8, int16 or
     /// int32.
-    Argmax = 50,
+    Argmax = 0x32,
     /// Strided copy: runs of RUN_BYTES bytes over four nested counts, COUNT3 outermost.
-    Copy = 64,
+    Copy = 0x40,
     /// Writes FILL_VALUE, FILL_BYTES bytes of it at a time, to the destination of a strided copy.
-    Fill = 65,
+    Fill = 0x41,
     /// Decodes blocks of a coded weight stream into the blocked weight layout.
-    Decode = 66,
+    Decode = 0x42,
 }
 
 impl OperationCode {
@@ -984,19 +984,19 @@ impl OperationCode {
     #[must_use]
     pub const fn from_code(code: u32) -> Option<Self> {
         match code {
-            1 => Some(Self::Conv),
-            2 => Some(Self::Depthwise),
-            3 => Some(Self::TransposedConv),
-            16 => Some(Self::PoolMax),
-            17 => Some(Self::PoolAverage),
-            32 => Some(Self::Eltwise),
-            33 => Some(Self::Table),
-            48 => Some(Self::Resize),
-            49 => Some(Self::Reduce),
-            50 => Some(Self::Argmax),
-            64 => Some(Self::Copy),
-            65 => Some(Self::Fill),
-            66 => Some(Self::Decode),
+            0x01 => Some(Self::Conv),
+            0x02 => Some(Self::Depthwise),
+            0x03 => Some(Self::TransposedConv),
+            0x10 => Some(Self::PoolMax),
+            0x11 => Some(Self::PoolAverage),
+            0x20 => Some(Self::Eltwise),
+            0x21 => Some(Self::Table),
+            0x30 => Some(Self::Resize),
+            0x31 => Some(Self::Reduce),
+            0x32 => Some(Self::Argmax),
+            0x40 => Some(Self::Copy),
+            0x41 => Some(Self::Fill),
+            0x42 => Some(Self::Decode),
             _ => None,
         }
     }
