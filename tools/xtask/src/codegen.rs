@@ -54,3 +54,56 @@ fn generate(root: &Path) -> Result<Vec<Generated>, String> {
         Generated { path: "isa-spec/reference.md", text: reference::print(&spec) },
     ])
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{check, write};
+    use crate::workspace;
+    use std::fs;
+    use std::path::Path;
+
+    /// Copies the files that codegen reads or writes.
+    fn copy_workspace(to: &Path) -> std::io::Result<()> {
+        fs::copy(workspace().join("rustfmt.toml"), to.join("rustfmt.toml"))?;
+        fs::create_dir_all(to.join("crates/cnnip-isa/src"))?;
+        for folder in ["isa-spec", "isa-spec/registers", "isa-spec/targets"] {
+            fs::create_dir(to.join(folder))?;
+            for entry in fs::read_dir(workspace().join(folder))? {
+                let from = entry?.path();
+                if from.extension().is_some_and(|extension| extension == "toml") {
+                    fs::copy(&from, to.join(folder).join(from.file_name().unwrap_or_default()))?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn what_is_stale_is_named_with_what_mends_it() -> Result<(), Box<dyn std::error::Error>> {
+        let root = tempfile::tempdir()?;
+        copy_workspace(root.path())?;
+        let rust = "crates/cnnip-isa/src/generated.rs: stale, run `cargo xtask codegen`";
+        let page = "isa-spec/reference.md: stale, run `cargo xtask codegen`";
+        assert_eq!(check(root.path()), Err(format!("{rust}\n{page}")));
+        assert_eq!(write(root.path()), Ok(()));
+        assert_eq!(check(root.path()), Ok(()));
+        fs::write(root.path().join("isa-spec/reference.md"), "by hand")?;
+        assert_eq!(check(root.path()), Err(page.to_owned()));
+        Ok(())
+    }
+
+    #[test]
+    fn a_file_outside_its_schema_stops_everything() -> Result<(), Box<dyn std::error::Error>> {
+        let root = tempfile::tempdir()?;
+        copy_workspace(root.path())?;
+        for file in ["isa-spec/faults.toml", "isa-spec/version.toml"] {
+            fs::write(root.path().join(file), "surprise = 1")?;
+        }
+        let message = write(root.path()).err().unwrap_or_default();
+        for file in ["isa-spec/faults.toml", "isa-spec/version.toml"] {
+            assert!(message.contains(&format!("{file}: ")), "{message}");
+        }
+        assert!(!root.path().join("isa-spec/reference.md").exists());
+        Ok(())
+    }
+}
