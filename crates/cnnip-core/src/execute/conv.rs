@@ -1,0 +1,143 @@
+//! `CONV` and `DEPTHWISE`, block by block.
+
+use std::ops::Range;
+
+use cnnip_isa::operation::{Conv, ConvKind};
+use cnnip_isa::{ElementType, WeightLayout};
+use cnnip_numerics::Scale;
+use cnnip_timing::ArrayBlock;
+
+use super::element::{at, look_up, position, read, read_spill, write, write_spill};
+use super::scales::{mode, record};
+use crate::FaultCause;
+
+/// Output channels of one weight block.
+const BLOCK: u32 = 16;
+
+/// Calls `visit` with column and channel of every output of the block, in accumulator order.
+fn outputs(block: &ArrayBlock) -> impl Iterator<Item = (u32, u32)> + use<> {
+    let channels = block.channels.clone();
+    block.columns.clone().flat_map(move |column| channels.clone().map(move |channel| (column, channel)))
+}
+
+/// Position of output (row, column, channel) among spilled accumulators.
+fn spill_index(conv: &Conv, row: u32, column: u32, channel: u32) -> u64 {
+    let pixel = u64::from(row) * u64::from(conv.output.width) + u64::from(column);
+    pixel * u64::from(conv.output.channels) + u64::from(channel)
+}
+
+/// Start values of the block's accumulators.
+pub(super) fn start(conv: &Conv, block: &ArrayBlock, sram: &[u8], acc: &mut Vec<i64>) {
+    acc.clear();
+    acc.extend(outputs(block).map(|(column, channel)| {
+        let load = conv.accumulators.load;
+        let loaded = load.map_or(0, |at| read_spill(sram, at, spill_index(conv, block.row, column, channel)));
+        let bias = if conv.accumulators.bias { record(conv, sram, channel).bias } else { 0 };
+        loaded.wrapping_add(bias)
+    }));
+}
+
+/// Adds the products of the depth elements `depth`.
+pub(super) fn step(conv: &Conv, block: &ArrayBlock, depth: Range<u32>, sram: &[u8], acc: &mut [i64]) {
+    let (_, group_inputs, _) = match conv.kind {
+        ConvKind::Grouped { .. } => conv.grouping(),
+        ConvKind::Depthwise { .. } => (1, 1, 1),
+    };
+    for element in depth {
+        let (tap, input) = (element / group_inputs, element % group_inputs);
+        let tap = Tap { ky: tap / conv.window.kernel_w, kx: tap % conv.window.kernel_w, input };
+        for ((column, channel), acc) in outputs(block).zip(acc.iter_mut()) {
+            let x = input_value(conv, block, &tap, column, channel, sram);
+            let w = weight(conv, &tap, channel, sram);
+            *acc = acc.wrapping_add(i64::from(x) * i64::from(w));
+        }
+    }
+}
+
+/// One element of depth: kernel position and input channel within the group.
+struct Tap {
+    ky: u32,
+    kx: u32,
+    input: u32,
+}
+
+/// The input that a tap reads for an output, minus its zero point.
+fn input_value(conv: &Conv, block: &ArrayBlock, tap: &Tap, column: u32, channel: u32, sram: &[u8]) -> i32 {
+    let (window, input) = (&conv.window, &conv.input);
+    let row = (block.row * window.stride_y + tap.ky * window.dilation_y).checked_sub(window.top);
+    let column = (column * window.stride_x + tap.kx * window.dilation_x).checked_sub(window.left);
+    let value = match (row, column) {
+        (Some(row), Some(column)) if row < input.height && column < input.width => {
+            let channel = match conv.kind {
+                ConvKind::Grouped { groups } => block.group * (input.channels / groups) + tap.input,
+                ConvKind::Depthwise { multiplier } => channel / multiplier,
+            };
+            read(sram, position(input, row, column, channel), input.element)
+        }
+        _ => conv.pad_value,
+    };
+    value - conv.input_zero
+}
+
+/// The weight of a tap for an output channel, minus its zero point.
+fn weight(conv: &Conv, tap: &Tap, channel: u32, sram: &[u8]) -> i32 {
+    let (window, element) = (&conv.window, conv.weights.element);
+    let tap_index = u64::from(tap.ky * window.kernel_w + tap.kx);
+    let taps = u64::from(window.taps());
+    let index = match conv.layout() {
+        WeightLayout::Dense8 => dense(conv, tap, tap_index, channel, 4),
+        WeightLayout::Dense16 => dense(conv, tap, tap_index, channel, 2),
+        WeightLayout::Depthwise => {
+            (u64::from(channel / BLOCK) * taps + tap_index) * u64::from(BLOCK) + u64::from(channel % BLOCK)
+        }
+    };
+    let bytes = if element == ElementType::Int16 { 2 } else { 1 };
+    read(sram, at(conv.weights.address, index * bytes), element) - conv.weights.zero
+}
+
+/// Element index in `[g][oc/16][kh][kw][ic/per][16][per]`.
+fn dense(conv: &Conv, tap: &Tap, tap_index: u64, channel: u32, per: u32) -> u64 {
+    let (_, inputs, outputs) = conv.grouping();
+    let (group, oc) = (channel / outputs, channel % outputs);
+    let blocks = u64::from(outputs.div_ceil(BLOCK));
+    let block = u64::from(group) * blocks + u64::from(oc / BLOCK);
+    let block = block * u64::from(conv.window.taps()) + tap_index;
+    let block = block * u64::from(inputs.div_ceil(per)) + u64::from(tap.input / per);
+    (block * u64::from(BLOCK) + u64::from(oc % BLOCK)) * u64::from(per) + u64::from(tap.input % per)
+}
+
+/// Writes the block's results.
+pub(super) fn retire(conv: &Conv, block: &ArrayBlock, sram: &mut [u8], acc: &[i64]) -> Result<(), FaultCause> {
+    if let Some(address) = conv.accumulators.store {
+        for ((column, channel), &value) in outputs(block).zip(acc) {
+            write_spill(sram, address, spill_index(conv, block.row, column, channel), value);
+        }
+        return Ok(());
+    }
+    let results = requantize(conv, block, sram, acc)?;
+    for ((column, channel), value) in outputs(block).zip(results) {
+        write(sram, position(&conv.output, block.row, column, channel), conv.output.element, value);
+    }
+    Ok(())
+}
+
+fn requantize(conv: &Conv, block: &ArrayBlock, sram: &[u8], acc: &[i64]) -> Result<Vec<i32>, FaultCause> {
+    let activation = &conv.activation;
+    let scales: Vec<Scale> = block
+        .channels
+        .clone()
+        .map(|channel| {
+            let scale = record(conv, sram, channel).scale(mode(conv.requant));
+            scale.map_err(|why| FaultCause::Scale { channel: Some(channel), why })
+        })
+        .collect::<Result<_, _>>()?;
+    let elements = outputs(block).zip(acc).zip(scales.iter().cycle());
+    elements
+        .map(|(((column, channel), &value), scale)| {
+            let value = scale.accumulator().check(value);
+            let value = value.map_err(|error| super::overflow(error, [block.row, column, channel]))?;
+            let clamped = scale.finish(value, activation.zero, activation.min, activation.max);
+            Ok(activation.table.map_or(clamped, |table| look_up(sram, table, clamped)))
+        })
+        .collect()
+}
