@@ -2,9 +2,12 @@
 //!
 //! `acc = start + sum over kh, kw, ic of (x - zero) * w`, then requantization per output channel.
 
+mod pack;
 mod scalar;
+mod tile;
 
 use crate::channel::{BLOCK, Records};
+use crate::operand::low8;
 use crate::{Backend, Declined, Kernels, Scratch, Source8, Target8, Window};
 
 /// A convolution's operands, target aside.
@@ -60,10 +63,14 @@ impl Kernels {
     /// that do not provably stay inside 31 bits.
     pub fn conv8(&self, scratch: &mut Scratch, conv: &Conv8<'_>, mut target: Target8<'_>) -> Result<(), Declined> {
         let plan = Plan::new(conv, &target)?;
-        match self.backend() {
-            Backend::Scalar | Backend::Avx2 | Backend::Vnni => scalar::run(&plan, &mut target),
+        if self.backend() == Backend::Scalar {
+            scalar::run(&plan, &mut target);
+            return Ok(());
         }
-        let _ = scratch;
+        let layout = pack::Layout::new(&plan)?;
+        layout.pack(&plan, scratch);
+        plan.records.fill(&target, conv.groups, &mut scratch.channels);
+        self.vectorize(tile::Job { plan: &plan, layout, scratch, target: &mut target });
         Ok(())
     }
 }
@@ -97,6 +104,16 @@ impl<'a> Plan<'a> {
     fn sum_bound(&self) -> u64 {
         let terms = u64::try_from(self.conv.window.taps().saturating_mul(self.ic)).unwrap_or(u64::MAX);
         terms.saturating_mul(self.conv.input.magnitude()).saturating_mul(128)
+    }
+
+    /// What turns an element's byte into an unsigned number: 0x80 for int8, whose numbers grow by 128.
+    fn flip(&self) -> u8 {
+        self.conv.input.element.flip()
+    }
+
+    /// The unsigned number of the zero point.
+    fn neutral(&self) -> u8 {
+        low8(self.conv.input.zero) ^ self.flip()
     }
 
     /// Blocks of 16 output channels in a group.

@@ -1,9 +1,12 @@
 //! Depthwise convolution: output channel `c` reads input channel `c / multiplier` only.
 
+mod lines;
 mod scalar;
 
 use crate::channel::{BLOCK, Records};
-use crate::{Backend, Declined, Kernels, Scratch, Source8, Target8, Window};
+use crate::operand::low8;
+use crate::scratch::sized;
+use crate::{Backend, Declined, Kernels, Map, Scratch, Source8, Target8, Window};
 
 /// A depthwise convolution's operands, target aside.
 ///
@@ -51,10 +54,15 @@ impl Kernels {
         mut target: Target8<'_>,
     ) -> Result<(), Declined> {
         let plan = Plan::new(conv, &target)?;
-        match self.backend() {
-            Backend::Scalar | Backend::Avx2 | Backend::Vnni => scalar::run(&plan, &mut target),
+        if self.backend() == Backend::Scalar {
+            scalar::run(&plan, &mut target);
+            return Ok(());
         }
-        let _ = scratch;
+        let mut expanded = std::mem::take(&mut scratch.expanded);
+        let plan = plan.with_single_channels(&mut expanded);
+        plan.records.fill(&target, 1, &mut scratch.channels);
+        self.vectorize(lines::Job { plan: &plan, scratch, target: &mut target });
+        scratch.expanded = expanded;
         Ok(())
     }
 }
@@ -90,9 +98,36 @@ impl<'a> Plan<'a> {
         if have < need { Err(Declined::Extent { what: "weights", have, need }) } else { Ok(()) }
     }
 
+    /// The same convolution with multiplier 1: every input channel repeated in `expanded`.
+    fn with_single_channels<'s>(&self, expanded: &'s mut Vec<u8>) -> Plan<'s>
+    where
+        'a: 's,
+    {
+        if self.conv.multiplier == 1 {
+            return *self;
+        }
+        let (input, m) = (&self.conv.input, self.conv.multiplier);
+        let map = Map::dense(input.map.h, input.map.w, self.records.channels);
+        let bytes = sized(expanded, map.h * map.row, 0);
+        for (at, pixel) in bytes.chunks_exact_mut(map.pix).enumerate() {
+            let source = &input.bytes[input.map.at(at / map.w, at % map.w)..][..input.map.c];
+            pixel.chunks_exact_mut(m).zip(source).for_each(|(copies, &x)| copies.fill(x));
+        }
+        let conv = Depthwise8 { input: Source8 { bytes, map, ..*input }, multiplier: 1, ..self.conv };
+        Plan { conv, ..*self }
+    }
+
+    /// The unsigned number of the zero point, as vectors see inputs.
+    fn neutral(&self) -> u8 {
+        low8(self.conv.input.zero) ^ self.conv.input.element.flip()
+    }
+
     /// What sums of products stay within.
     fn sum_bound(&self) -> u64 {
         let taps = u64::try_from(self.conv.window.taps()).unwrap_or(u64::MAX);
         taps.saturating_mul(self.conv.input.magnitude()).saturating_mul(128)
     }
 }
+
+#[cfg(test)]
+mod tests;

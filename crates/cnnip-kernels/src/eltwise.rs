@@ -166,5 +166,5 @@ impl Stage {
 /// What values within `bound` times `scale`, rounded, stay within; both factors round up a little.
 fn float_bound(bound: u64, scale: f32) -> u64 {
     let powers = (0..32_u8).find(|&power| scale.abs() <= f32::from(power).exp2());
-    powers.map_or(u64::MAX, |power| (bound << power).saturating_add(bound >> 20))
+    powers.map_or(u64::MAX, |power| (bound + (bound >> 20)) << power)
 }

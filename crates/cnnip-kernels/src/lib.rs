@@ -32,13 +32,17 @@ pub mod conv;
 mod declined;
 pub mod depthwise;
 pub mod eltwise;
+mod emit;
 mod geometry;
 mod operand;
 pub mod pool;
 pub mod reduce;
 mod scratch;
+mod simd;
 pub mod strided;
 pub mod table;
+#[cfg(test)]
+mod testing;
 
 pub use backend::{Backend, Kernels};
 pub use conv::Conv8;

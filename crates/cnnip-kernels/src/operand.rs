@@ -22,6 +22,14 @@ impl Element8 {
         }
     }
 
+    /// What turns a byte into an unsigned number that orders the same way, 128 larger for int8.
+    pub(crate) const fn flip(self) -> u8 {
+        match self {
+            Self::Int8 => 0x80,
+            Self::Uint8 => 0,
+        }
+    }
+
     /// Smallest and largest number.
     pub(crate) const fn range(self) -> (i32, i32) {
         match self {

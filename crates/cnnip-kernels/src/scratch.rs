@@ -1,6 +1,7 @@
 //! Buffers that calls reuse.
 
 use crate::channel::Channel16;
+use crate::simd::Block;
 
 /// Working memory of kernels: grows to what the largest call so far needed, so that a call allocates nothing once warm.
 ///
@@ -9,16 +10,16 @@ use crate::channel::Channel16;
 pub struct Scratch {
     /// Requantization parameters of every block of 16 output channels.
     pub(crate) channels: Vec<Channel16>,
-    /// Input rearranged and padded, one byte per element.
-    pub(crate) bytes: Vec<u8>,
-    /// Input rearranged and padded, two bytes per element.
-    pub(crate) halves: Vec<i16>,
-    /// Weights widened or rearranged.
-    pub(crate) weights: Vec<i16>,
-    /// Offsets of every output pixel: in the rearranged input, in the output.
-    pub(crate) pixels: Vec<[usize; 2]>,
-    /// Offsets of contiguous runs of taps.
+    /// Input of a convolution, rearranged and padded: four input channels together.
+    pub(crate) input: Vec<[u8; 4]>,
+    /// Offsets of contiguous runs of taps in `input`.
     pub(crate) runs: Vec<usize>,
+    /// Four rows of a depthwise convolution's input, interleaved: every column of every group of four taps.
+    pub(crate) columns: Vec<Block>,
+    /// Depthwise weights, interleaved likewise.
+    pub(crate) taps: Vec<Block>,
+    /// Depthwise input with one channel per output channel.
+    pub(crate) expanded: Vec<u8>,
     /// Sums of one output pixel's channels.
     pub(crate) sums: Vec<i32>,
 }
@@ -29,4 +30,12 @@ impl Scratch {
     pub fn new() -> Self {
         Self::default()
     }
+}
+
+/// A part of `buffer` with `len` elements, whatever they hold.
+pub(crate) fn sized<T: Copy>(buffer: &mut Vec<T>, len: usize, fill: T) -> &mut [T] {
+    if buffer.len() < len {
+        buffer.resize(len, fill);
+    }
+    &mut buffer[..len]
 }

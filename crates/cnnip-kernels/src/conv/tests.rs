@@ -1,6 +1,8 @@
 use super::*;
+use crate::testing::{Kind, bytes, kind, on_target, output, records, vector_kernels};
 use crate::{Element8, Load, Map, Output8};
 use cnnip_numerics::{ChannelRecord, RoundingMode};
+use proptest::prelude::*;
 
 /// 2x2 input of one channel, 2x2 kernel, padding below and right, one output channel; worked by hand.
 #[test]
@@ -34,4 +36,84 @@ fn a_convolution_worked_by_hand() {
     let target = Target8::Output { bytes: &mut out, map, output, load: None };
     Kernels::scalar().conv8(&mut Scratch::new(), &conv, target).unwrap();
     assert_eq!(out, [5, 6, 7, 6, 4, 7]); // 7.5 -> 8, 10, 9, 6.5 -> 7; minus 3; clamped to 6
+}
+
+#[derive(Clone, Debug)]
+struct Case {
+    seed: u64,
+    window: Window,
+    in_size: (usize, usize),
+    out_size: (usize, usize),
+    groups: usize,
+    channels: (usize, usize),
+    gaps: (usize, usize),
+    unsigned: bool,
+    use_bias: bool,
+    output: Output8,
+    kind: Kind,
+}
+
+fn window() -> impl Strategy<Value = Window> {
+    let any = (1..=3_usize, 1..=4_usize, 1..=3_usize, 1..=3_usize, 1..=2_usize, 1..=3_usize, 0..=3_usize, 0..=3_usize);
+    let any = any.prop_map(|(kh, kw, stride_y, stride_x, dilation_y, dilation_x, top, left)| Window {
+        kh,
+        kw,
+        stride_y,
+        stride_x,
+        dilation_y,
+        dilation_x,
+        top,
+        left,
+    });
+    prop_oneof![1 => Just(Window::POINT), 2 => any]
+}
+
+prop_compose! {
+    fn case()(
+        seed: u64, window in window(), in_size in (1..7_usize, 1..9_usize), out_size in (1..5_usize, 1..12_usize),
+        groups in prop_oneof![3 => Just(1_usize), 1 => 2..4_usize], channels in (1..21_usize, 1..70_usize),
+        gaps in prop_oneof![2 => Just((0, 0)), 1 => (0..3_usize, 0..3_usize)],
+        unsigned: bool, use_bias: bool, output in output(), kind in kind(),
+    ) -> Case {
+        Case { seed, window, in_size, out_size, groups, channels, gaps, unsigned, use_bias, output, kind }
+    }
+}
+
+impl Case {
+    fn run(&self, kernels: Kernels, scratch: &mut Scratch) -> (Result<(), Declined>, Vec<u8>) {
+        let (h, w, c) = (self.in_size.0, self.in_size.1, self.channels.0 * self.groups);
+        let in_map = Map { h, w, c, pix: c + self.gaps.0, row: w * (c + self.gaps.0) + self.gaps.1 };
+        let (oh, ow, oc) = (self.out_size.0, self.out_size.1, self.channels.1 * self.groups);
+        let out_map = Map { h: oh, w: ow, c: oc, pix: oc + self.gaps.1, row: ow * (oc + self.gaps.1) + self.gaps.0 };
+        let (element, zero) = if self.unsigned { (Element8::Uint8, 200) } else { (Element8::Int8, 5) };
+        let input = bytes(self.seed, in_map.extent().unwrap());
+        let blocks = self.groups * self.channels.1.div_ceil(BLOCK) * self.channels.0.div_ceil(DEPTH);
+        // Random padding weights too: they must not matter.
+        let weights = bytes(self.seed ^ 99, blocks * self.window.taps() * BLOCK_BYTES);
+        let conv = Conv8 {
+            input: Source8 { bytes: &input, map: in_map, element, zero },
+            pad_value: zero - 3,
+            window: self.window,
+            groups: self.groups,
+            weights: &weights,
+            w_zero: 0,
+            records: &records(self.seed ^ 7, oc, self.output.mode, self.window.taps() * self.channels.0),
+            use_bias: self.use_bias,
+        };
+        on_target(self.kind, out_map, self.output, |target| kernels.conv8(scratch, &conv, target))
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(600))]
+    #[test]
+    fn every_backend_equals_the_scalar_twin(case in case(), before in case()) {
+        let mut scratch = Scratch::new();
+        let want = case.run(Kernels::scalar(), &mut scratch);
+        prop_assert_eq!(&want.0, &Ok(()));
+        for kernels in vector_kernels() {
+            let _ = before.run(kernels, &mut scratch); // leaves its rubbish in the scratch
+            prop_assert!(want == case.run(kernels, &mut scratch), "{:?}", kernels.backend());
+        }
+    }
 }

@@ -1,0 +1,132 @@
+//! The depthwise convolution over vectors.
+//!
+//! Sixteen channels of four vertical taps make one vector operation. So for every output row and block of channels, four
+//! input rows at a time are interleaved, column by column; a column then serves every output that it is a tap of.
+
+use super::Plan;
+use crate::channel::BLOCK;
+use crate::emit::{Channels, Cursor, emit};
+use crate::scratch::sized;
+use crate::simd::{Block, Lanes, Simd, Task, load_bytes};
+use crate::{Scratch, Target8};
+
+/// A checked convolution whose channels are filled in.
+pub(super) struct Job<'j, 'a, 't> {
+    pub(super) plan: &'j Plan<'a>,
+    pub(super) scratch: &'j mut Scratch,
+    pub(super) target: &'j mut Target8<'t>,
+}
+
+/// Vertical taps per interleaved group.
+const GROUP: usize = 4;
+
+/// Output pixels per call of the output stage.
+const TILE: usize = 8;
+
+impl Task for Job<'_, '_, '_> {
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) {
+        let Self { plan, scratch, target } = self;
+        let [h, w] = plan.size;
+        let (_, columns) = plan.conv.window.reach(1, w);
+        let groups = plan.conv.window.kh.div_ceil(GROUP);
+        let channels = plan.records.channels;
+        let block_taps = groups * plan.conv.window.kw;
+        let taps = sized(&mut scratch.taps, block_taps * channels.div_ceil(BLOCK), [0; 4 * BLOCK]);
+        for (block, taps) in taps.chunks_exact_mut(block_taps).enumerate() {
+            interleave_weights(s, plan, block, taps);
+            compensate(s, plan, taps, &mut scratch.channels[block].bias);
+        }
+        let lines = sized(&mut scratch.columns, groups * columns, [0; 4 * BLOCK]);
+        for y in 0..h {
+            for (block, (taps, channel)) in taps.chunks_exact(block_taps).zip(&scratch.channels).enumerate() {
+                let first = block * BLOCK;
+                let part = Channels { first, count: BLOCK.min(channels - first) };
+                for (group, line) in lines.chunks_exact_mut(columns).enumerate() {
+                    interleave_rows(s, plan, y, group * GROUP, part, line);
+                }
+                for x in (0..w).step_by(TILE) {
+                    let mut sums = [[0; BLOCK]; TILE];
+                    let sums = &mut sums[..TILE.min(w - x)];
+                    sum_line(s, plan, lines, columns, taps, x, sums);
+                    emit(s, target, Cursor { y, x }, part, channel, sums);
+                }
+            }
+        }
+    }
+}
+
+/// The weights of one block of channels, four vertical taps together; taps that are not there weigh nothing.
+#[inline(always)]
+fn interleave_weights<S: Simd>(s: S, plan: &Plan<'_>, block: usize, taps: &mut [Block]) {
+    let (kh, kw) = (plan.conv.window.kh, plan.conv.window.kw);
+    let weights = &plan.conv.weights.as_chunks::<BLOCK>().0[block * kh * kw..][..kh * kw];
+    for (at, tap) in taps.iter_mut().enumerate() {
+        let (ky, kx) = (at / kw * GROUP, at % kw);
+        let row = |r| weights.get((ky + r) * kw + kx).unwrap_or(&[0; BLOCK]);
+        *tap = s.interleave([row(0), row(1), row(2), row(3)], 0);
+    }
+}
+
+/// Takes off what unsigned inputs add: `neutral * sum of weights`.
+#[inline(always)]
+fn compensate<S: Simd>(s: S, plan: &Plan<'_>, taps: &[Block], bias: &mut Lanes) {
+    let sums = taps.iter().fold(s.no_sums(), |sums, tap| s.dot_splat(sums, [1; GROUP], tap));
+    let offset = s.mul(s.total(sums), s.splat(i32::from(plan.neutral())));
+    s.store(s.sub(s.load(bias), offset), bias);
+}
+
+/// Columns of the four input rows under taps `ky` to `ky + 3` of output row `y`.
+#[inline(always)]
+fn interleave_rows<S: Simd>(s: S, plan: &Plan<'_>, y: usize, ky: usize, part: Channels, line: &mut [Block]) {
+    let (map, window) = (&plan.conv.input.map, &plan.conv.window);
+    let padding = [plan.pad; BLOCK];
+    let flip = plan.conv.input.element.flip();
+    let all_padding = s.interleave([&padding; GROUP], flip);
+    let rows: [Option<&[u8]>; GROUP] = std::array::from_fn(|r| {
+        let row = window.row(y, ky + r, map.h).filter(|_| ky + r < window.kh)?;
+        Some(&plan.conv.input.bytes[map.at(row, 0) + part.first..])
+    });
+    let first = window.left.min(line.len());
+    let last = (window.left + map.w).min(line.len());
+    line[..first].fill(all_padding);
+    line[last..].fill(all_padding);
+    for (column, out) in line[first..last].iter_mut().enumerate() {
+        let at = column * map.pix;
+        let pixels = rows.map(|row| row.map_or(padding, |row| load(row, at, part.count)));
+        *out = s.interleave([&pixels[0], &pixels[1], &pixels[2], &pixels[3]], flip);
+    }
+}
+
+/// Sixteen bytes from `at` on, of which `count` are there for certain.
+#[inline(always)]
+fn load(row: &[u8], at: usize, count: usize) -> [u8; BLOCK] {
+    match row.get(at..at + BLOCK).and_then(|bytes| bytes.first_chunk()) {
+        Some(whole) => *whole,
+        None => load_bytes(&row[at..at + count]),
+    }
+}
+
+/// Sums of consecutive output pixels from column `x` on.
+#[inline(always)]
+fn sum_line<S: Simd>(
+    s: S,
+    plan: &Plan<'_>,
+    lines: &[Block],
+    columns: usize,
+    taps: &[Block],
+    x: usize,
+    out: &mut [Lanes],
+) {
+    let window = &plan.conv.window;
+    for (pixel, out) in out.iter_mut().enumerate() {
+        let first = (x + pixel) * window.stride_x;
+        let mut sums = s.no_sums();
+        for (line, taps) in lines.chunks_exact(columns).zip(taps.chunks_exact(window.kw)) {
+            for (kx, tap) in taps.iter().enumerate() {
+                sums = s.dot(sums, &line[first + kx * window.dilation_x], tap);
+            }
+        }
+        s.store(s.total(sums), out);
+    }
+}

@@ -1,0 +1,104 @@
+//! The end of a convolution: from sums of products in vectors to the target.
+
+use crate::channel::Channel16;
+use crate::simd::{Finish, Lanes, Simd, store_bytes};
+use crate::{Load, Map, Target8, accumulators};
+
+/// A walk over output pixels in memory order.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Cursor {
+    pub(crate) y: usize,
+    pub(crate) x: usize,
+}
+
+impl Cursor {
+    /// The next of `w` columns, or the next row.
+    #[inline(always)]
+    pub(crate) fn step(&mut self, w: usize) {
+        self.x += 1;
+        if self.x == w {
+            *self = Self { y: self.y + 1, x: 0 };
+        }
+    }
+}
+
+/// Which channels of the output a block is: `count` of them from `first`.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Channels {
+    pub(crate) first: usize,
+    pub(crate) count: usize,
+}
+
+/// Delivers one block of channels of consecutive pixels from `at` on; `sums` still lack the block's bias.
+#[inline(always)]
+pub(crate) fn emit<S: Simd>(
+    s: S,
+    target: &mut Target8<'_>,
+    at: Cursor,
+    channels: Channels,
+    block: &Channel16,
+    sums: &mut [Lanes],
+) {
+    match target {
+        Target8::Output { bytes, map, output, load } => {
+            if let Some(load) = load {
+                add_loaded(load, *map, at, channels, sums);
+            }
+            requantize(s, (bytes, *map), &Finish::new(output), at, channels, block, sums);
+        }
+        Target8::Accumulators { bytes, size: [_, w, c], load } => {
+            let first = (at.y * *w + at.x) * *c + channels.first;
+            for (pixel, sums) in sums.iter().enumerate() {
+                let lanes = sums.iter().zip(&block.bias).take(channels.count).enumerate();
+                for (lane, (&sum, &bias)) in lanes {
+                    let index = first + pixel * *c + lane;
+                    let value = start(bytes, *load, index).wrapping_add(i64::from(sum.wrapping_add(bias)));
+                    accumulators::write(bytes, index, value);
+                }
+            }
+        }
+    }
+}
+
+/// What a spilled accumulator starts from.
+#[inline(always)]
+fn start(bytes: &[u8], load: Load<'_>, index: usize) -> i64 {
+    match load {
+        Load::Zero => 0,
+        Load::From(load) => accumulators::read(load, index),
+        Load::InPlace => accumulators::read(bytes, index),
+    }
+}
+
+/// Adds spilled accumulators, which were checked to be small.
+#[inline(always)]
+fn add_loaded(load: &[u8], map: Map, at: Cursor, channels: Channels, sums: &mut [Lanes]) {
+    let first = (at.y * map.w + at.x) * map.c + channels.first;
+    for (pixel, sums) in sums.iter_mut().enumerate() {
+        for (lane, sum) in sums.iter_mut().enumerate().take(channels.count) {
+            let loaded = accumulators::read(load, first + pixel * map.c + lane);
+            *sum = sum.wrapping_add(i32::try_from(loaded).unwrap_or(0));
+        }
+    }
+}
+
+/// Scales and stores one block of channels of consecutive pixels.
+#[inline(always)]
+fn requantize<S: Simd>(
+    s: S,
+    out: (&mut [u8], Map),
+    finish: &Finish,
+    mut at: Cursor,
+    channels: Channels,
+    block: &Channel16,
+    sums: &[Lanes],
+) {
+    let (bytes, map) = out;
+    let bias = s.load(&block.bias);
+    for sums in sums {
+        let value = finish.apply(s, s.add(s.load(sums), bias), block);
+        let first = map.at(at.y, at.x) + channels.first;
+        store_bytes(&mut bytes[first..first + channels.count], &s.low_bytes(value));
+        at.step(map.w);
+    }
+}

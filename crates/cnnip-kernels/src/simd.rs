@@ -1,0 +1,171 @@
+//! Vectors of sixteen 32-bit lanes: what vector backends offer to the kernels.
+//!
+//! A [`Simd`] value is a token: it is made only by [`Kernels::vectorize`], for a backend that the processor has. So its methods are safe,
+//! and kernels are written once, in safe code, for all vector backends. Everything on the way from the entry to an
+//! instruction is `inline(always)`, because only inlined code may use the entry's instruction set.
+
+#[cfg(all(target_arch = "x86_64", not(miri)))]
+mod avx2;
+#[cfg(all(target_arch = "x86_64", not(miri)))]
+mod avx512;
+
+use crate::channel::{BLOCK, Channel16};
+use crate::{Backend, Kernels, Output8};
+use cnnip_numerics::RoundingMode;
+
+/// One block of weights, or sixteen channels of four taps.
+pub(crate) type Block = [u8; 4 * BLOCK];
+
+/// Sixteen 32-bit integers in memory.
+pub(crate) type Lanes = [i32; BLOCK];
+
+/// The instructions of one backend.
+pub(crate) trait Simd: Copy {
+    /// Sixteen 32-bit lanes.
+    type Vector: Copy;
+    /// Sixteen sums of products in progress.
+    type Sums: Copy;
+
+    /// Most blocks of output channels that a convolution's tile keeps in registers.
+    const TILE_BLOCKS: usize;
+    /// Most pixels that a tile keeps in registers.
+    const TILE_PIXELS: usize;
+
+    fn load(self, lanes: &Lanes) -> Self::Vector;
+    fn store(self, vector: Self::Vector, lanes: &mut Lanes);
+    fn splat(self, value: i32) -> Self::Vector;
+    /// Sixteen int8, widened.
+    fn from_int8(self, bytes: &[u8; BLOCK]) -> Self::Vector;
+    /// Sixteen uint8, widened.
+    fn from_uint8(self, bytes: &[u8; BLOCK]) -> Self::Vector;
+    /// The low byte of every lane.
+    fn low_bytes(self, vector: Self::Vector) -> [u8; BLOCK];
+
+    fn add(self, a: Self::Vector, b: Self::Vector) -> Self::Vector;
+    fn sub(self, a: Self::Vector, b: Self::Vector) -> Self::Vector;
+    fn mul(self, a: Self::Vector, b: Self::Vector) -> Self::Vector;
+    fn min(self, a: Self::Vector, b: Self::Vector) -> Self::Vector;
+    fn max(self, a: Self::Vector, b: Self::Vector) -> Self::Vector;
+    fn shift_left(self, a: Self::Vector, bits: u32) -> Self::Vector;
+
+    /// Mode `Double` of values within the limit; no multiplier is `i32::MIN`.
+    fn double(self, value: Self::Vector, channel: &Channel16) -> Self::Vector;
+    /// Mode `Single`, where results fit 32 bits.
+    fn single(self, value: Self::Vector, channel: &Channel16) -> Self::Vector;
+    /// Float modes: `value * scale + zero` in binary32, clamped, rounded to even.
+    fn float(self, value: Self::Vector, channel: &Channel16, zero: f32, clamp: [f32; 2]) -> Self::Vector;
+
+    /// No products yet.
+    fn no_sums(self) -> Self::Sums;
+    /// Lane i: adds the products of the four unsigned `x` and the signed bytes 4i to 4i + 3 of `w`.
+    fn dot_splat(self, sums: Self::Sums, x: [u8; 4], w: &Block) -> Self::Sums;
+    /// Lane i: adds the products of unsigned bytes 4i to 4i + 3 of `x` and signed ones of `w`.
+    fn dot(self, sums: Self::Sums, x: &Block, w: &Block) -> Self::Sums;
+    /// The sums, modulo 2^32.
+    fn total(self, sums: Self::Sums) -> Self::Vector;
+    /// Byte `4i + r` is byte i of row r, with the top bit flipped where `flip` is 0x80.
+    fn interleave(self, rows: [&[u8; BLOCK]; 4], flip: u8) -> Block;
+}
+
+/// Work that can be done with any backend's vectors.
+pub(crate) trait Task {
+    /// Does it. Implementations are `#[inline(always)]`.
+    fn run<S: Simd>(self, simd: S);
+}
+
+impl Kernels {
+    /// Runs `task` with this backend's vectors; `false` if it has none.
+    #[cfg(all(target_arch = "x86_64", not(miri)))]
+    pub(crate) fn vectorize(&self, task: impl Task) -> bool {
+        match self.backend() {
+            Backend::Scalar => return false,
+            // SAFETY: `Kernels` exists for this backend only if the processor has AVX2.
+            Backend::Avx2 => unsafe { avx2::enter(task) },
+            // SAFETY: `Kernels` exists for this backend only if the processor has AVX-512 F, BW, DQ, VL and VNNI.
+            Backend::Vnni => unsafe { avx512::enter(task) },
+        }
+        true
+    }
+
+    /// Runs `task` with this backend's vectors; `false` if it has none.
+    #[cfg(not(all(target_arch = "x86_64", not(miri))))]
+    pub(crate) fn vectorize(&self, _task: impl Task) -> bool {
+        debug_assert_eq!(self.backend(), Backend::Scalar);
+        false
+    }
+}
+
+/// An output stage, ready for vectors: scaled values are clamped to `low..=high`, then `zero` is added.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Finish {
+    pub(crate) mode: RoundingMode,
+    low: i32,
+    high: i32,
+    zero: i32,
+    float_zero: f32,
+}
+
+impl Finish {
+    pub(crate) fn new(output: &Output8) -> Self {
+        let mode = output.mode;
+        // `FloatZero` adds the zero point before rounding, so only its clamp is left.
+        let (before, zero) = if mode == RoundingMode::FloatZero { (output.zero, 0) } else { (0, output.zero) };
+        Self { mode, low: output.min - zero, high: output.max - zero, zero, float_zero: small_float(before) }
+    }
+
+    /// Scales one vector: everything but the zero point.
+    #[inline(always)]
+    pub(crate) fn scale<S: Simd>(&self, s: S, value: S::Vector, channel: &Channel16) -> S::Vector {
+        match self.mode {
+            RoundingMode::Double => s.double(value, channel),
+            RoundingMode::Single => s.single(value, channel),
+            RoundingMode::Float | RoundingMode::FloatZero => {
+                s.float(value, channel, self.float_zero, [small_float(self.low), small_float(self.high)])
+            }
+            RoundingMode::None | RoundingMode::Reduced => value,
+        }
+    }
+
+    /// Scales, clamps and adds the zero point.
+    #[inline(always)]
+    pub(crate) fn apply<S: Simd>(&self, s: S, value: S::Vector, channel: &Channel16) -> S::Vector {
+        let scaled = self.scale(s, value, channel);
+        let clamped = s.min(s.max(scaled, s.splat(self.low)), s.splat(self.high));
+        s.add(clamped, s.splat(self.zero))
+    }
+}
+
+/// An integer of at most 16 bits as a float.
+fn small_float(value: i32) -> f32 {
+    f32::from(i16::try_from(value).unwrap_or(0)) // 8-bit values and their differences
+}
+
+/// Writes the first `out.len()` of 16 bytes without a call to the library's copy.
+#[inline(always)]
+pub(crate) fn store_bytes(out: &mut [u8], bytes: &[u8; BLOCK]) {
+    if let Ok(whole) = <&mut [u8; BLOCK]>::try_from(&mut *out) {
+        *whole = *bytes;
+        return;
+    }
+    let mut done = 0;
+    for step in [8, 4, 2, 1] {
+        if out.len() & step != 0 {
+            match step {
+                8 => out[done..done + 8].copy_from_slice(&bytes[done..done + 8]),
+                4 => out[done..done + 4].copy_from_slice(&bytes[done..done + 4]),
+                2 => out[done..done + 2].copy_from_slice(&bytes[done..done + 2]),
+                _ => out[done] = bytes[done],
+            }
+            done += step;
+        }
+    }
+}
+
+/// Up to 16 bytes, the rest zero.
+#[inline(always)]
+pub(crate) fn load_bytes(bytes: &[u8]) -> [u8; BLOCK] {
+    match bytes.first_chunk() {
+        Some(whole) => *whole,
+        None => std::array::from_fn(|i| bytes.get(i).copied().unwrap_or(0)),
+    }
+}

@@ -1,0 +1,202 @@
+//! AVX-512 with VNNI: a vector is one register.
+
+use super::{Block, Lanes, Simd, Task};
+use crate::channel::{BLOCK, Channel16};
+use std::arch::x86_64::*;
+
+/// Proof that AVX-512 F, BW, DQ, VL and VNNI may be used.
+#[derive(Clone, Copy)]
+pub(super) struct Avx512(());
+
+/// Runs `task` with AVX-512.
+///
+/// # Safety
+/// The processor has the instructions named here.
+#[target_feature(enable = "avx2,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
+pub(super) unsafe fn enter(task: impl Task) {
+    task.run(Avx512(()));
+}
+
+/// Odd 32-bit lanes.
+const ODD: __mmask16 = 0xaaaa;
+
+// SAFETY, of every block below: the token proves that the instructions exist, and memory is reached through references to
+// arrays of the size that is read or written; no instruction used here asks for alignment.
+#[allow(clippy::undocumented_unsafe_blocks, reason = "one reason for all, stated above")]
+impl Simd for Avx512 {
+    type Vector = __m512i;
+    type Sums = __m512i;
+
+    const TILE_BLOCKS: usize = 3;
+    const TILE_PIXELS: usize = 8;
+
+    #[inline(always)]
+    fn load(self, lanes: &Lanes) -> __m512i {
+        unsafe { _mm512_loadu_si512(lanes.as_ptr().cast()) }
+    }
+
+    #[inline(always)]
+    fn store(self, vector: __m512i, lanes: &mut Lanes) {
+        unsafe { _mm512_storeu_si512(lanes.as_mut_ptr().cast(), vector) }
+    }
+
+    #[inline(always)]
+    fn splat(self, value: i32) -> __m512i {
+        unsafe { _mm512_set1_epi32(value) }
+    }
+
+    #[inline(always)]
+    fn from_int8(self, bytes: &[u8; BLOCK]) -> __m512i {
+        unsafe { _mm512_cvtepi8_epi32(_mm_loadu_si128(bytes.as_ptr().cast())) }
+    }
+
+    #[inline(always)]
+    fn from_uint8(self, bytes: &[u8; BLOCK]) -> __m512i {
+        unsafe { _mm512_cvtepu8_epi32(_mm_loadu_si128(bytes.as_ptr().cast())) }
+    }
+
+    #[inline(always)]
+    fn low_bytes(self, vector: __m512i) -> [u8; BLOCK] {
+        let mut bytes = [0; BLOCK];
+        unsafe { _mm_storeu_si128(bytes.as_mut_ptr().cast(), _mm512_cvtepi32_epi8(vector)) };
+        bytes
+    }
+
+    #[inline(always)]
+    fn add(self, a: __m512i, b: __m512i) -> __m512i {
+        unsafe { _mm512_add_epi32(a, b) }
+    }
+
+    #[inline(always)]
+    fn sub(self, a: __m512i, b: __m512i) -> __m512i {
+        unsafe { _mm512_sub_epi32(a, b) }
+    }
+
+    #[inline(always)]
+    fn mul(self, a: __m512i, b: __m512i) -> __m512i {
+        unsafe { _mm512_mullo_epi32(a, b) }
+    }
+
+    #[inline(always)]
+    fn min(self, a: __m512i, b: __m512i) -> __m512i {
+        unsafe { _mm512_min_epi32(a, b) }
+    }
+
+    #[inline(always)]
+    fn max(self, a: __m512i, b: __m512i) -> __m512i {
+        unsafe { _mm512_max_epi32(a, b) }
+    }
+
+    #[inline(always)]
+    fn shift_left(self, a: __m512i, bits: u32) -> __m512i {
+        unsafe { _mm512_sll_epi32(a, _mm_cvtsi32_si128(bits.cast_signed())) }
+    }
+
+    #[inline(always)]
+    fn double(self, value: __m512i, channel: &Channel16) -> __m512i {
+        let [multiplier, left, right] =
+            [&channel.multiplier, &channel.left, &channel.right].map(|lanes| self.load(lanes));
+        unsafe {
+            let value = _mm512_sllv_epi32(value, left);
+            let [even, odd] = products(value, multiplier);
+            let round = _mm512_set1_epi64(1 << 30);
+            let even = _mm512_srli_epi64::<31>(_mm512_add_epi64(even, round));
+            let odd = _mm512_slli_epi64::<1>(_mm512_add_epi64(odd, round));
+            divide(_mm512_mask_blend_epi32(ODD, even, odd), right)
+        }
+    }
+
+    #[inline(always)]
+    fn single(self, value: __m512i, channel: &Channel16) -> __m512i {
+        let [multiplier, right] = [&channel.multiplier, &channel.right].map(|lanes| self.load(lanes));
+        unsafe {
+            let [even, odd] = products(value, multiplier);
+            let right = [_mm512_and_si512(right, _mm512_set1_epi64(0xffff_ffff)), _mm512_srli_epi64::<32>(right)];
+            let odd = _mm512_slli_epi64::<32>(shift_up(odd, right[1]));
+            _mm512_mask_blend_epi32(ODD, shift_up(even, right[0]), odd)
+        }
+    }
+
+    #[inline(always)]
+    fn float(self, value: __m512i, channel: &Channel16, zero: f32, clamp: [f32; 2]) -> __m512i {
+        let scale = self.load(&channel.multiplier);
+        unsafe {
+            let product = _mm512_mul_ps(_mm512_cvtepi32_ps(value), _mm512_castsi512_ps(scale));
+            let moved = _mm512_add_ps(product, _mm512_set1_ps(zero));
+            let [low, high] = clamp.map(|bound| _mm512_set1_ps(bound));
+            _mm512_cvtps_epi32(_mm512_min_ps(_mm512_max_ps(moved, low), high))
+        }
+    }
+
+    #[inline(always)]
+    fn no_sums(self) -> __m512i {
+        self.splat(0)
+    }
+
+    #[inline(always)]
+    fn dot_splat(self, sums: __m512i, x: [u8; 4], w: &Block) -> __m512i {
+        unsafe {
+            let w = _mm512_loadu_si512(w.as_ptr().cast());
+            _mm512_dpbusd_epi32(sums, _mm512_set1_epi32(i32::from_le_bytes(x)), w)
+        }
+    }
+
+    #[inline(always)]
+    fn dot(self, sums: __m512i, x: &Block, w: &Block) -> __m512i {
+        unsafe {
+            let [x, w] = [x, w].map(|block| _mm512_loadu_si512(block.as_ptr().cast()));
+            _mm512_dpbusd_epi32(sums, x, w)
+        }
+    }
+
+    #[inline(always)]
+    fn total(self, sums: __m512i) -> __m512i {
+        sums
+    }
+
+    #[inline(always)]
+    fn interleave(self, rows: [&[u8; BLOCK]; 4], flip: u8) -> Block {
+        let mut block = [0; 4 * BLOCK];
+        unsafe {
+            let [a, b, c, d] = rows.map(|row| _mm_loadu_si128(row.as_ptr().cast()));
+            let low = _mm256_inserti128_si256::<1>(_mm256_castsi128_si256(a), b);
+            let high = _mm256_inserti128_si256::<1>(_mm256_castsi128_si256(c), d);
+            let rows = _mm512_inserti64x4::<1>(_mm512_castsi256_si512(low), high);
+            // Four channels of every row into each quarter, then a transposition within it.
+            let quarters = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
+            let within = _mm512_set4_epi32(0x0f0b_0703, 0x0e0a_0602, 0x0d09_0501, 0x0c08_0400);
+            let mixed = _mm512_shuffle_epi8(_mm512_permutexvar_epi32(quarters, rows), within);
+            let flipped = _mm512_xor_si512(mixed, _mm512_set1_epi8(flip.cast_signed()));
+            _mm512_storeu_si512(block.as_mut_ptr().cast(), flipped);
+        }
+        block
+    }
+}
+
+/// Products of the even and of the odd lanes, 64 bits each.
+#[inline]
+#[target_feature(enable = "avx512f")]
+fn products(a: __m512i, b: __m512i) -> [__m512i; 2] {
+    let odd = _mm512_mul_epi32(_mm512_srli_epi64::<32>(a), _mm512_srli_epi64::<32>(b));
+    [_mm512_mul_epi32(a, b), odd]
+}
+
+/// Rounding shift right, halves away from zero; values stay within 31 bits.
+#[inline]
+#[target_feature(enable = "avx512f")]
+fn divide(value: __m512i, right: __m512i) -> __m512i {
+    let one = _mm512_set1_epi32(1);
+    let half = _mm512_sllv_epi32(one, _mm512_sub_epi32(right, one)); // a count of -1 gives 0
+    let sign_at = _mm512_max_epi32(_mm512_sub_epi32(_mm512_set1_epi32(32), right), _mm512_set1_epi32(31));
+    let negative = _mm512_srlv_epi32(value, sign_at); // 0 where nothing is shifted
+    _mm512_srav_epi32(_mm512_sub_epi32(_mm512_add_epi32(value, half), negative), right)
+}
+
+/// Rounding shift right of 64-bit lanes, halves up.
+#[inline]
+#[target_feature(enable = "avx512f")]
+fn shift_up(value: __m512i, right: __m512i) -> __m512i {
+    let one = _mm512_set1_epi64(1);
+    let half = _mm512_sllv_epi64(one, _mm512_sub_epi64(right, one)); // a count of -1 gives 0
+    _mm512_srav_epi64(_mm512_add_epi64(value, half), right)
+}
