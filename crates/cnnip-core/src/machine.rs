@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use cnnip_isa::Target;
+use cnnip_kernels::Kernels;
 
 use crate::engine::Engine;
 use crate::execute::Fast;
@@ -35,12 +36,15 @@ pub struct Options {
     pub max_commands: u64,
     /// Cycles that may pass.
     pub max_cycles: u64,
+    /// Kernels for whole operations; the results do not depend on them.
+    pub kernels: Kernels,
 }
 
 impl Default for Options {
-    /// All checks; a million commands and 10^10 cycles, about ten seconds of the device.
+    /// All checks; a million commands and 10^10 cycles, about ten seconds of the device; the kernels that
+    /// `CNNIP_KERNELS` names, else the best of this processor.
     fn default() -> Self {
-        Self { checks: Checks::ALL, max_commands: 1_000_000, max_cycles: 10_000_000_000 }
+        Self { checks: Checks::ALL, max_commands: 1_000_000, max_cycles: 10_000_000_000, kernels: Kernels::from_env() }
     }
 }
 
@@ -78,7 +82,7 @@ impl Machine {
             tokens: program.token_keys().map(|key| (key, Default::default())).collect::<BTreeMap<_, _>>(),
             fault: None,
         };
-        Self { target, program, options, state, fast: Fast::default() }
+        Self { target, program, options, state, fast: Fast::new(options.kernels) }
     }
 
     /// The target.

@@ -3,7 +3,7 @@
 //! `order.md` is the source. Starts are totally ordered; this module issues them in that order, whatever the step, and keeps
 //! every operation in flight advanced to the cycle that was asked for.
 
-use cnnip_isa::operation::Operation;
+use cnnip_isa::operation::{Operation, Space};
 use cnnip_isa::{Command, DecodeError, OperationCode, Pairs, decode_at};
 use cnnip_timing::{Nest, control_cycles};
 
@@ -257,15 +257,7 @@ impl Machine {
     }
 
     fn set(&mut self, engine: EngineId, first: u8, values: &[u32]) -> Result<(), FaultCause> {
-        let registers = &mut self.state.engines[engine.index()].registers;
-        let mut written = registers.clone();
-        for (offset, &value) in (0_u8..).zip(values) {
-            // Indices beyond 255 do not exist; 255 is none either.
-            let index = first.checked_add(offset).unwrap_or(u8::MAX);
-            written.write(index, value).map_err(FaultCause::Register)?;
-        }
-        *registers = written;
-        Ok(())
+        self.state.engines[engine.index()].registers.write_burst(first, values).map_err(FaultCause::Register)
     }
 
     fn signal(&mut self, at: CommandId, token: u8) -> Result<(), FaultCause> {
@@ -325,11 +317,7 @@ impl Machine {
                 Ok(next)
             }
             Some(Frame::Loop { body, left }) => {
-                let mut registers = state.registers.clone();
-                for (index, increment) in pairs.iter() {
-                    registers.add(index, increment).map_err(FaultCause::Register)?;
-                }
-                state.registers = registers;
+                state.registers.add_pairs(pairs).map_err(FaultCause::Register)?;
                 *left -= 1;
                 Ok(*body)
             }
@@ -349,7 +337,7 @@ impl Machine {
         let end = at.cycle.saturating_add(Nest::of(&operation, self.target).cycles());
         self.check_cycle_budget(end)?;
         self.check_accesses(at, &operation)?;
-        check_scales(&operation, self.state.memory.data(at.engine.core, cnnip_isa::operation::Space::Sram))?;
+        check_scales(&operation, self.state.memory.data(at.engine.core, Space::Sram))?;
         self.note_accesses(at, &operation);
         observer.operation(at.engine, at.pc, &operation, at.cycle, end);
         self.state.engines[at.engine.index()].in_flight = Some(InFlight::new(operation, at, self.target));

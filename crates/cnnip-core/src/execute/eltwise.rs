@@ -11,7 +11,8 @@ use super::element::{coordinates, look_up, position, read, write};
 use super::scales::of_stage;
 use crate::FaultCause;
 
-fn function(function: EltwiseFunction) -> Function {
+/// The arithmetic's name for a function of the encoding.
+pub(super) fn function(function: EltwiseFunction) -> Function {
     match function {
         EltwiseFunction::Add => Function::Add,
         EltwiseFunction::Sub => Function::Sub,

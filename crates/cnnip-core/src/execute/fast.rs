@@ -1,16 +1,349 @@
 //! Whole operations on fast kernels.
+//!
+//! Every function here either does the whole operation exactly as the block form does, or declines without having written
+//! anything. Declined are 16-bit maps, accumulators that cannot be proven to stay in range (so that an overflow is found block
+//! by block, where the specification puts it), and what the kernels themselves decline.
 
-use cnnip_isa::operation::Operation;
+use std::ops::Range;
 
-use crate::memory::Memory;
+use cnnip_isa::operation::{
+    Accumulators, Conv, ConvKind, Copy, DmaPattern, Eltwise, FeatureMap, Fill, Footprint, Lookup, Operation,
+    OutputStage, Pool, PoolKind, Reduce, Space, Stage, Table,
+};
+use cnnip_isa::{ElementType, EltwiseFunction, ReduceFunction, RoundingMode, TableKind};
+use cnnip_kernels::{
+    Conv8, Depthwise8, Divisor, Element8, Eltwise8, Kernels, Load, Map, Output8, Pool8, Runs, Scratch, Source8,
+    Target8, Window,
+};
+use cnnip_numerics::eltwise::Function;
+
+use super::scales::mode;
+use super::{eltwise, reduce};
+use crate::memory::{Memory, index};
 
 /// The kernels of this processor and their working memory.
-#[derive(Debug, Default)]
-pub(crate) struct Fast;
+#[derive(Debug)]
+pub(crate) struct Fast {
+    kernels: Kernels,
+    scratch: Scratch,
+    /// Copies of sources whose extent reaches into the destination's.
+    copies: [Vec<u8>; SOURCES],
+    sums: Vec<i64>,
+}
+
+/// Sources of one operation at most: input, weights, records, accumulators, table.
+const SOURCES: usize = 5;
 
 impl Fast {
+    pub(crate) fn new(kernels: Kernels) -> Self {
+        Self { kernels, scratch: Scratch::new(), copies: Default::default(), sums: Vec::new() }
+    }
+
     /// Does the whole operation, or declines by `false` without having written anything.
-    pub(crate) fn run(&mut self, _operation: &Operation, _core: u8, _memory: &mut Memory) -> bool {
-        false
+    pub(crate) fn run(&mut self, operation: &Operation, core: u8, memory: &mut Memory) -> bool {
+        let sram = &mut memory.srams[usize::from(core)].data;
+        let done = match operation {
+            Operation::Conv(conv) => self.conv(conv, sram),
+            Operation::Pool(pool) => self.pool(pool, sram),
+            Operation::Eltwise(eltwise) => self.eltwise(eltwise, sram),
+            Operation::Lookup(lookup) => self.lookup(lookup, sram),
+            Operation::Reduce(reduce) => self.reduce(reduce, sram),
+            Operation::Copy(copy) => self.copy(copy, core, memory),
+            Operation::Fill(fill) => self.fill(fill, core, memory),
+        };
+        done.is_some()
+    }
+
+    fn conv(&mut self, conv: &Conv, sram: &mut [u8]) -> Option<()> {
+        let operands = Extents::of(&Operation::Conv(*conv));
+        let Self { kernels, scratch, copies, .. } = self;
+        let ([input, weights, records, load, _], destination) = operands.split(sram, copies)?;
+        let source = source(input, &conv.input, conv.input_zero)?;
+        let window = window(&conv.window);
+        let target = target(conv, load, destination)?;
+        match conv.kind {
+            ConvKind::Grouped { groups } => {
+                let conv8 = Conv8 {
+                    input: source,
+                    pad_value: conv.pad_value,
+                    window,
+                    groups: size(groups),
+                    weights,
+                    w_zero: conv.weights.zero,
+                    records,
+                    use_bias: conv.accumulators.bias,
+                };
+                kernels.conv8(scratch, &conv8, target).ok()?;
+            }
+            ConvKind::Depthwise { multiplier } => {
+                let depthwise8 = Depthwise8 {
+                    input: source,
+                    pad_value: conv.pad_value,
+                    window,
+                    multiplier: size(multiplier),
+                    weights,
+                    w_zero: conv.weights.zero,
+                    records,
+                    use_bias: conv.accumulators.bias,
+                };
+                kernels.depthwise8(scratch, &depthwise8, target).ok()?;
+            }
+        }
+        self.activate(conv.activation.table, table_of(conv.activation.table, &operands), &conv.output, sram)
+    }
+
+    /// Applies a table to results that are written already; nothing in it can decline by then.
+    fn activate(&self, table: Option<Table>, extent: Range<usize>, output: &FeatureMap, sram: &mut [u8]) -> Option<()> {
+        if table.is_none() {
+            return Some(());
+        }
+        let entries: [u8; 256] = sram.get(extent)?.try_into().ok()?;
+        let bytes = sram.get_mut(byte_range(&output.footprint()))?;
+        self.kernels.table8_in_place(bytes, map(output), &entries).ok()
+    }
+
+    fn pool(&mut self, pool: &Pool, sram: &mut [u8]) -> Option<()> {
+        let operands = Extents::of(&Operation::Pool(*pool));
+        let Self { kernels, scratch, copies, .. } = self;
+        let ([input, ..], out) = operands.split(sram, copies)?;
+        let zero = if let PoolKind::Average { input_zero, .. } = pool.kind { input_zero } else { 0 };
+        let pool8 = Pool8 { input: source(input, &pool.input, zero)?, window: window(&pool.window) };
+        let output = output8(&pool.activation, RoundingMode::None);
+        match &pool.kind {
+            PoolKind::Max => kernels.max_pool8(&pool8, out, map(&pool.output), output).ok(),
+            PoolKind::Average { count_pad, stage, .. } if stage.mode == RoundingMode::None => {
+                let divisor = if *count_pad { Divisor::Window } else { Divisor::Valid };
+                kernels.average_pool8(scratch, &pool8, divisor, out, map(&pool.output), output).ok()
+            }
+            PoolKind::Average { .. } => None,
+        }
+    }
+
+    fn eltwise(&mut self, op: &Eltwise, sram: &mut [u8]) -> Option<()> {
+        int8(op.output.element)?;
+        let operands = Extents::of(&Operation::Eltwise(*op));
+        let Self { kernels, copies, .. } = self;
+        let ([first, second, ..], out) = operands.split(sram, copies)?;
+        let a = stage_source(first, &op.first)?;
+        let b = op.second.as_ref().map_or(Some(a), |stage| stage_source(second, stage))?;
+        let b_stage = op.second.as_ref().map_or(OutputStage::NONE, |stage| stage.scale);
+        let eltwise8 = Eltwise8 {
+            function: function(op.function)?,
+            pre_shift: op.pre_shift,
+            a,
+            a_stage: stage(&op.first.scale),
+            b,
+            b_stage: stage(&b_stage),
+            multiplier: op.stage.multiplier,
+            shift: op.stage.shift,
+        };
+        let output = output8(&op.activation, op.stage.mode);
+        kernels.eltwise8(&eltwise8, out, map(&op.output), output).ok()?;
+        self.activate(op.activation.table, table_of(op.activation.table, &operands), &op.output, sram)
+    }
+
+    fn lookup(&mut self, op: &Lookup, sram: &mut [u8]) -> Option<()> {
+        if op.table.kind != TableKind::Int8_256 {
+            return None;
+        }
+        let operands = Extents::of(&Operation::Lookup(*op));
+        let Self { kernels, copies, .. } = self;
+        let ([input, _, _, _, table], out) = operands.split(sram, copies)?;
+        let table: &[u8; 256] = table.try_into().ok()?;
+        kernels.table8(input, map(&op.input), table, out, map(&op.output)).ok()
+    }
+
+    fn reduce(&mut self, op: &Reduce, sram: &mut [u8]) -> Option<()> {
+        if op.function != ReduceFunction::Sum || op.channels {
+            return None;
+        }
+        let input = sram.get(byte_range(&op.input.footprint()))?;
+        let source = source(input, &op.input, op.input_zero)?;
+        let channels = 0..op.output_channels();
+        reduce::start(op, channels.clone(), sram, &mut self.sums);
+        self.kernels.reduce_sum8(&source, &mut self.sums).ok()?;
+        // One retirement of all channels: it checks every sum before it writes.
+        reduce::retire(op, channels, sram, &self.sums).ok()
+    }
+
+    fn copy(&mut self, copy: &Copy, core: u8, memory: &mut Memory) -> Option<()> {
+        let runs = runs(&copy.pattern, &copy.source_steps, &copy.destination_steps);
+        let (from, to) = (copy.source, copy.destination);
+        let (start, end) = (size(from.address), size(to.address));
+        if let (Space::Dram(region), Space::Sram) = (from.space, to.space) {
+            let source = memory.regions.get(usize::from(region))?.data().get(start..)?;
+            let destination = memory.srams[usize::from(core)].data.get_mut(end..)?;
+            return self.kernels.copy_strided(source, destination, &runs).ok();
+        }
+        if let (Space::Sram, Space::Dram(_)) = (from.space, to.space) {
+            let Memory { srams, regions } = memory;
+            let destination = region_mut(regions, to.space)?.get_mut(end..)?;
+            return self.kernels.copy_strided(srams[usize::from(core)].data.get(start..)?, destination, &runs).ok();
+        }
+        // Within one memory, or between regions: through a copy, so that no order of runs matters.
+        let operands = Operation::Copy(*copy).operands();
+        let extent = byte_range(&operands.iter().next()?.bytes);
+        let through = &mut self.copies[0];
+        through.clear();
+        through.extend_from_slice(memory.data(core, from.space).get(extent)?);
+        let destination = memory.data_mut(core, to.space).get_mut(end..)?;
+        self.kernels.copy_strided(through, destination, &runs).ok()
+    }
+
+    fn fill(&mut self, fill: &Fill, core: u8, memory: &mut Memory) -> Option<()> {
+        let runs = runs(&fill.pattern, &[0; 4], &fill.destination_steps);
+        let value = fill.value.to_le_bytes();
+        let destination = memory.data_mut(core, fill.destination.space).get_mut(size(fill.destination.address)..)?;
+        self.kernels.fill_strided(value.get(..size(fill.value_bytes))?, destination, &runs).ok()
+    }
+}
+
+/// Byte ranges in SRAM of an operation's operands, in the order the kernels take them.
+struct Extents {
+    /// Input, weights or second input, records, accumulators in, table; empty where there is none.
+    sources: [Range<usize>; SOURCES],
+    destination: Range<usize>,
+}
+
+impl Extents {
+    fn of(operation: &Operation) -> Self {
+        use cnnip_isa::operation::Role;
+        let mut extents = Self { sources: [const { 0..0 }; SOURCES], destination: 0..0 };
+        for operand in operation.operands().iter() {
+            let place = match operand.role {
+                Role::Input | Role::Source => &mut extents.sources[0],
+                Role::Weights | Role::SecondInput => &mut extents.sources[1],
+                Role::Records => &mut extents.sources[2],
+                Role::AccumulatorsIn => &mut extents.sources[3],
+                Role::Table => &mut extents.sources[4],
+                Role::Output | Role::AccumulatorsOut | Role::Destination => &mut extents.destination,
+            };
+            *place = byte_range(&operand.bytes);
+        }
+        extents
+    }
+
+    /// The destination for writing beside all sources for reading; a source that reaches into it is copied.
+    fn split<'a>(
+        &self,
+        sram: &'a mut [u8],
+        copies: &'a mut [Vec<u8>; SOURCES],
+    ) -> Option<([&'a [u8]; SOURCES], &'a mut [u8])> {
+        let Range { start, end } = self.destination;
+        for (range, copy) in self.sources.iter().zip(copies.iter_mut()) {
+            copy.clear();
+            if range.start < end && start < range.end {
+                copy.extend_from_slice(sram.get(range.clone())?);
+            }
+        }
+        let (before, rest) = sram.split_at_mut_checked(start)?;
+        let (destination, after) = rest.split_at_mut_checked(end - start)?;
+        let (before, after): (&[u8], &[u8]) = (before, after);
+        let mut sources: [&[u8]; SOURCES] = [&[]; SOURCES];
+        for ((source, range), copy) in sources.iter_mut().zip(&self.sources).zip(copies.iter()) {
+            *source = if !copy.is_empty() {
+                copy
+            } else if range.end <= start {
+                before.get(range.clone())?
+            } else {
+                after.get(range.start - end..range.end - end)?
+            };
+        }
+        Some((sources, destination))
+    }
+}
+
+fn table_of(table: Option<Table>, extents: &Extents) -> Range<usize> {
+    table.map_or(0..0, |_| extents.sources[4].clone())
+}
+
+fn byte_range(bytes: &Footprint) -> Range<usize> {
+    let extent = bytes.extent();
+    index(extent.start)..index(extent.end)
+}
+
+fn region_mut(regions: &mut [crate::memory::Bound], space: Space) -> Option<&mut [u8]> {
+    let Space::Dram(region) = space else { return None };
+    match regions.get_mut(usize::from(region))? {
+        crate::memory::Bound::Buffer { bytes, .. } => Some(&mut bytes.data),
+        crate::memory::Bound::Constant(_) | crate::memory::Bound::Unbound => None,
+    }
+}
+
+/// A 32-bit size; kernels run on hosts with at least 32-bit addresses.
+fn size(value: u32) -> usize {
+    usize::try_from(value).unwrap_or(usize::MAX)
+}
+
+fn map(map: &FeatureMap) -> Map {
+    Map { h: size(map.height), w: size(map.width), c: size(map.channels), row: size(map.row), pix: size(map.pixel) }
+}
+
+fn int8(element: ElementType) -> Option<()> {
+    (element == ElementType::Int8).then_some(())
+}
+
+fn source<'a>(bytes: &'a [u8], input: &FeatureMap, zero: i32) -> Option<Source8<'a>> {
+    let element = match input.element {
+        ElementType::Int8 => Element8::Int8,
+        ElementType::Uint8 => Element8::Uint8,
+        ElementType::None | ElementType::Int16 | ElementType::Int32 => return None,
+    };
+    Some(Source8 { bytes, map: map(input), element, zero })
+}
+
+fn stage_source<'a>(bytes: &'a [u8], stage: &Stage) -> Option<Source8<'a>> {
+    let channels = if stage.broadcast { 1 } else { stage.map.channels };
+    source(bytes, &FeatureMap { channels, ..stage.map }, stage.zero)
+}
+
+fn stage(stage: &OutputStage) -> cnnip_kernels::Stage {
+    cnnip_kernels::Stage { mode: mode(stage.mode), multiplier: stage.multiplier, shift: stage.shift }
+}
+
+fn function(function: EltwiseFunction) -> Option<Function> {
+    (function != EltwiseFunction::Affine).then(|| eltwise::function(function))
+}
+
+fn window(window: &cnnip_isa::operation::Window) -> Window {
+    Window {
+        kh: size(window.kernel_h),
+        kw: size(window.kernel_w),
+        stride_y: size(window.stride_y),
+        stride_x: size(window.stride_x),
+        dilation_y: size(window.dilation_y),
+        dilation_x: size(window.dilation_x),
+        top: size(window.top),
+        left: size(window.left),
+    }
+}
+
+fn output8(activation: &cnnip_isa::operation::Activation, requant: RoundingMode) -> Output8 {
+    Output8 { zero: activation.zero, min: activation.min, max: activation.max, mode: mode(requant) }
+}
+
+fn target<'a>(conv: &Conv, load: &'a [u8], bytes: &'a mut [u8]) -> Option<Target8<'a>> {
+    let Accumulators { load: from, store, .. } = conv.accumulators;
+    if store.is_none() {
+        int8(conv.output.element)?;
+        let load = from.map(|_| load);
+        let output = output8(&conv.activation, conv.requant);
+        return Some(Target8::Output { bytes, map: map(&conv.output), output, load });
+    }
+    let output = &conv.output;
+    let load = match from {
+        None => Load::Zero,
+        Some(_) if from == store => Load::InPlace,
+        Some(_) => Load::From(load),
+    };
+    Some(Target8::Accumulators { bytes, size: [size(output.height), size(output.width), size(output.channels)], load })
+}
+
+fn runs(pattern: &DmaPattern, source: &[u32; 4], destination: &[u32; 4]) -> Runs {
+    Runs {
+        bytes: size(pattern.run),
+        counts: pattern.counts.map(size),
+        source: source.map(size),
+        destination: destination.map(size),
     }
 }
