@@ -23,6 +23,11 @@ impl Bits {
         }
     }
 
+    /// Clears every bit.
+    pub(crate) fn clear(&mut self) {
+        self.words.fill(0);
+    }
+
     /// The first clear bit of `range`, which lies within the length.
     pub(crate) fn first_clear(&self, range: Range<usize>) -> Option<usize> {
         masks(range).find_map(|(index, mask)| {

@@ -13,6 +13,7 @@ mod bits;
 mod engine;
 mod execute;
 mod fault;
+mod host;
 mod machine;
 mod memory;
 mod observer;

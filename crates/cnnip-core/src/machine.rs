@@ -71,17 +71,8 @@ pub struct Machine {
 impl Machine {
     /// A machine at cycle 0: registers zero, scratchpads never written, `regions[i]` bound as region `i`.
     pub fn new(target: &'static Target, program: Program, regions: Vec<Region>, options: Options) -> Self {
-        let ids = (0..program.engines()).filter_map(EngineId::from_index);
-        let engines: Vec<Engine> = ids.map(|id| Engine::new(id.slot, program.list(id).is_some())).collect();
-        let state = State {
-            now: 0,
-            commands: 0,
-            races: Races::new(engines.iter().map(|engine| engine.ended).collect()),
-            engines,
-            memory: Memory::new(target.cores, target.sram_bytes, regions),
-            tokens: program.token_keys().map(|key| (key, Default::default())).collect::<BTreeMap<_, _>>(),
-            fault: None,
-        };
+        let memory = Memory::new(target.cores, target.sram_bytes, regions);
+        let state = fresh_state(&program, memory);
         Self { target, program, options, state, fast: Fast::new(options.kernels) }
     }
 
@@ -144,7 +135,13 @@ impl Machine {
 
     /// Runs until the end or until cycle `limit`, whichever comes first: what happens before `limit` has happened then.
     pub fn run_until(&mut self, limit: u64, observer: &mut dyn Observer) -> Stop {
-        self.advance_until(limit, observer)
+        self.advance_until(limit, false, observer)
+    }
+
+    /// As [`run_until`](Self::run_until), but carries out every operation that starts before `limit` to its end, on the fast
+    /// kernels. For a host that only wants control back: memory may be ahead of the cycle when this pauses.
+    pub fn run_ahead(&mut self, limit: u64, observer: &mut dyn Observer) -> Stop {
+        self.advance_until(limit, true, observer)
     }
 
     /// Engines of the machine, in order.
@@ -155,5 +152,20 @@ impl Machine {
     /// True if the engine has executed `END` or never had a list.
     pub fn has_ended(&self, engine: EngineId) -> bool {
         self.state.engines.get(engine.index()).is_none_or(|engine| engine.ended)
+    }
+}
+
+/// The state at cycle 0, with this memory.
+pub(crate) fn fresh_state(program: &Program, memory: Memory) -> State {
+    let ids = (0..program.engines()).filter_map(EngineId::from_index);
+    let engines: Vec<Engine> = ids.map(|id| Engine::new(id.slot, program.list(id).is_some())).collect();
+    State {
+        now: 0,
+        commands: 0,
+        races: Races::new(engines.iter().map(|engine| engine.ended).collect()),
+        engines,
+        memory,
+        tokens: program.token_keys().map(|key| (key, Default::default())).collect::<BTreeMap<_, _>>(),
+        fault: None,
     }
 }

@@ -76,6 +76,12 @@ impl Bytes {
         }
         Self { data, written }
     }
+
+    /// Zeroes all bytes; none counts as written.
+    pub(crate) fn forget(&mut self) {
+        self.data.fill(0);
+        self.written.clear();
+    }
 }
 
 /// One bound region.
@@ -138,7 +144,7 @@ impl Bound {
 }
 
 /// All memory of a machine.
-#[derive(Clone, PartialEq)]
+#[derive(Clone, Default, PartialEq)]
 pub(crate) struct Memory {
     pub(crate) srams: Vec<Bytes>,
     pub(crate) regions: Vec<Bound>,

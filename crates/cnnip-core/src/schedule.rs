@@ -23,14 +23,16 @@ enum Next {
 }
 
 impl Machine {
-    pub(crate) fn advance_until(&mut self, limit: u64, observer: &mut dyn Observer) -> Stop {
-        self.advance_all(limit, observer);
+    /// Starts everything that starts before `limit`, and brings operations to `limit`, or to their end if `ahead`.
+    pub(crate) fn advance_until(&mut self, limit: u64, ahead: bool, observer: &mut dyn Observer) -> Stop {
+        let to = if ahead { u64::MAX } else { limit };
+        self.advance_all(to, observer);
         while let Some((start, engine)) = self.next_start() {
             if start >= limit {
                 return self.pause(limit);
             }
             self.issue(engine, start, observer);
-            self.advance_engine(engine, limit, observer);
+            self.advance_engine(engine, to, observer);
         }
         self.settle(limit, observer)
     }
