@@ -36,6 +36,7 @@ mod read;
 mod region;
 mod summary;
 mod tensor;
+pub mod text;
 mod tile;
 mod wire;
 mod write;

@@ -4,8 +4,8 @@ use crate::{
     ConstantBytes, Constants, Input, List, ListId, Region, RegionId, Step, Tensor, TensorId, Tile, TokenOwner,
 };
 
-/// Version of the machine's specification that packages of this crate are for.
-pub const SPEC_VERSION: u32 = 1;
+/// Version of the machine's specification that packages of this crate are for, major in the upper half, minor in the lower.
+pub const SPEC_VERSION: u32 = cnnip_isa::SPEC_VERSION;
 
 /// Everything a `.cnnip` file holds.
 ///

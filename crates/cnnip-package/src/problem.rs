@@ -42,7 +42,7 @@ impl std::fmt::Display for Item {
 #[non_exhaustive]
 pub enum Defect {
     /// Made for a version of the machine that this crate does not know.
-    #[error("specification version {found} is not {}", crate::SPEC_VERSION)]
+    #[error("specification version {} is not {}", version(*found), version(crate::SPEC_VERSION))]
     SpecVersion {
         /// The package's version.
         found: u32,
@@ -199,6 +199,11 @@ pub enum Defect {
         /// What does not fit.
         why: &'static str,
     },
+}
+
+/// `major.minor`.
+pub(crate) fn version(version: u32) -> String {
+    format!("{}.{}", version >> 16, version & 0xffff)
 }
 
 impl Defect {

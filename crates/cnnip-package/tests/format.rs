@@ -2,7 +2,10 @@
 
 mod common;
 
-use cnnip_package::{Defect, FileError, Package, PackageError, RegionId, Why};
+use cnnip_package::{
+    Budget, Defect, ElementType, Engine, EngineId, FileError, Input, Layer, List, ListId, Package, PackageError, Place,
+    Quantization, Region, RegionId, RegionKind, Step, Tensor, TensorId, TokenOwner, Why,
+};
 use common::{any_package, reseal, sample};
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -159,7 +162,7 @@ fn problems_are_found_all_at_once() {
     package.regions[0].bytes = 10;
     package.tensors[2].name = "input".into();
     package.tokens[1].token = 200;
-    package.outputs.push(cnnip_package::TensorId(77));
+    package.outputs.push(TensorId(77));
     let Err(PackageError::Invalid { problems }) = Package::read(&package.to_bytes()) else { panic!("accepted") };
     let rules: Vec<_> = problems.iter().map(|problem| problem.defect.rule()).collect();
     assert_eq!(rules, ["spec-version", "token", "duplicate", "outside-region", "reference"]);
@@ -175,6 +178,50 @@ fn the_target_is_checked_by_who_knows_it() {
     assert!(matches!(package.check_target(cores)[0].defect, Defect::Core { cores: 1, .. }));
     package.target = "v9".into();
     assert_eq!(package.check_target(cores)[0].defect, Defect::Target);
+}
+
+/// The file that `isa-spec/package.md` shows byte by byte.
+fn documented() -> Vec<u8> {
+    let text = include_str!("../../../isa-spec/package.md");
+    let dump = text.split_once("```hex\n").and_then(|(_, rest)| rest.split_once("```")).expect("the page has a dump").0;
+    let mut bytes = Vec::new();
+    for line in dump.lines() {
+        let (offset, row) = line.split_once("  ").expect("offset, two blanks, bytes");
+        bytes.resize(usize::from_str_radix(offset, 16).unwrap(), 0);
+        let row = row.split_once("  ").map_or(row, |(row, _)| row);
+        bytes.extend(row.split(' ').map(|byte| u8::from_str_radix(byte, 16).unwrap()));
+    }
+    bytes
+}
+
+/// What that file holds.
+fn tiny() -> Package {
+    let engine = |engine| EngineId { core: 0, engine };
+    let region = |name: &str, kind, bytes| Region { name: name.into(), kind, bytes, core_visible: true };
+    let mut package = Package::new("v4h");
+    package.budget = Budget { commands: 7, cycles: 99 };
+    package.provenance = vec![("tool".into(), "hand".into())];
+    package.regions = vec![region("w", RegionKind::Constant, 3), region("io", RegionKind::Input, 4)];
+    package.constants.insert(RegionId(0), &[1, 2, 3][..]);
+    package.tokens = vec![TokenOwner { token: 5, signal: engine(Engine::Dma0), wait: engine(Engine::Cnn) }];
+    package.lists = vec![List { name: "cnn".into(), engine: engine(Engine::Cnn), words: vec![0x0200_0000] }];
+    package.tensors = vec![Tensor {
+        name: "x".into(),
+        shape: vec![1, 4],
+        element: ElementType::Int8,
+        quantization: Some(Quantization { scale: 0.5, zero_point: -1 }),
+        place: Place { region: RegionId(1), offset: 0 },
+    }];
+    package.program = vec![Step::Device { lists: vec![ListId(0)] }];
+    package.inputs = vec![Input { tensor: TensorId(0), preprocess: None }];
+    package.layers = vec![Layer { mark: 1, name: "l".into(), sources: vec![], macs: 16 }];
+    package
+}
+
+#[test]
+fn the_documented_bytes_are_read_and_written() {
+    assert_eq!(tiny().to_bytes(), documented());
+    assert_eq!(Package::read(&documented()), Ok(tiny()));
 }
 
 proptest! {
