@@ -2,8 +2,8 @@
 
 use super::scan::{Argument, Arguments, Parsed};
 
-/// Largest value of `.align`: a short text must not make much padding.
-const MAX_ALIGNMENT: usize = 4096;
+/// Largest value of `.align`, that of regions: a short text must not make much padding.
+const MAX_ALIGNMENT: usize = crate::CONSTANT_ALIGNMENT;
 
 /// Directives that append to the open constant region.
 pub(super) const DIRECTIVES: [&str; 10] =
@@ -105,7 +105,7 @@ mod tests {
             (".i8 1, 128", 8, "128 is out of range"),
             (".bytes 00 1", 11, "bytes are pairs of hex digits"),
             (".record 1 2", 1, "the shift is missing"),
-            (".align 5000", 8, "alignment 5000 is not a power of two up to 4096"),
+            (".align 5000", 8, "alignment 5000 is not a power of two up to 64"),
             (".f32 x", 6, "`x` is not a number"),
             (".i32 1.5", 6, "`1.5` is not a whole number"),
         ];

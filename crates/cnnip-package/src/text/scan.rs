@@ -12,14 +12,14 @@ pub(super) type Parsed<T> = Result<T, Diagnostic>;
 pub(super) struct Arguments {
     /// The directive itself.
     pub(super) span: Span,
-    items: VecDeque<Argument>,
+    values: VecDeque<Argument>,
+    keyed: Vec<(String, Argument)>,
 }
 
-/// One argument: a value, perhaps behind `key=`.
+/// One argument, without its key.
 #[derive(Debug)]
 pub(super) struct Argument {
     pub(super) span: Span,
-    key: Option<String>,
     value: Value,
 }
 
@@ -42,12 +42,15 @@ pub(super) fn scan(number: usize, line: &str) -> Parsed<Option<(String, Argument
         Token::Word(word) if word.starts_with('.') => word,
         _ => return Err(span.error("a line begins with a directive").hint("directives begin with a dot: `.tensor`")),
     };
-    let mut items = VecDeque::new();
+    let mut arguments = Arguments { span, values: VecDeque::new(), keyed: Vec::new() };
     while !tokens.rest.is_empty() {
-        items.push_back(tokens.argument()?);
+        match tokens.argument()? {
+            (None, value) => arguments.values.push_back(value),
+            (Some(key), value) => arguments.keyed.push((key, value)),
+        }
         tokens.skip(',');
     }
-    Ok(Some((directive, Arguments { span, items })))
+    Ok(Some((directive, arguments)))
 }
 
 #[derive(Debug, PartialEq)]
@@ -146,23 +149,24 @@ impl Tokens {
         is_next
     }
 
-    fn argument(&mut self) -> Parsed<Argument> {
-        let (span, value) = self.value()?;
-        let is_key = matches!(value, Value::Word(_)) && self.skip('=');
-        match value {
+    /// A value, and the key if there is one; the span of a keyed value is that of both.
+    fn argument(&mut self) -> Parsed<(Option<String>, Argument)> {
+        let first = self.value()?;
+        let is_key = matches!(first.value, Value::Word(_)) && self.skip('=');
+        match first.value {
             Value::Word(key) if is_key => {
-                let (end, value) = self.value()?;
-                Ok(Argument { span: span.to(end), key: Some(key), value })
+                let Argument { span, value } = self.value()?;
+                Ok((Some(key), Argument { span: first.span.to(span), value }))
             }
-            value => Ok(Argument { span, key: None, value }),
+            value => Ok((None, Argument { value, ..first })),
         }
     }
 
-    fn value(&mut self) -> Parsed<(Span, Value)> {
+    fn value(&mut self) -> Parsed<Argument> {
         let after = Span { column: self.span.column + self.span.length, length: 0, ..self.span };
         match self.next() {
-            Some((span, Token::Word(word))) => Ok((span, Value::Word(word))),
-            Some((span, Token::Text(text))) => Ok((span, Value::Text(text))),
+            Some((span, Token::Word(word))) => Ok(Argument { span, value: Value::Word(word) }),
+            Some((span, Token::Text(text))) => Ok(Argument { span, value: Value::Text(text) }),
             Some((span, Token::Mark('['))) => self.list(span),
             Some((span, Token::Mark(mark))) => Err(span.error(format!("`{mark}` where a value should be"))),
             None => Err(after.error("a value is missing")),
@@ -170,7 +174,7 @@ impl Tokens {
     }
 
     /// The rest of a list, behind its bracket. Lists hold no lists.
-    fn list(&mut self, start: Span) -> Parsed<(Span, Value)> {
+    fn list(&mut self, start: Span) -> Parsed<Argument> {
         let mut items = Vec::new();
         while !self.skip(']') {
             match self.rest.front() {
@@ -178,35 +182,28 @@ impl Tokens {
                 Some((span, Token::Mark('['))) => return Err(span.error("a list within a list")),
                 Some(_) => {}
             }
-            let (span, value) = self.value()?;
-            items.push(Argument { span, key: None, value });
+            items.push(self.value()?);
             self.skip(',');
         }
-        Ok((start.to(self.span), Value::List(items)))
+        Ok(Argument { span: start.to(self.span), value: Value::List(items) })
     }
 }
 
 impl Arguments {
     /// The next argument without a key.
     pub(super) fn next(&mut self, what: &str) -> Parsed<Argument> {
-        self.optional().ok_or_else(|| self.span.error(format!("{what} is missing")))
-    }
-
-    /// The next argument without a key, if there is one.
-    pub(super) fn optional(&mut self) -> Option<Argument> {
-        let index = self.items.iter().position(|item| item.key.is_none())?;
-        self.items.remove(index)
+        self.values.pop_front().ok_or_else(|| self.span.error(format!("{what} is missing")))
     }
 
     /// All remaining arguments without a key.
     pub(super) fn rest(&mut self) -> impl Iterator<Item = Argument> {
-        std::iter::from_fn(|| self.optional())
+        self.values.drain(..)
     }
 
     /// The argument with this key, if it is there.
     pub(super) fn key(&mut self, key: &str) -> Option<Argument> {
-        let index = self.items.iter().position(|item| item.key.as_deref() == Some(key))?;
-        self.items.remove(index)
+        let index = self.keyed.iter().position(|(found, _)| found == key)?;
+        Some(self.keyed.swap_remove(index).1)
     }
 
     /// The argument with this key.
@@ -216,15 +213,16 @@ impl Arguments {
 
     /// Takes a keyword if it is there.
     pub(super) fn flag(&mut self, word: &str) -> bool {
-        let index = self.items.iter().position(|item| item.is_word(word));
-        index.and_then(|index| self.items.remove(index)).is_some()
+        let index = self.values.iter().position(|value| value.is_word(word));
+        index.and_then(|index| self.values.remove(index)).is_some()
     }
 
     /// Refuses arguments that nobody asked for.
     pub(super) fn finish(&self) -> Parsed<()> {
-        match self.items.front() {
+        let left = self.values.iter().chain(self.keyed.iter().map(|(_, argument)| argument));
+        match left.min_by_key(|argument| argument.span.column) {
             None => Ok(()),
-            Some(item) => Err(item.span.error("this argument means nothing here")),
+            Some(argument) => Err(argument.span.error("this argument means nothing here")),
         }
     }
 }
@@ -244,7 +242,7 @@ fn whole(word: &str) -> Option<i128> {
 impl Argument {
     /// Whether it is this keyword.
     pub(super) fn is_word(&self, word: &str) -> bool {
-        self.key.is_none() && matches!(&self.value, Value::Word(found) if found == word)
+        matches!(&self.value, Value::Word(found) if found == word)
     }
 
     /// A name or a text.
