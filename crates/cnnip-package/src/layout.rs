@@ -181,3 +181,21 @@ impl Wire for HostOperator {
         if left.is_empty() { Ok((rest, operator)) } else { fail(left, Why::TrailingBytes { bytes: left.len() }) }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use nom::Err;
+
+    use super::*;
+
+    #[test]
+    fn attributes_are_neither_longer_nor_shorter_than_the_operator_wants() {
+        let why = |bytes: &[u8]| match HostOperator::take(bytes) {
+            Err(Err::Failure(found) | Err::Error(found)) => found.why,
+            other => panic!("expected an error, got {other:?}"),
+        };
+        assert_eq!(why(&[2, 0, 1, 0, 0, 0, 9]), Why::TrailingBytes { bytes: 1 });
+        assert_eq!(why(&[1, 0, 3, 0, 0, 0, 0, 0, 0, 0]), Why::Truncated);
+        assert_eq!(why(&[9, 9, 0, 0, 0, 0]), Why::UnknownOperator { tag: 0x0909 });
+    }
+}

@@ -258,6 +258,8 @@ mod tests {
         let hostile = [0xff, 0xff, 0xff, 0xff, 1, 2, 3, 4, 5, 6, 7, 8];
         assert_eq!(why::<Vec<u32>>(&hostile), (0, Why::Count { count: u32::MAX, min_bytes: 4, remaining: 8 }));
         assert_eq!(why::<String>(&hostile), (0, Why::Count { count: u32::MAX, min_bytes: 1, remaining: 8 }));
+        let short = [3, 0, 0, 0, 1, 2, 3, 4, 5, 6, 7, 8];
+        assert_eq!(why::<Vec<u32>>(&short), (0, Why::Count { count: 3, min_bytes: 4, remaining: 8 }));
         assert_eq!(why::<Vec<u32>>(&[3, 0, 0]), (0, Why::Truncated));
     }
 

@@ -11,9 +11,13 @@ use crate::wire::Wire;
 use crate::{Constants, Package};
 
 impl Package {
-    /// The package as a file, whatever problems it may have: the same package always gives the same bytes.
+    /// The package as a file, unchecked: the same package always gives the same bytes.
     ///
-    /// [`read`](Self::read) gives a package without problems back, and refuses others.
+    /// [`read`](Self::read) gives a package without problems back. One with problems does not come back from its bytes:
+    /// have [`check`](Self::check) find them first.
+    ///
+    /// # Panics
+    /// If a table has 2^32 items or a name 2^32 bytes.
     pub fn to_bytes(&self) -> Vec<u8> {
         let mut bytes = Vec::new();
         self.write_to(&mut bytes).expect("a Vec takes every write");

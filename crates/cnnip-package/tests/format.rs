@@ -135,6 +135,19 @@ fn trailing_bytes_are_refused() {
 }
 
 #[test]
+fn a_wrong_checksum_says_whose_it_is() {
+    let bytes = sample().to_bytes();
+    let first_section = 320;
+    let places = [(17, 28, "header"), (40, 32, "section table"), (first_section, first_section, "info")];
+    for (flipped, offset, part) in places.into_iter().chain([(bytes.len() - 1, bytes.len() - 128 - 5, "constants")]) {
+        let mut damaged = bytes.clone();
+        damaged[flipped] ^= 1;
+        let (found, name, why) = malformed(&damaged);
+        assert_eq!((found, name, why.rule()), (offset, part, "checksum"));
+    }
+}
+
+#[test]
 fn a_reserved_section_is_named() {
     let mut bytes = sample().to_bytes();
     let tile_map_entry = 32 + 9 * 24;
