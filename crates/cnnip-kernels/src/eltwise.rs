@@ -6,9 +6,11 @@
 //! out = clamp(out.scale(v) + out.zero)
 //! ```
 
+mod lines;
+
 use crate::channel::{check_scale, within};
 use crate::operand::low8;
-use crate::{Declined, Kernels, Map, Output8, Source8};
+use crate::{Backend, Declined, Kernels, Map, Output8, Source8};
 use cnnip_numerics::eltwise::{Function, Input, MAX_PRE_SHIFT, Output};
 use cnnip_numerics::{ChannelRecord, Eltwise, RoundingMode, Scale};
 
@@ -67,7 +69,11 @@ impl Kernels {
     /// [`Declined`], with nothing written: also where a value between stages may leave 31 bits.
     pub fn eltwise8(&self, op: &Eltwise8<'_>, out: &mut [u8], map: Map, output: Output8) -> Result<(), Declined> {
         let plan = Plan::new(op, out, map, output)?;
-        plan.run(out);
+        if self.backend() == Backend::Scalar {
+            plan.run(out);
+        } else {
+            self.vectorize(lines::Job { plan: &plan, out });
+        }
         Ok(())
     }
 }
@@ -77,6 +83,7 @@ struct Plan<'a> {
     op: Eltwise8<'a>,
     arithmetic: Eltwise,
     map: Map,
+    output: Output8,
 }
 
 impl<'a> Plan<'a> {
@@ -88,7 +95,7 @@ impl<'a> Plan<'a> {
             op.check_source(&op.b, map)?;
         }
         op.check_bounds(output.mode)?;
-        Ok(Self { op: *op, arithmetic: op.arithmetic(output)?, map })
+        Ok(Self { op: *op, arithmetic: op.arithmetic(output)?, map, output })
     }
 
     /// The slow twin.
@@ -121,10 +128,10 @@ impl Eltwise8<'_> {
 
     fn arithmetic(&self, output: Output8) -> Result<Eltwise, Declined> {
         let input = |source: &Source8<'_>, stage: Stage| Ok(Input { zero_point: source.zero, scale: stage.scale()? });
+        let b_stage = if self.function == Function::Pass { Stage::NONE } else { self.b_stage };
         let last = Stage { mode: output.mode, multiplier: self.multiplier, shift: self.shift };
         let output = Output { scale: last.scale()?, zero_point: output.zero, min: output.min, max: output.max };
-        let inputs: Result<_, Declined> =
-            input(&self.a, self.a_stage).and_then(|a| Ok((a, input(&self.b, self.b_stage)?)));
+        let inputs: Result<_, Declined> = input(&self.a, self.a_stage).and_then(|a| Ok((a, input(&self.b, b_stage)?)));
         let (a, b) = inputs?;
         Ok(Eltwise::new(self.function, self.pre_shift, a, b, output)?)
     }
@@ -168,3 +175,6 @@ fn float_bound(bound: u64, scale: f32) -> u64 {
     let powers = (0..32_u8).find(|&power| scale.abs() <= f32::from(power).exp2());
     powers.map_or(u64::MAX, |power| (bound + (bound >> 20)) << power)
 }
+
+#[cfg(test)]
+mod tests;

@@ -49,16 +49,6 @@ impl Map {
         y * self.row + x * self.pix
     }
 
-    /// Whether rows follow each other as pixels do, so that the map is one long row.
-    pub(crate) fn is_one_row(&self) -> bool {
-        self.h == 1 || self.row == self.w * self.pix
-    }
-
-    /// The same elements as one long row, if they lie so.
-    pub(crate) fn flattened(self) -> Self {
-        if self.is_one_row() { Self { h: 1, w: self.h * self.w, row: 0, ..self } } else { self }
-    }
-
     /// Checks that `len` bytes hold the map.
     pub(crate) fn check(&self, what: &'static str, len: usize) -> Result<(), Declined> {
         let need = self.extent().ok_or(Declined::Shape { what })?;
@@ -112,11 +102,6 @@ impl Window {
     /// Number of taps.
     pub(crate) fn taps(&self) -> usize {
         self.kh * self.kw
-    }
-
-    /// Whether it reads exactly the pixel it writes.
-    pub(crate) fn is_point(&self) -> bool {
-        self.taps() == 1 && (self.stride_y, self.stride_x, self.top, self.left) == (1, 1, 0, 0)
     }
 
     /// Input row of tap `ky` of output row `y`, if inside `h` rows.

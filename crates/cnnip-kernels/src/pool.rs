@@ -1,7 +1,9 @@
 //! Maximum and average pooling.
 
-use crate::operand::low8;
-use crate::{Declined, Element8, Kernels, Map, Output8, Scratch, Source8, Window};
+mod lines;
+mod scalar;
+
+use crate::{Backend, Declined, Element8, Kernels, Map, Output8, Scratch, Source8, Window};
 use cnnip_numerics::RoundingMode;
 use std::num::NonZeroU32;
 
@@ -30,13 +32,10 @@ impl Kernels {
     /// [`Declined`], with nothing written, also where a window has no valid position.
     pub fn max_pool8(&self, pool: &Pool8<'_>, out: &mut [u8], map: Map, output: Output8) -> Result<(), Declined> {
         pool.check(out, map, output)?;
-        for y in 0..map.h {
-            for x in 0..map.w {
-                for c in 0..map.c {
-                    let max = pool.valid(y, x).map(|pixel| pool.value(pixel, c)).max().unwrap_or(i32::MIN);
-                    out[map.at(y, x) + c] = low8(max.max(output.min).min(output.max));
-                }
-            }
+        if self.backend() == Backend::Scalar {
+            scalar::max(pool, out, map, output);
+        } else {
+            self.vectorize(lines::Max { pool, out, map, output });
         }
         Ok(())
     }
@@ -58,21 +57,10 @@ impl Kernels {
         if output.mode != RoundingMode::None {
             return Err(Declined::Mode(output.mode));
         }
-        let _ = scratch;
-        for y in 0..map.h {
-            for x in 0..map.w {
-                let count = match divisor {
-                    Divisor::Valid => pool.valid(y, x).count(),
-                    Divisor::Window => pool.window.taps(),
-                };
-                let count = u32::try_from(count).ok().and_then(NonZeroU32::new).unwrap_or(NonZeroU32::MIN);
-                for c in 0..map.c {
-                    let sum: i64 =
-                        pool.valid(y, x).map(|pixel| i64::from(pool.value(pixel, c) - pool.input.zero)).sum();
-                    let average = cnnip_numerics::average::divide(sum, count);
-                    out[map.at(y, x) + c] = low8(cnnip_numerics::finish(average, output.zero, output.min, output.max));
-                }
-            }
+        if self.backend() == Backend::Scalar {
+            scalar::average(pool, divisor, out, map, output);
+        } else {
+            self.vectorize(lines::Average { pool, divisor, sums: &mut scratch.sums, out, map, output });
         }
         Ok(())
     }
@@ -110,7 +98,19 @@ impl Pool8<'_> {
         rows.flat_map(move |row| (0..window.kw).filter_map(move |kx| Some(map.at(row, window.column(x, kx, map.w)?))))
     }
 
+    /// What the window's sum is divided by.
+    fn count(&self, divisor: Divisor, y: usize, x: usize) -> NonZeroU32 {
+        let count = match divisor {
+            Divisor::Valid => self.valid(y, x).count(),
+            Divisor::Window => self.window.taps(),
+        };
+        u32::try_from(count).ok().and_then(NonZeroU32::new).unwrap_or(NonZeroU32::MIN) // windows are checked
+    }
+
     fn value(&self, pixel: usize, c: usize) -> i32 {
         self.input.element.value(self.input.bytes[pixel + c])
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -35,9 +35,9 @@ pub(crate) trait Simd: Copy {
     fn store(self, vector: Self::Vector, lanes: &mut Lanes);
     fn splat(self, value: i32) -> Self::Vector;
     /// Sixteen int8, widened.
-    fn from_int8(self, bytes: &[u8; BLOCK]) -> Self::Vector;
+    fn widen_int8(self, bytes: &[u8; BLOCK]) -> Self::Vector;
     /// Sixteen uint8, widened.
-    fn from_uint8(self, bytes: &[u8; BLOCK]) -> Self::Vector;
+    fn widen_uint8(self, bytes: &[u8; BLOCK]) -> Self::Vector;
     /// The low byte of every lane.
     fn low_bytes(self, vector: Self::Vector) -> [u8; BLOCK];
 

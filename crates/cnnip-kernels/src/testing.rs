@@ -12,15 +12,12 @@ pub(crate) fn vector_kernels() -> impl Iterator<Item = Kernels> {
 /// Bytes from a small generator; edges are frequent.
 pub(crate) fn bytes(seed: u64, len: usize) -> Vec<u8> {
     let mut state = seed | 1;
-    let mut next = || {
+    let next = || {
         state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         state.to_be_bytes()
     };
     let edge = [0x80, 0x7f, 0, 0xff];
-    std::iter::repeat_with(|| next())
-        .map(|b| if b[1] < 40 { edge[usize::from(b[2] % 4)] } else { b[0] })
-        .take(len)
-        .collect()
+    std::iter::repeat_with(next).map(|b| if b[1] < 40 { edge[usize::from(b[2] % 4)] } else { b[0] }).take(len).collect()
 }
 
 /// A rounding mode that kernels take.

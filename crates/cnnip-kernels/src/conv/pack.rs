@@ -9,7 +9,6 @@ use crate::{Declined, Scratch};
 /// Sizes of the rearranged input, in units of four channels.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Layout {
-    rows: usize,
     columns: usize,
     /// Units of one pixel.
     pub(super) depth: usize,
@@ -34,7 +33,7 @@ impl Layout {
         let fits = product(group, plan.conv.groups).is_some();
         let run = if window.dilation_x == 1 { window.kw * depth } else { depth };
         match (row, group) {
-            (Some(row), Some(group)) if fits => Ok(Self { rows, columns, depth, row, group, run }),
+            (Some(row), Some(group)) if fits => Ok(Self { columns, depth, row, group, run }),
             _ => Err(Declined::Shape { what: "size of the padded input" }),
         }
     }

@@ -82,32 +82,35 @@ fn interleave_rows<S: Simd>(s: S, plan: &Plan<'_>, y: usize, ky: usize, part: Ch
     let (map, window) = (&plan.conv.input.map, &plan.conv.window);
     let padding = [plan.pad; BLOCK];
     let flip = plan.conv.input.element.flip();
-    let all_padding = s.interleave([&padding; GROUP], flip);
-    let rows: [Option<&[u8]>; GROUP] = std::array::from_fn(|r| {
-        let row = window.row(y, ky + r, map.h).filter(|_| ky + r < window.kh)?;
-        Some(&plan.conv.input.bytes[map.at(row, 0) + part.first..])
-    });
+    // A row of padding is one pixel that repeats.
+    let mut rows: [(&[u8], usize); GROUP] = [(&padding, 0); GROUP];
+    for (r, row) in rows.iter_mut().enumerate().take(window.kh - ky) {
+        if let Some(at) = window.row(y, ky + r, map.h) {
+            *row = (&plan.conv.input.bytes[map.at(at, 0) + part.first..], map.pix);
+        }
+    }
     let first = window.left.min(line.len());
     let last = (window.left + map.w).min(line.len());
+    let all_padding = s.interleave([&padding; GROUP], flip);
     line[..first].fill(all_padding);
     line[last..].fill(all_padding);
     for (column, out) in line[first..last].iter_mut().enumerate() {
-        let at = column * map.pix;
-        let pixels = rows.map(|row| row.map_or(padding, |row| load(row, at, part.count)));
-        *out = s.interleave([&pixels[0], &pixels[1], &pixels[2], &pixels[3]], flip);
+        *out = interleave_column(s, &rows, column, part.count, flip);
     }
 }
 
-/// Sixteen bytes from `at` on, of which `count` are there for certain.
+/// One column of four rows.
 #[inline(always)]
-fn load(row: &[u8], at: usize, count: usize) -> [u8; BLOCK] {
-    match row.get(at..at + BLOCK).and_then(|bytes| bytes.first_chunk()) {
-        Some(whole) => *whole,
-        None => load_bytes(&row[at..at + count]),
+fn interleave_column<S: Simd>(s: S, rows: &[(&[u8], usize); GROUP], column: usize, count: usize, flip: u8) -> Block {
+    let whole = |r: usize| rows[r].0.get(column * rows[r].1..)?.first_chunk::<BLOCK>();
+    if let (Some(a), Some(b), Some(c), Some(d)) = (whole(0), whole(1), whole(2), whole(3)) {
+        return s.interleave([a, b, c, d], flip); // bytes after the last channel are somebody else's, and not used
     }
+    let part = |r: usize| load_bytes(&rows[r].0[column * rows[r].1..][..count]);
+    s.interleave([&part(0), &part(1), &part(2), &part(3)], flip)
 }
 
-/// Sums of consecutive output pixels from column `x` on.
+/// Sums of consecutive output pixels from column `x` on, in tiles of powers of two.
 #[inline(always)]
 fn sum_line<S: Simd>(
     s: S,
@@ -118,15 +121,42 @@ fn sum_line<S: Simd>(
     x: usize,
     out: &mut [Lanes],
 ) {
-    let window = &plan.conv.window;
-    for (pixel, out) in out.iter_mut().enumerate() {
-        let first = (x + pixel) * window.stride_x;
-        let mut sums = s.no_sums();
-        for (line, taps) in lines.chunks_exact(columns).zip(taps.chunks_exact(window.kw)) {
-            for (kx, tap) in taps.iter().enumerate() {
-                sums = s.dot(sums, &line[first + kx * window.dilation_x], tap);
-            }
-        }
-        s.store(s.total(sums), out);
+    let mut done = 0;
+    while done < out.len() {
+        let (x, out) = (x + done, &mut out[done..]);
+        done += match out.len().min(S::TILE_PIXELS) {
+            8.. => tile::<S, 8>(s, plan, lines, columns, taps, x, out),
+            4..8 => tile::<S, 4>(s, plan, lines, columns, taps, x, out),
+            2..4 => tile::<S, 2>(s, plan, lines, columns, taps, x, out),
+            _ => tile::<S, 1>(s, plan, lines, columns, taps, x, out),
+        };
     }
+}
+
+/// `P` output pixels in registers; returns their number.
+#[inline(always)]
+fn tile<S: Simd, const P: usize>(
+    s: S,
+    plan: &Plan<'_>,
+    lines: &[Block],
+    columns: usize,
+    taps: &[Block],
+    x: usize,
+    out: &mut [Lanes],
+) -> usize {
+    if P > S::TILE_PIXELS {
+        return P; // never: keeps unused code from being made
+    }
+    let window = &plan.conv.window;
+    let mut sums = [s.no_sums(); P];
+    for (at, tap) in taps.iter().enumerate() {
+        let (group, kx) = if at < window.kw { (0, at) } else { (at / window.kw, at % window.kw) };
+        let line =
+            &lines[group * columns + x * window.stride_x + kx * window.dilation_x..][..(P - 1) * window.stride_x + 1];
+        for (p, sums) in sums.iter_mut().enumerate() {
+            *sums = s.dot(*sums, &line[p * window.stride_x], tap);
+        }
+    }
+    sums.into_iter().zip(out).for_each(|(sums, out)| s.store(s.total(sums), out));
+    P
 }

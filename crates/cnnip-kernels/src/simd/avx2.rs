@@ -50,12 +50,12 @@ impl Simd for Avx2 {
     }
 
     #[inline(always)]
-    fn from_int8(self, bytes: &[u8; BLOCK]) -> Pair {
+    fn widen_int8(self, bytes: &[u8; BLOCK]) -> Pair {
         halves(bytes).map(|half| unsafe { _mm256_cvtepi8_epi32(half) })
     }
 
     #[inline(always)]
-    fn from_uint8(self, bytes: &[u8; BLOCK]) -> Pair {
+    fn widen_uint8(self, bytes: &[u8; BLOCK]) -> Pair {
         halves(bytes).map(|half| unsafe { _mm256_cvtepu8_epi32(half) })
     }
 

@@ -46,12 +46,12 @@ impl Simd for Avx512 {
     }
 
     #[inline(always)]
-    fn from_int8(self, bytes: &[u8; BLOCK]) -> __m512i {
+    fn widen_int8(self, bytes: &[u8; BLOCK]) -> __m512i {
         unsafe { _mm512_cvtepi8_epi32(_mm_loadu_si128(bytes.as_ptr().cast())) }
     }
 
     #[inline(always)]
-    fn from_uint8(self, bytes: &[u8; BLOCK]) -> __m512i {
+    fn widen_uint8(self, bytes: &[u8; BLOCK]) -> __m512i {
         unsafe { _mm512_cvtepu8_epi32(_mm_loadu_si128(bytes.as_ptr().cast())) }
     }
 

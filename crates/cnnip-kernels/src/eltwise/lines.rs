@@ -1,0 +1,152 @@
+//! Element-wise functions over vectors.
+
+use super::{Plan, Stage};
+use crate::channel::{BLOCK, Channel16};
+use crate::simd::{Finish, Simd, Task, load_bytes, store_bytes};
+use crate::{Element8, Map, Source8};
+use cnnip_numerics::RoundingMode;
+use cnnip_numerics::eltwise::Function;
+
+/// A checked operation and where it goes.
+pub(super) struct Job<'j, 'a> {
+    pub(super) plan: &'j Plan<'a>,
+    pub(super) out: &'j mut [u8],
+}
+
+impl Task for Job<'_, '_> {
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) {
+        let Self { plan, out } = self;
+        let last = Stage { mode: plan.output.mode, multiplier: plan.op.multiplier, shift: plan.op.shift };
+        let steps = Steps {
+            function: plan.op.function,
+            a: Side::new(&plan.op.a, plan.op.a_stage, plan.op.pre_shift),
+            b: Side::new(&plan.op.b, plan.op.b_stage, plan.op.pre_shift),
+            last: Channel16::splat(&last.record(), last.mode),
+            finish: Finish::new(&plan.output),
+        };
+        let (map, [a, b]) = plan.lines();
+        for y in 0..map.h {
+            for x in 0..map.w {
+                let line = &mut out[map.at(y, x)..][..map.c];
+                steps.line(s, Line::new(&plan.op.a, a, y, x), Line::new(&plan.op.b, b, y, x), line);
+            }
+        }
+    }
+}
+
+impl Plan<'_> {
+    /// The maps as lines of adjacent elements, as long as the strides of all operands allow: output, first, second input.
+    fn lines(&self) -> (Map, [Map; 2]) {
+        let a = self.op.a.map;
+        let b = if self.op.function == Function::Pass { a } else { self.op.b.map };
+        let dense = |map: &Map| map.c == self.map.c && (map.pix == map.c || map.w == 1);
+        if ![self.map, a, b].iter().all(dense) {
+            return (self.map, [a, b]);
+        }
+        let whole = [self.map, a, b].iter().all(|map| map.h == 1 || map.row == map.w * map.c);
+        let line = |map: Map| {
+            let (h, c) = if whole { (1, map.h * map.w * map.c) } else { (map.h, map.w * map.c) };
+            Map { h, w: 1, c, row: map.row, pix: c }
+        };
+        (line(self.map), [line(a), line(b)])
+    }
+}
+
+/// One input's part of a line.
+#[derive(Clone, Copy)]
+enum Line<'a> {
+    /// An element for every element of the line.
+    Each(&'a [u8]),
+    /// One element for all.
+    Same(u8),
+}
+
+impl<'a> Line<'a> {
+    #[inline(always)]
+    fn new(source: &Source8<'a>, map: Map, y: usize, x: usize) -> Self {
+        // Function `Pass` has a second input that may not reach this far; nobody looks at it.
+        let rest = source.bytes.get(map.at(y, x)..).unwrap_or_default();
+        match rest.get(..map.c) {
+            Some(&[one]) => Self::Same(one),
+            Some(line) => Self::Each(line),
+            None => Self::Same(0),
+        }
+    }
+
+    #[inline(always)]
+    fn at(self, at: usize) -> [u8; BLOCK] {
+        match self {
+            Self::Each(line) => load_bytes(&line[at..]),
+            Self::Same(one) => [one; BLOCK],
+        }
+    }
+}
+
+/// What happens to one input.
+struct Side {
+    element: Element8,
+    zero: i32,
+    pre_shift: u32,
+    mode: RoundingMode,
+    scale: Channel16,
+}
+
+impl Side {
+    fn new(source: &Source8<'_>, stage: Stage, pre_shift: u32) -> Self {
+        let scale = Channel16::splat(&stage.record(), stage.mode);
+        Self { element: source.element, zero: source.zero, pre_shift, mode: stage.mode, scale }
+    }
+
+    #[inline(always)]
+    fn apply<S: Simd>(&self, s: S, bytes: &[u8; BLOCK]) -> S::Vector {
+        let value = match self.element {
+            Element8::Int8 => s.widen_int8(bytes),
+            Element8::Uint8 => s.widen_uint8(bytes),
+        };
+        let value = s.shift_left(s.sub(value, s.splat(self.zero)), self.pre_shift);
+        match self.mode {
+            RoundingMode::Double => s.double(value, &self.scale),
+            RoundingMode::Single => s.single(value, &self.scale),
+            RoundingMode::Float | RoundingMode::FloatZero => s.float(value, &self.scale, 0.0, FLOAT_LIMITS),
+            RoundingMode::None | RoundingMode::Reduced => value,
+        }
+    }
+}
+
+/// Beyond everything that bounds allow.
+const FLOAT_LIMITS: [f32; 2] = [-1_073_741_824.0, 1_073_741_824.0];
+
+/// All stages.
+struct Steps {
+    function: Function,
+    a: Side,
+    b: Side,
+    last: Channel16,
+    finish: Finish,
+}
+
+impl Steps {
+    #[inline(always)]
+    fn line<S: Simd>(&self, s: S, a: Line<'_>, b: Line<'_>, out: &mut [u8]) {
+        for (index, out) in out.chunks_mut(BLOCK).enumerate() {
+            let at = index * BLOCK;
+            let a = self.a.apply(s, &a.at(at));
+            let value =
+                if self.function == Function::Pass { a } else { self.combine(s, a, self.b.apply(s, &b.at(at))) };
+            store_bytes(out, &s.low_bytes(self.finish.apply(s, value, &self.last)));
+        }
+    }
+
+    #[inline(always)]
+    fn combine<S: Simd>(&self, s: S, a: S::Vector, b: S::Vector) -> S::Vector {
+        match self.function {
+            Function::Add => s.add(a, b),
+            Function::Sub => s.sub(a, b),
+            Function::Mul => s.mul(a, b),
+            Function::Min => s.min(a, b),
+            Function::Max => s.max(a, b),
+            Function::Pass => a,
+        }
+    }
+}

@@ -1,0 +1,111 @@
+//! Copies with merged loops, runs of constant size, and tiles for transpositions.
+
+use super::Runs;
+
+/// One loop: count, source step, destination step.
+#[derive(Clone, Copy, Debug)]
+struct Loop {
+    count: usize,
+    source: usize,
+    destination: usize,
+}
+
+/// The same runs with fewer loops, innermost first; no byte of the destination is written twice.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Loops {
+    bytes: usize,
+    loops: [Loop; 4],
+}
+
+const ONCE: Loop = Loop { count: 1, source: 0, destination: 0 };
+
+/// Side of a tile in a transposition: both sides' cache lines stay near.
+const TILE: usize = 32;
+
+impl Loops {
+    pub(super) fn new(runs: &Runs) -> Self {
+        let mut merged = Self { bytes: runs.bytes, loops: [ONCE; 4] };
+        let mut used = 0;
+        for index in 0..4 {
+            let next =
+                Loop { count: runs.counts[index], source: runs.source[index], destination: runs.destination[index] };
+            if next.count > 1 && !merged.merge(used, next) {
+                merged.loops[used] = next;
+                used += 1;
+            }
+        }
+        merged
+    }
+
+    /// Makes `next` part of the last of the `used` loops, or of the run, if it goes on where that ends.
+    fn merge(&mut self, used: usize, next: Loop) -> bool {
+        match used.checked_sub(1).map(|last| &mut self.loops[last]) {
+            None if (next.source, next.destination) == (self.bytes, self.bytes) => self.bytes *= next.count,
+            Some(last)
+                if (next.source, next.destination) == (last.source * last.count, last.destination * last.count) =>
+            {
+                last.count *= next.count;
+            }
+            _ => return false,
+        }
+        true
+    }
+
+    pub(super) fn copy(&self, source: &[u8], destination: &mut [u8]) {
+        match self.bytes {
+            1 => self.copy_fixed::<1>(source, destination),
+            2 => self.copy_fixed::<2>(source, destination),
+            3 => self.copy_fixed::<3>(source, destination),
+            4 => self.copy_fixed::<4>(source, destination),
+            8 => self.copy_fixed::<8>(source, destination),
+            16 => self.copy_fixed::<16>(source, destination),
+            32 => self.copy_fixed::<32>(source, destination),
+            bytes => self.each_plane(|from, to| {
+                self.each_run(from, to, |from, to| {
+                    destination[to..][..bytes].copy_from_slice(&source[from..][..bytes])
+                });
+            }),
+        }
+    }
+
+    /// Copies runs of a size that the compiler knows.
+    fn copy_fixed<const N: usize>(&self, source: &[u8], destination: &mut [u8]) {
+        self.each_plane(|from, to| {
+            self.each_run(from, to, |from, to| {
+                if let (Some(source), Some(destination)) =
+                    (source[from..].first_chunk::<N>(), destination[to..].first_chunk_mut())
+                {
+                    *destination = *source;
+                }
+            });
+        });
+    }
+
+    /// Offsets of every repetition of the two inner loops.
+    #[inline(always)]
+    fn each_plane(&self, mut plane: impl FnMut(usize, usize)) {
+        let [_, _, inner, outer] = self.loops;
+        for i in 0..outer.count {
+            for j in 0..inner.count {
+                plane(i * outer.source + j * inner.source, i * outer.destination + j * inner.destination);
+            }
+        }
+    }
+
+    /// Offsets of the runs of the two inner loops, tile by tile.
+    #[inline(always)]
+    fn each_run(&self, from: usize, to: usize, mut run: impl FnMut(usize, usize)) {
+        let [inner, outer, ..] = self.loops;
+        for first in (0..outer.count).step_by(TILE) {
+            for i in 0..inner.count.div_ceil(TILE) {
+                let columns = i * TILE..inner.count.min((i + 1) * TILE);
+                for row in first..outer.count.min(first + TILE) {
+                    let (from, to) = (from + row * outer.source, to + row * outer.destination);
+                    columns
+                        .clone()
+                        .for_each(|column| run(from + column * inner.source, to + column * inner.destination));
+                }
+            }
+        }
+    }
+}
