@@ -14,7 +14,7 @@ mod reader;
 mod reduce;
 mod rule;
 
-pub use conv::{Accumulators, Conv, ConvKind, Weights, RECORD_BYTES, SPILL_BYTES};
+pub use conv::{Accumulators, Conv, ConvKind, RECORD_BYTES, SPILL_BYTES, Weights};
 pub use dma::{Copy, DmaPattern, Fill, Location};
 pub use eltwise::{Eltwise, Lookup, Stage};
 pub use footprint::{Footprint, Space};

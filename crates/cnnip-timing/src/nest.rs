@@ -120,14 +120,7 @@ impl ArrayNest {
         Self::new(1, pool.output.channels, pool.window.taps(), &pool.output, pool.input.element, target)
     }
 
-    fn new(
-        groups: u32,
-        channels: u32,
-        depth: u32,
-        output: &FeatureMap,
-        input: ElementType,
-        target: &Target,
-    ) -> Self {
+    fn new(groups: u32, channels: u32, depth: u32, output: &FeatureMap, input: ElementType, target: &Target) -> Self {
         let group_blocks = u64::from(channels.div_ceil(target.mac_channels));
         let column_blocks = u64::from(output.width.div_ceil(target.mac_pixels));
         let rows = u64::from(output.height);

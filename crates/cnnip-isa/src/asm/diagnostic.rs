@@ -1,7 +1,8 @@
-//! What is wrong with a line, shown as a compiler shows it.
+//! What is wrong with a text, shown as a compiler shows it.
+
+use std::fmt;
 
 use super::source::Line;
-use std::fmt;
 
 /// Characters of the line shown before and after the place.
 const AROUND: usize = 60;
@@ -19,46 +20,55 @@ pub struct Diagnostic {
     pub message: String,
     /// What to do about it.
     pub hint: Option<String>,
-    /// The line, or the part of a long one that is around the place.
+    /// The line, or the part of a long one around the place.
     excerpt: String,
-    /// Characters of the excerpt before the place.
-    before: usize,
 }
 
 impl Diagnostic {
-    /// `start` is the offset in bytes of `text` in the line.
-    pub(super) fn new(line: Line<'_>, start: usize, text: &str, message: String) -> Self {
-        let column = line.text.get(..start).map_or(0, |before| before.chars().count());
-        let skipped = column.saturating_sub(AROUND);
-        // Tabs would move the place.
-        let shown = line.text.chars().skip(skipped).take(2 * AROUND);
-        Self {
-            line: line.number,
-            column: column + 1,
-            length: text.chars().count(),
-            message,
-            hint: None,
-            excerpt: shown.map(|letter| if letter.is_control() { ' ' } else { letter }).collect(),
-            before: column - skipped,
-        }
+    /// A problem with `length` characters from `column` on in a line that [`quoting`](Self::quoting) may add.
+    #[must_use]
+    pub fn new(line: usize, column: usize, length: usize, message: impl Into<String>) -> Self {
+        Self { line, column, length, message: message.into(), hint: None, excerpt: String::new() }
     }
 
-    pub(super) fn hint(self, hint: impl Into<String>) -> Self {
+    /// A problem with `text`, which begins `start` bytes into `line`.
+    pub(super) fn in_line(line: Line<'_>, start: usize, text: &str, message: String) -> Self {
+        let column = line.text.get(..start).map_or(0, |before| before.chars().count());
+        Self::new(line.number, column + 1, text.chars().count(), message).quoting(line.text)
+    }
+
+    /// Adds what to do about it.
+    #[must_use]
+    pub fn hint(self, hint: impl Into<String>) -> Self {
         Self { hint: Some(hint.into()), ..self }
     }
 
     pub(super) fn with_hint(self, hint: Option<String>) -> Self {
         Self { hint, ..self }
     }
+
+    /// Adds the line it is about.
+    #[must_use]
+    pub fn quoting(self, line: &str) -> Self {
+        // Control characters, tabs above all, would move the place.
+        let shown = line.chars().skip(self.skipped()).take(2 * AROUND);
+        Self { excerpt: shown.map(|letter| if letter.is_control() { ' ' } else { letter }).collect(), ..self }
+    }
+
+    /// Characters of the line before the excerpt.
+    fn skipped(&self) -> usize {
+        self.column.saturating_sub(1 + AROUND)
+    }
 }
 
 impl fmt::Display for Diagnostic {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let number = self.line.to_string();
-        let marks = self.length.clamp(1, AROUND);
+        let (margin, marks) = (number.len(), self.length.clamp(1, AROUND));
+        let before = self.column.saturating_sub(1 + self.skipped());
         writeln!(f, "line {number}, column {}: {}", self.column, self.message)?;
         writeln!(f, "  {number} | {}", self.excerpt.trim_end())?;
-        write!(f, "  {:margin$} | {:before$}{:^>marks$}", "", "", "", margin = number.len(), before = self.before)?;
+        write!(f, "  {:margin$} | {:before$}{:^>marks$}", "", "", "")?;
         match &self.hint {
             Some(hint) => write!(f, "\n  hint: {hint}"),
             None => Ok(()),

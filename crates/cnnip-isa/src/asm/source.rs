@@ -82,6 +82,6 @@ impl<'a> Piece<'a> {
 
     /// What is wrong here.
     pub(super) fn problem(self, message: impl Into<String>) -> Diagnostic {
-        Diagnostic::new(self.line, self.start, self.text, message.into())
+        Diagnostic::in_line(self.line, self.start, self.text, message.into())
     }
 }

@@ -2,7 +2,7 @@
 
 use super::build::{Builder, Statement};
 use super::data;
-use super::diagnostic::{Diagnostic, Span};
+use super::diagnostic::Span;
 use super::print::engine_kind;
 use super::scan::{Argument, Arguments, Parsed};
 use super::value::{element, engine_id, find, list_engine, operator, picture, quantization, version};
@@ -157,7 +157,7 @@ impl Builder {
     pub(super) fn assemble(&mut self, body: &[(usize, String)], engine: Engine) -> Vec<u32> {
         let lines = body.iter().map(|(number, line)| (*number, line.as_str()));
         cnnip_isa::asm::assemble(lines, engine_kind(engine)).unwrap_or_else(|found| {
-            self.problems.extend(found.into_iter().map(Diagnostic::from));
+            self.problems.extend(found);
             Vec::new()
         })
     }
