@@ -1,1 +1,110 @@
 //! From a quantized graph to a package of command lists.
+//!
+//! The compiler is a chain of passes with a type between each two; every type prints itself as text
+//! ([`Stages`] keeps them all).
+//!
+//! | pass | from → to | decides |
+//! |---|---|---|
+//! | `legalize` | [`cnnip_graph::Graph`] → [`Legalized`] | what each layer computes, with all numeric parameters |
+//! | `memory` | [`Legalized`] → [`MemoryMap`] | where each tensor lies in external memory |
+//! | `tile` | layer → plan | how a layer is cut so that a piece fits the scratchpad |
+//! | `lower` | layer and plan → [`LayerJobs`] | the operations of each piece |
+//! | `schedule` | jobs → [`Program`] | the order of operations per engine, and the tokens that join them |
+//! | `emit` | program → words | register writes and commands |
+//! | `assemble` | everything → [`cnnip_package::Package`] | regions, tensors, steps, budget, provenance |
+//!
+//! What is deliberately absent: tensors that stay in the scratchpad between layers, loops in command
+//! lists, and a fusion of layers. Each would be a pass between those above.
+//!
+//! ```
+//! use cnnip_compiler::{Options, compile};
+//! use cnnip_graph::{ElementType, GraphBuilder, Op, Quantization, Shape, Tensor};
+//! use cnnip_isa::Target;
+//!
+//! let mut build = GraphBuilder::new("clamp");
+//! let image = Tensor::new("image", Shape::new([1, 4, 4, 3])?, ElementType::I8);
+//! let image = build.input(image.quantized(Quantization::per_tensor(0.5, -128)));
+//! let clamped = build.apply("clamped", Op::Relu6, &[image]);
+//! build.output(clamped);
+//!
+//! let target = Target::by_name("v4h").expect("v4h is a target");
+//! let package = compile(&build.finish()?, &Options::new(target))?;
+//! assert_eq!(package.layers[0].sources, ["clamped"]);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+
+#![forbid(unsafe_code)]
+
+mod assemble;
+mod constants;
+mod emit;
+mod error;
+mod job;
+mod layer;
+mod legalize;
+mod lower;
+mod memory;
+mod options;
+mod schedule;
+mod size;
+mod strided;
+mod tile;
+
+pub use error::{CompileErrors, Problem, Rule};
+pub use job::{Buffer, Job, LayerJobs};
+pub use layer::{
+    ConvLayer, Eltwise, EltwiseInput, HostLayer, Layer, Legalized, Mean, Origin, Pool, PoolFunction, Sweep, Transfer,
+    Value, ValueId, WeightSource, Work,
+};
+pub use legalize::legalize;
+pub use memory::{MemoryMap, Role};
+pub use options::{Options, PixelRule, Rounding};
+pub use schedule::{EngineItems, Item, Program};
+
+use cnnip_graph::Graph;
+use cnnip_package::Package;
+
+/// What every pass made of a graph, for dumps and tests.
+#[derive(Clone, Debug)]
+pub struct Stages {
+    /// Layers with all their numbers.
+    pub legalized: Legalized,
+    /// Places in external memory.
+    pub memory: MemoryMap,
+    /// Pieces and operations of each device layer.
+    pub jobs: Vec<LayerJobs>,
+    /// One program per run of device layers between host steps.
+    pub programs: Vec<Program>,
+    /// The result.
+    pub package: Package,
+}
+
+/// Compiles a quantized graph.
+///
+/// The same graph and options give the same package, byte for byte.
+///
+/// # Errors
+/// All problems of the model at once.
+pub fn compile(graph: &Graph, options: &Options) -> Result<Package, CompileErrors> {
+    compile_stages(graph, options).map(|stages| stages.package)
+}
+
+/// As [`compile`], keeping what is between the passes.
+///
+/// # Errors
+/// As [`compile`].
+pub fn compile_stages(graph: &Graph, options: &Options) -> Result<Stages, CompileErrors> {
+    let legalized = legalize(graph, options)?;
+    let memory = memory::plan(&legalized)?;
+    let (jobs, constants) = lower::all(&legalized, &memory, options.target)?;
+    let programs = schedule::programs(&legalized, &jobs)?;
+    let package = assemble::package(&assemble::Parts {
+        graph,
+        options,
+        legalized: &legalized,
+        memory: &memory,
+        programs: &programs,
+        constants: &constants,
+    })?;
+    Ok(Stages { legalized, memory, jobs, programs, package })
+}

@@ -1,0 +1,143 @@
+//! Programs → words: a `SET` for registers that change, then the command.
+
+use cnnip_isa::operation::Operation;
+use cnnip_isa::{Command, EngineKind, FieldRange, RegisterFile, encode, registers_of};
+
+use crate::schedule::Item;
+
+/// A command list, what is in it, and what it takes.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Emitted {
+    pub(crate) words: Vec<u32>,
+    pub(crate) commands: u64,
+    /// Estimated cycles of all commands, without waiting.
+    pub(crate) cycles: u64,
+}
+
+/// Emits the list of one engine, with an `END`.
+///
+/// Nothing is assumed about the registers at the start, so lists run after one another in any order.
+///
+/// # Errors
+/// A field that cannot be encoded.
+pub(crate) fn list(kind: EngineKind, items: &[Item], target: &cnnip_isa::Target) -> Result<Emitted, FieldRange> {
+    let mut emitter = Emitter { kind, target, known: Known::new(kind), list: Emitted::default() };
+    for item in items {
+        emitter.item(item)?;
+    }
+    emitter.control(&Command::End)?;
+    Ok(emitter.list)
+}
+
+struct Emitter<'t> {
+    kind: EngineKind,
+    target: &'t cnnip_isa::Target,
+    known: Known,
+    list: Emitted,
+}
+
+impl Emitter<'_> {
+    fn item(&mut self, item: &Item) -> Result<(), FieldRange> {
+        match *item {
+            Item::Mark(layer) => self.control(&Command::Mark { layer }),
+            Item::Signal(token) => self.control(&Command::Signal { token }),
+            Item::Wait(token, count) => self.control(&Command::Wait { token, count }),
+            Item::Run(operation) => self.run(&operation),
+        }
+    }
+
+    fn run(&mut self, operation: &Operation) -> Result<(), FieldRange> {
+        for (first, values) in self.known.update(self.kind, operation) {
+            self.control(&Command::Set { first, values: &values })?;
+        }
+        encode(&Command::Run(operation.code()), &mut self.list.words)?;
+        self.list.commands += 1;
+        self.list.cycles += cnnip_timing::Cost::of(operation, self.target).cycles;
+        Ok(())
+    }
+
+    fn control(&mut self, command: &Command<'_>) -> Result<(), FieldRange> {
+        encode(command, &mut self.list.words)?;
+        self.list.commands += 1;
+        self.list.cycles += cnnip_timing::control_cycles(command.words());
+        Ok(())
+    }
+}
+
+/// The registers' words as far as the list has set them.
+struct Known {
+    words: Vec<Option<u32>>,
+}
+
+impl Known {
+    fn new(kind: EngineKind) -> Self {
+        Self { words: vec![None; RegisterFile::new(kind).words().len()] }
+    }
+
+    /// Sets what an operation needs; returns runs of consecutive registers that change.
+    fn update(&mut self, kind: EngineKind, operation: &Operation) -> Vec<(u8, Vec<u32>)> {
+        let mut runs: Vec<(u8, Vec<u32>)> = vec![];
+        for (index, word) in needed(kind, operation) {
+            let known = &mut self.words[usize::from(index)];
+            if *known == Some(word) {
+                continue;
+            }
+            *known = Some(word);
+            match runs.last_mut() {
+                Some((first, values)) if usize::from(*first) + values.len() == usize::from(index) => values.push(word),
+                _ => runs.push((index, vec![word])),
+            }
+        }
+        runs
+    }
+}
+
+/// Every register that the operation sets, in order: those that come out alike from two files that differ everywhere.
+fn needed(kind: EngineKind, operation: &Operation) -> Vec<(u8, u32)> {
+    let mut zeros = RegisterFile::new(kind);
+    let mut ones = RegisterFile::new(kind);
+    for spec in registers_of(kind) {
+        // A mask is what may be written.
+        ones.write(spec.index, spec.mask).unwrap_or_default();
+    }
+    operation.store(&mut zeros);
+    operation.store(&mut ones);
+    let words = registers_of(kind)
+        .iter()
+        .filter_map(|spec| zeros.get(spec.index).zip(ones.get(spec.index)).map(|words| (spec.index, words)));
+    words.filter(|(_, (zero, one))| zero == one).map(|(index, (word, _))| (index, word)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use cnnip_isa::operation::{Copy, Location};
+    use cnnip_isa::{DmaRegister, Target, decode_at};
+
+    fn copy(from: u32) -> Item {
+        Item::Run(Operation::Copy(Copy::dense(Location::dram(3, from), Location::sram(64), 100)))
+    }
+
+    fn sets(words: &[u32]) -> Vec<(u8, Vec<u32>)> {
+        let (mut pc, mut sets) = (0, vec![]);
+        while pc < words.len() {
+            let (command, length) = decode_at(words, pc, EngineKind::Dma).unwrap();
+            if let Command::Set { first, values } = command {
+                sets.push((first, values.to_vec()));
+            }
+            pc += length;
+        }
+        sets
+    }
+
+    #[test]
+    fn only_registers_that_change_are_set() {
+        let target = Target::by_name("v3m").unwrap();
+        let list = list(EngineKind::Dma, &[copy(0), copy(0), copy(8)], target).unwrap();
+        let sets = sets(&list.words);
+        assert_eq!(sets.len(), 2, "all at first, nothing for the same again, then one");
+        assert_eq!(sets[0].1.len(), 9, "places, addresses, run and counts; no steps");
+        assert_eq!(sets[1], (DmaRegister::SrcAddr.index(), vec![8]));
+        assert_eq!(list.commands, 3 + 2 + 1);
+    }
+}

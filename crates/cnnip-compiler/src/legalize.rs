@@ -1,0 +1,60 @@
+//! Graph → layers: what each node computes on this machine, with every numeric parameter derived.
+//!
+//! One function per operator family, in a module of its own. A rule that a node breaks is reported and
+//! the next node is looked at, so a caller sees all problems at once.
+
+mod context;
+mod eltwise;
+mod host;
+mod mean;
+mod movement;
+mod pool;
+mod product;
+
+use cnnip_graph::{Graph, Node, Op, Place};
+
+use crate::error::{CompileErrors, Problem, Rule};
+use crate::layer::Legalized;
+use crate::options::Options;
+use context::Context;
+
+/// Turns a graph into layers of the machine and steps of the host.
+///
+/// # Errors
+/// All problems of the model.
+pub fn legalize(graph: &Graph, options: &Options) -> Result<Legalized, CompileErrors> {
+    let mut context = Context::new(graph, options);
+    let mut problems = context.start();
+    for (index, node) in graph.nodes.iter().enumerate() {
+        if let Err(rule) = legalize_node(&mut context, index, node) {
+            problems.push(Problem { place: Place::node(index, &node.name, node.op.name()), rule });
+        }
+    }
+    problems.extend(context.keep(&options.keep));
+    context.separate_outputs();
+    CompileErrors::check(problems)?;
+    Ok(context.legalized)
+}
+
+fn legalize_node<'a>(context: &mut Context<'a>, index: usize, node: &'a Node) -> Result<(), Rule> {
+    let mut at = context.at(index, node);
+    match &node.op {
+        Op::Conv2d(conv) => product::conv(&mut at, conv),
+        Op::DepthwiseConv2d(conv) => product::depthwise(&mut at, conv),
+        Op::FullyConnected(layer) => product::fully_connected(&mut at, layer),
+        Op::MaxPool2d(pool) => pool::max(&mut at, pool),
+        Op::AveragePool2d(pool) => pool::average(&mut at, pool),
+        Op::Mean(mean) => mean::mean(&mut at, mean),
+        Op::Pad(pad) => movement::pad(&mut at, pad),
+        Op::Reshape { .. } => movement::reshape(&mut at),
+        Op::Transpose { perm } => movement::transpose(&mut at, perm),
+        Op::Add { activation } => eltwise::add(&mut at, *activation),
+        Op::Relu => eltwise::relu(&mut at),
+        Op::Relu6 => eltwise::clamp(&mut at, cnnip_graph::Activation::Relu6),
+        Op::ReluN1To1 => eltwise::clamp(&mut at, cnnip_graph::Activation::ReluN1To1),
+        Op::Quantize => host::quantize(&mut at),
+        Op::Dequantize => host::dequantize(&mut at),
+        Op::Softmax { beta } => host::softmax(&mut at, *beta),
+        other => Err(Rule::Unsupported { operator: other.name(), shape: at.input(0).shape.clone() }),
+    }
+}

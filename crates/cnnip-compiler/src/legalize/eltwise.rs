@@ -1,0 +1,169 @@
+//! Add, standalone activations, and requantization.
+
+use cnnip_graph::Activation;
+use cnnip_isa::EltwiseFunction;
+use cnnip_isa::operation::{Activation as Clamp, OutputStage};
+use cnnip_numerics::quantize::{add_scales, quantize_multiplier, requantize_scale};
+
+use super::context::{Affine, At, INT8, clamp as clamp_of, extents, range, steps};
+use crate::error::Rule;
+use crate::layer::{Eltwise, EltwiseInput, Work};
+
+/// Left shift of ADD's inputs for int8.
+const ADD_SHIFT: u32 = 20;
+
+pub(super) fn add(at: &mut At<'_, '_>, fused: Activation) -> Result<(), Rule> {
+    let (a, b, output) = (at.activation_in(0)?, at.activation_in(1)?, at.activation_out()?);
+    check_add(a.scale, b.scale, output.scale)?;
+    let scales = add_scales(a.scale, b.scale, output.scale, ADD_SHIFT)?;
+    let layout = Layout::of(at);
+    let operand = |index: usize, affine: Affine, scale| EltwiseInput {
+        value: at.input_id(index),
+        steps: layout.steps[index].clone(),
+        zero: affine.zero,
+        stage: at.stage(scale),
+    };
+    let work = Eltwise {
+        function: EltwiseFunction::Add,
+        pre_shift: ADD_SHIFT,
+        inputs: vec![operand(0, a, scales.a), operand(1, b, scales.b)],
+        output: at.output_id(),
+        extents: layout.extents.clone(),
+        stage: at.stage(scales.output),
+        activation: clamp_of(fused, output),
+    };
+    at.push(0, Work::Eltwise(work));
+    Ok(())
+}
+
+/// The output's multiplier must be below 1: the oracle refuses others.
+fn check_add(a: f32, b: f32, output: f32) -> Result<(), Rule> {
+    let ratio = 2.0 * f64::from(a.max(b)) / (f64::from(1_u32 << ADD_SHIFT) * f64::from(output));
+    if ratio < 1.0 { Ok(()) } else { Err(Rule::ScaleRatio { ratio, least: 0.0, most: 1.0 }) }
+}
+
+/// RELU: requantized, at least the output's zero point.
+pub(super) fn relu(at: &mut At<'_, '_>) -> Result<(), Rule> {
+    let output = at.activation_out()?;
+    scaled(at, Clamp { zero: output.zero, min: output.zero, max: INT8.1, table: None })
+}
+
+/// QUANTIZE between int8 tensors.
+pub(super) fn requantize(at: &mut At<'_, '_>) -> Result<(), Rule> {
+    let output = at.activation_out()?;
+    scaled(at, Clamp { zero: output.zero, min: INT8.0, max: INT8.1, table: None })
+}
+
+fn scaled(at: &mut At<'_, '_>, activation: Clamp) -> Result<(), Rule> {
+    let (input, output) = (at.activation_in(0)?, at.activation_out()?);
+    let scale = quantize_multiplier(requantize_scale(input.scale, output.scale))?;
+    let stage = at.stage(scale);
+    pass(at, input.zero, stage, activation);
+    Ok(())
+}
+
+/// RELU6 and RELU_N1_TO_1: a clamp in the input's quantization; the output's is not looked at.
+pub(super) fn clamp(at: &mut At<'_, '_>, bounds: Activation) -> Result<(), Rule> {
+    let input = at.activation_in(0)?;
+    at.activation_out()?;
+    let (min, max) = range(bounds, input);
+    pass(at, 0, OutputStage::NONE, Clamp { zero: 0, min, max, table: None });
+    Ok(())
+}
+
+fn pass(at: &mut At<'_, '_>, zero: i32, stage: OutputStage, activation: Clamp) {
+    let layout = Layout::of(at);
+    let value = at.input_id(0);
+    let input = EltwiseInput { value, steps: layout.steps[0].clone(), zero, stage: OutputStage::NONE };
+    let work = Eltwise {
+        function: EltwiseFunction::Pass,
+        pre_shift: 0,
+        inputs: vec![input],
+        output: at.output_id(),
+        extents: layout.extents,
+        stage,
+        activation,
+    };
+    at.push(0, Work::Eltwise(work));
+}
+
+/// The axes of an element-wise layer: neighbours that all inputs treat alike are one axis.
+struct Layout {
+    extents: Vec<u32>,
+    /// Per input, elements from one index to the next.
+    steps: Vec<Vec<u32>>,
+}
+
+impl Layout {
+    fn of(at: &At<'_, '_>) -> Self {
+        let output = extents(at.output());
+        let inputs = (0..2).filter_map(|index| at.optional(index));
+        let steps = inputs.map(|input| broadcast_steps(&extents(input), &output)).collect();
+        Self { extents: output, steps }.merged().at_least(3)
+    }
+
+    /// Merges outer axes; the last one stays, as the channels.
+    fn merged(mut self) -> Self {
+        let mut axis = self.extents.len().saturating_sub(2);
+        while axis > 0 {
+            let next = self.extents[axis];
+            let alike = |steps: &Vec<u32>| steps[axis - 1] == steps[axis].saturating_mul(next);
+            if next == 1 || self.extents[axis - 1] == 1 || self.steps.iter().all(alike) {
+                self.merge(axis);
+            }
+            axis -= 1;
+        }
+        self
+    }
+
+    /// Makes axes `axis - 1` and `axis` one.
+    fn merge(&mut self, axis: usize) {
+        let (outer, inner) = (self.extents[axis - 1], self.extents.remove(axis));
+        self.extents[axis - 1] = outer * inner;
+        for steps in &mut self.steps {
+            let inner_step = steps.remove(axis);
+            if inner > 1 {
+                steps[axis - 1] = inner_step;
+            }
+        }
+    }
+
+    /// Adds axes of one index in front.
+    fn at_least(mut self, rank: usize) -> Self {
+        while self.extents.len() < rank {
+            self.extents.insert(0, 1);
+            self.steps.iter_mut().for_each(|steps| steps.insert(0, 0));
+        }
+        self
+    }
+}
+
+/// Steps of an input along the output's axes; 0 where it is repeated.
+fn broadcast_steps(input: &[u32], output: &[u32]) -> Vec<u32> {
+    let dense = steps(input);
+    let missing = output.len().saturating_sub(input.len());
+    let own = input.iter().zip(dense).map(|(&extent, step)| if extent == 1 { 0 } else { step });
+    std::iter::repeat_n(0, missing).chain(own).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn layout(output: &[u32], inputs: &[&[u32]]) -> (Vec<u32>, Vec<Vec<u32>>) {
+        let steps = inputs.iter().map(|input| broadcast_steps(input, output)).collect();
+        let layout = Layout { extents: output.to_vec(), steps }.merged().at_least(3);
+        (layout.extents, layout.steps)
+    }
+
+    #[test]
+    fn axes_merge_where_all_inputs_agree() {
+        assert_eq!(layout(&[2, 3, 4, 5], &[&[2, 3, 4, 5]]), (vec![1, 24, 5], vec![vec![0, 5, 1]]));
+        let row = layout(&[2, 3, 4, 5], &[&[2, 3, 4, 5], &[4, 1]]);
+        assert_eq!(row, (vec![6, 4, 5], vec![vec![20, 5, 1], vec![0, 1, 0]]));
+        let scalar = layout(&[7], &[&[7], &[1]]);
+        assert_eq!(scalar, (vec![1, 1, 7], vec![vec![0, 0, 1], vec![0, 0, 0]]));
+        let channel = layout(&[1, 8, 8, 3], &[&[1, 8, 8, 3], &[3]]);
+        assert_eq!(channel, (vec![1, 64, 3], vec![vec![0, 3, 1], vec![0, 0, 1]]));
+    }
+}

@@ -1,0 +1,59 @@
+//! Conversions at the model's ends, and what only the host can compute.
+
+use cnnip_graph::ElementType;
+use cnnip_package::HostOperator;
+
+use super::context::{At, int8, quantization};
+use super::eltwise;
+use crate::error::Rule;
+use crate::layer::{HostLayer, Work};
+
+/// From floats on the host, between int8 quantizations on the machine.
+pub(super) fn quantize(at: &mut At<'_, '_>) -> Result<(), Rule> {
+    match at.input(0).element {
+        ElementType::F32 => {
+            at.activation_out()?;
+            push(at, HostOperator::Quantize);
+            Ok(())
+        }
+        ElementType::I8 => eltwise::requantize(at),
+        found => {
+            let tensor = at.input(0).name.clone();
+            Err(Rule::Element { what: "input", tensor, found, want: "int8 or float32" })
+        }
+    }
+}
+
+pub(super) fn dequantize(at: &mut At<'_, '_>) -> Result<(), Rule> {
+    at.activation_in(0)?;
+    let output = at.output();
+    if output.element != ElementType::F32 {
+        let tensor = output.name.clone();
+        return Err(Rule::Element { what: "output", tensor, found: output.element, want: "float32" });
+    }
+    push(at, HostOperator::Dequantize);
+    Ok(())
+}
+
+/// The exponent's factor must leave bits for the fixed-point exponential.
+const LEAST_SOFTMAX_SCALE: f64 = 1.0 / 67_108_864.0;
+
+pub(super) fn softmax(at: &mut At<'_, '_>, beta: f32) -> Result<(), Rule> {
+    let input = at.activation_in(0)?;
+    int8("output", at.output())?;
+    let output = quantization("output", at.output())?;
+    if output.scale.to_bits() != (1.0_f32 / 256.0).to_bits() || output.zero != -128 {
+        return Err(Rule::SoftmaxOutput { scale: output.scale, zero_point: output.zero });
+    }
+    let ratio = f64::from(beta) * f64::from(input.scale);
+    if ratio.is_nan() || ratio <= LEAST_SOFTMAX_SCALE {
+        return Err(Rule::ScaleRatio { ratio, least: LEAST_SOFTMAX_SCALE, most: f64::MAX });
+    }
+    push(at, HostOperator::Softmax { beta });
+    Ok(())
+}
+
+fn push(at: &mut At<'_, '_>, operator: HostOperator) {
+    let host = HostLayer { operator, input: at.input_id(0), output: at.output_id() };
+    at.push(0, Work::Host(host));
+}

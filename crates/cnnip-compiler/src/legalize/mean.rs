@@ -1,0 +1,92 @@
+//! Mean over any axes: the reduced axes are brought together, then summed and scaled.
+
+use cnnip_graph::Mean as MeanOp;
+use cnnip_isa::operation::Activation;
+use cnnip_numerics::quantize::{mean_multiplier, quantize_multiplier, requantize_scale};
+
+use super::context::{At, INT8, extents, gather, steps};
+use crate::error::Rule;
+use crate::layer::{Mean, Stride, ValueId, Work};
+use crate::size::small;
+
+pub(super) fn mean(at: &mut At<'_, '_>, op: &MeanOp) -> Result<(), Rule> {
+    let (input, output) = (at.activation_in(0)?, at.activation_out()?);
+    let (value, view) = together(at, op);
+    let scale = quantize_multiplier(requantize_scale(input.scale, output.scale))?;
+    let stage = at.stage(mean_multiplier(scale, view.count));
+    let activation = Activation { zero: output.zero, min: INT8.0, max: INT8.1, table: None };
+    let work = Mean {
+        input: value,
+        output: at.output_id(),
+        outer: view.outer,
+        count: view.count,
+        channels: view.channels,
+        input_zero: input.zero,
+        stage,
+        activation,
+    };
+    at.push(0, Work::Mean(work));
+    Ok(())
+}
+
+/// A tensor as `[outer, count, channels]`, the middle axis being reduced.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct View {
+    outer: u32,
+    count: u32,
+    channels: u32,
+}
+
+/// The view of input 0; reduced axes that do not lie together, or end in the last axis, are moved to the front.
+fn together(at: &mut At<'_, '_>, op: &MeanOp) -> (ValueId, View) {
+    let extents = extents(at.input(0));
+    if let Some(view) = direct(&extents, &op.axes) {
+        return (at.input_id(0), view);
+    }
+    let kept = (0..extents.len()).filter(|axis| !op.axes.contains(axis));
+    let order: Vec<usize> = op.axes.iter().copied().chain(kept).collect();
+    let moved: Vec<u32> = order.iter().map(|&axis| extents[axis]).collect();
+    let (from, to) = (steps(&extents), steps(&moved));
+    let strides: Vec<Stride> =
+        order.iter().zip(&to).map(|(&axis, &to)| Stride { count: extents[axis], from: from[axis], to }).collect();
+    let count = product(op.axes.iter().map(|&axis| extents[axis]));
+    let channels = product(extents.iter().copied()) / count;
+    let value = at.temporary("moved", moved);
+    let transfer = gather(at.input_id(0), value, &strides);
+    at.push(0, Work::Transfer(transfer));
+    (value, View { outer: 1, count, channels })
+}
+
+/// The view without moving anything, if the reduced axes are neighbours and channels follow them.
+fn direct(extents: &[u32], axes: &[usize]) -> Option<View> {
+    let whole: Vec<usize> = axes.iter().copied().filter(|&axis| extents[axis] > 1).collect();
+    let (Some(&first), Some(&last)) = (whole.first(), whole.last()) else {
+        let channels = product(extents.iter().copied());
+        return Some(View { outer: 1, count: 1, channels });
+    };
+    let neighbours = (first..=last).all(|axis| whole.contains(&axis) || extents[axis] == 1);
+    let outer = product(extents[..first].iter().copied());
+    let channels = product(extents[last + 1..].iter().copied());
+    let count = product(extents[first..=last].iter().copied());
+    (neighbours && (channels > 1 || outer == 1)).then_some(View { outer, count, channels })
+}
+
+fn product(extents: impl Iterator<Item = u32>) -> u32 {
+    small(extents.map(u64::from).product::<u64>())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn axes_that_lie_together_need_no_move() {
+        let spatial = direct(&[2, 7, 5, 16], &[1, 2]);
+        assert_eq!(spatial, Some(View { outer: 2, count: 35, channels: 16 }));
+        assert_eq!(direct(&[1, 7, 1, 16], &[1, 2]), Some(View { outer: 1, count: 7, channels: 16 }));
+        assert_eq!(direct(&[1, 40], &[1]), Some(View { outer: 1, count: 40, channels: 1 }));
+        assert_eq!(direct(&[4, 40], &[1]), None, "a sum per row would be an operation per row");
+        assert_eq!(direct(&[4, 5, 6], &[0, 2]), None);
+        assert_eq!(direct(&[4, 1, 6], &[1]), Some(View { outer: 1, count: 1, channels: 24 }));
+    }
+}

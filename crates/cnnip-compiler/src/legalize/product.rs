@@ -1,0 +1,207 @@
+//! Convolution, depthwise convolution, fully connected.
+
+use cnnip_graph::{
+    Activation, Conv2d, Data, DepthwiseConv2d, ElementType, FullyConnected, Hw, Padding, Quantization, Tensor,
+};
+use cnnip_numerics::ChannelRecord;
+use cnnip_numerics::quantize::{float_conv_scale, product_scale, quantize_multiplier};
+
+use super::context::{Affine, At, clamp, elements, int8, nhwc};
+use crate::error::Rule;
+use crate::layer::{ConvLayer, Sweep, WeightSource, Work};
+use crate::options::Rounding;
+use crate::size::{small, wide};
+
+pub(super) fn conv(at: &mut At<'_, '_>, conv: &Conv2d) -> Result<(), Rule> {
+    let [_, _, _, outputs] = nhwc(at.output());
+    let groups = small(conv.groups);
+    let shape = Grouping { groups, outputs: outputs / groups, depthwise: false };
+    symmetric(at.input(1))?;
+    let kernel = Hw::new(at.input(1).shape.dims()[1], at.input(1).shape.dims()[2]);
+    let geometry = Geometry { kernel, stride: conv.stride, dilation: conv.dilation, padding: conv.padding };
+    spatial(at, shape, &geometry, conv.activation)
+}
+
+pub(super) fn depthwise(at: &mut At<'_, '_>, conv: &DepthwiseConv2d) -> Result<(), Rule> {
+    let [_, _, _, channels] = nhwc(at.input(0));
+    let shape = Grouping { groups: channels, outputs: small(conv.multiplier), depthwise: true };
+    symmetric(at.input(1))?;
+    let kernel = Hw::new(at.input(1).shape.dims()[1], at.input(1).shape.dims()[2]);
+    let geometry = Geometry { kernel, stride: conv.stride, dilation: conv.dilation, padding: conv.padding };
+    spatial(at, shape, &geometry, conv.activation)
+}
+
+/// A fully connected layer is a 1x1 convolution over one row of batch pixels.
+pub(super) fn fully_connected(at: &mut At<'_, '_>, layer: &FullyConnected) -> Result<(), Rule> {
+    let depth = small(at.input(1).shape.dims()[1]);
+    let outputs = small(at.input(1).shape.dims()[0]);
+    let batch = small(elements(at.input(0)) / u64::from(depth));
+    let numbers = Numbers::of(at, outputs, layer.activation)?;
+    let work = numbers.into_layer(
+        at,
+        ConvShape {
+            batch: 1,
+            grouping: Grouping { groups: 1, outputs, depthwise: false },
+            depth,
+            vertical: Sweep::plain(1),
+            horizontal: Sweep::plain(batch),
+        },
+    );
+    let macs = u64::from(batch) * u64::from(depth) * u64::from(outputs);
+    at.push(macs, Work::Conv(work));
+    Ok(())
+}
+
+#[derive(Clone, Copy)]
+struct Grouping {
+    groups: u32,
+    outputs: u32,
+    depthwise: bool,
+}
+
+struct Geometry {
+    kernel: Hw,
+    stride: Hw,
+    dilation: Hw,
+    padding: Padding,
+}
+
+struct ConvShape {
+    batch: u32,
+    grouping: Grouping,
+    depth: u32,
+    vertical: Sweep,
+    horizontal: Sweep,
+}
+
+fn spatial(at: &mut At<'_, '_>, grouping: Grouping, geometry: &Geometry, fused: Activation) -> Result<(), Rule> {
+    let [batch, rows, columns, channels] = nhwc(at.input(0));
+    let [_, out_rows, out_columns, _] = nhwc(at.output());
+    let numbers = Numbers::of(at, grouping.groups * grouping.outputs, fused)?;
+    let Geometry { kernel, stride, dilation, padding } = geometry;
+    let vertical = sweep(rows, out_rows, kernel.h, stride.h, dilation.h, padding.top);
+    let horizontal = sweep(columns, out_columns, kernel.w, stride.w, dilation.w, padding.left);
+    let depth = channels / grouping.groups;
+    let macs = elements(at.output()) * wide(kernel.h * kernel.w) * u64::from(depth);
+    let shape = folded(ConvShape { batch, grouping, depth, vertical, horizontal });
+    let work = numbers.into_layer(at, shape);
+    at.push(macs, Work::Conv(work));
+    Ok(())
+}
+
+pub(super) fn sweep(input: u32, output: u32, kernel: usize, stride: usize, dilation: usize, before: usize) -> Sweep {
+    let kernel = small(kernel);
+    let dilation = if kernel == 1 { 1 } else { small(dilation) };
+    let stride = if output == 1 { 1 } else { small(stride) };
+    Sweep { input, output, kernel, stride, dilation, before: small(before) }
+}
+
+/// Where every output reads its own pixel only, a batch is the same as more rows.
+fn folded(shape: ConvShape) -> ConvShape {
+    if !(shape.vertical.is_plain() && shape.horizontal.is_plain()) {
+        return shape;
+    }
+    let rows = shape.batch * shape.vertical.input;
+    ConvShape { batch: 1, vertical: Sweep::plain(rows), ..shape }
+}
+
+/// The numeric parameters of a product.
+struct Numbers {
+    weights: WeightSource,
+    input: Affine,
+    records: Vec<ChannelRecord>,
+    activation: cnnip_isa::operation::Activation,
+}
+
+impl Numbers {
+    fn of(at: &At<'_, '_>, outputs: u32, fused: Activation) -> Result<Self, Rule> {
+        let (input, output) = (at.activation_in(0)?, at.activation_out()?);
+        let weights = at.input(1);
+        let scales = weight_scales(weights)?;
+        let bias = bias(at.optional(2), outputs)?;
+        let scale = |channel: usize| scales.get(channel).or(scales.first()).copied().unwrap_or(1.0);
+        let record = |(channel, bias): (usize, i64)| {
+            let (multiplier, shift) = channel_scale(at.rounding(), input.scale, scale(channel), output.scale)?;
+            Ok(ChannelRecord { bias, multiplier, shift })
+        };
+        Ok(Self {
+            weights: WeightSource { data: constant("weights", weights)?.clone(), zero: weight_zero(weights)? },
+            input,
+            records: bias.into_iter().enumerate().map(record).collect::<Result<_, Rule>>()?,
+            activation: clamp(fused, output),
+        })
+    }
+
+    fn into_layer(self, at: &At<'_, '_>, shape: ConvShape) -> ConvLayer {
+        ConvLayer {
+            input: at.input_id(0),
+            output: at.output_id(),
+            batch: shape.batch,
+            groups: shape.grouping.groups,
+            depth: shape.depth,
+            outputs: shape.grouping.outputs,
+            depthwise: shape.grouping.depthwise,
+            vertical: shape.vertical,
+            horizontal: shape.horizontal,
+            weights: self.weights,
+            input_zero: self.input.zero,
+            records: self.records,
+            requant: at.rounding().of_products(),
+            activation: self.activation,
+        }
+    }
+}
+
+/// Multiplier and shift of one output channel as its record holds them.
+fn channel_scale(rounding: Rounding, input: f32, weight: f32, output: f32) -> Result<(u32, i32), Rule> {
+    if rounding == Rounding::Float {
+        let scale = float_conv_scale(input, weight, output);
+        if !scale.is_finite() {
+            return Err(cnnip_numerics::quantize::QuantizeError::NotFinite(scale.into()).into());
+        }
+        return Ok((scale.to_bits(), 0));
+    }
+    let scale = quantize_multiplier(product_scale(input, weight, output))?;
+    Ok((scale.multiplier.cast_unsigned(), scale.shift))
+}
+
+fn constant<'t>(what: &'static str, tensor: &'t Tensor) -> Result<&'t Data, Rule> {
+    tensor.data.as_ref().ok_or_else(|| Rule::NotConstant { what, tensor: tensor.name.clone() })
+}
+
+/// One scale, or one per output channel.
+fn weight_scales(weights: &Tensor) -> Result<&[f32], Rule> {
+    int8("weights", weights)?;
+    let missing = || Rule::NoQuantization { what: "weights", tensor: weights.name.clone() };
+    Ok(weights.quantization.as_ref().ok_or_else(missing)?.scales())
+}
+
+/// The weights' zero point, which must be one for all channels.
+fn weight_zero(weights: &Tensor) -> Result<i32, Rule> {
+    let zeros = weights.quantization.as_ref().map_or(&[][..], Quantization::zero_points);
+    let first = zeros.first().copied().unwrap_or(0);
+    match zeros.iter().position(|&zero| zero != first) {
+        Some(channel) => Err(Rule::WeightZero { channel, value: zeros[channel] }),
+        None => Ok(i32::try_from(first).unwrap_or(0)),
+    }
+}
+
+/// Convolutions know no zero point of the weights; the oracle would not look at it.
+fn symmetric(weights: &Tensor) -> Result<(), Rule> {
+    let zeros = weights.quantization.as_ref().map_or(&[][..], Quantization::zero_points);
+    match zeros.iter().enumerate().find(|&(_, &zero)| zero != 0) {
+        Some((channel, &value)) => Err(Rule::WeightZero { channel, value }),
+        None => Ok(()),
+    }
+}
+
+/// The bias of every output channel; zeros if there is none.
+fn bias(tensor: Option<&Tensor>, outputs: u32) -> Result<Vec<i64>, Rule> {
+    let Some(tensor) = tensor else { return Ok(vec![0; crate::size::index(outputs)]) };
+    let data = constant("bias", tensor)?;
+    let wrong = || Rule::Element { what: "bias", tensor: tensor.name.clone(), found: tensor.element, want: "int32" };
+    if tensor.element != ElementType::I32 {
+        return Err(wrong());
+    }
+    data.integers(tensor.element).ok_or_else(wrong)
+}

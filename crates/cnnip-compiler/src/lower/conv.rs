@@ -1,0 +1,368 @@
+//! Convolutions: a job per piece of output, input channels and taps.
+
+use std::ops::Range;
+
+use cnnip_isa::operation::{
+    Accumulators, Activation, Conv, ConvKind, FeatureMap, Location, Operation, Weights, Window,
+};
+use cnnip_isa::{ElementType, RoundingMode};
+
+use super::region::{DramMap, Frame, MapBox, Span, len};
+use super::weights::{WeightPiece, blocks, records};
+use super::{Lowered, Site};
+use crate::error::Rule;
+use crate::job::{Job, Scratchpad, Turns};
+use crate::layer::{ConvLayer, Sweep};
+use crate::memory::Role;
+use crate::size::{pieces, small};
+use crate::strided::copies;
+use crate::tile::conv::{ConvPlan, ConvShape};
+use crate::tile::taps::{Chunk, Taps};
+
+pub(super) fn lower(site: &mut Site<'_>, layer: &ConvLayer) -> Result<Lowered, Rule> {
+    let shape = ConvShape::new(layer, site.target);
+    let plan = shape.plan().map_err(|bytes| site.too_small(bytes))?;
+    let mut lowering = Lowering::new(site, &shape, plan);
+    for (pixels, channels) in lowering.order() {
+        lowering.tile(&pixels, &channels);
+    }
+    Ok(Lowered { plan: plan.to_string(), pad: lowering.pad, jobs: lowering.jobs })
+}
+
+/// A piece of the output's pixels.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Pixels {
+    batch: u32,
+    rows: Range<u32>,
+    columns: Range<u32>,
+}
+
+/// A piece of the output's channels.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Channels {
+    number: usize,
+    groups: Range<u32>,
+    outputs: Range<u32>,
+}
+
+/// One operation on a piece of output: some input channels, some taps.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Phase {
+    number: usize,
+    depth: Range<u32>,
+    vertical: Chunk,
+    horizontal: Chunk,
+}
+
+/// What an input buffer holds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct InputKey {
+    batch: u32,
+    frame: Frame,
+    channels: Range<u32>,
+}
+
+/// Where a piece of weights lies in the constant region.
+#[derive(Clone, Copy, Debug)]
+struct Blob {
+    offset: u64,
+    bytes: u32,
+    /// Bytes from its start to the records.
+    records: u32,
+}
+
+struct Lowering<'a, 's> {
+    site: &'a mut Site<'s>,
+    shape: &'a ConvShape<'a>,
+    plan: ConvPlan,
+    phases: Vec<Phase>,
+    pad: Scratchpad,
+    inputs: Turns<InputKey>,
+    weights: Turns<(usize, usize)>,
+    outputs: Turns<usize>,
+    accumulators: u32,
+    /// By number of channels and phase.
+    blobs: Vec<Option<Blob>>,
+    jobs: Vec<Job>,
+}
+
+impl<'a, 's> Lowering<'a, 's> {
+    fn new(site: &'a mut Site<'s>, shape: &'a ConvShape<'a>, plan: ConvPlan) -> Self {
+        let bytes = shape.bytes(&plan);
+        let mut pad = Scratchpad::default();
+        let inputs = Turns::take(&mut pad, "input", bytes.input, plan.turns);
+        let weights = Turns::take(&mut pad, "weights", bytes.weights, plan.turns);
+        let outputs = Turns::take(&mut pad, "output", bytes.output, plan.turns);
+        let accumulators =
+            if bytes.accumulators > 0 { Some(pad.take("accumulators", bytes.accumulators)) } else { None };
+        let accumulators = accumulators.map_or(0, |buffer| pad.address(buffer));
+        let phases = phases(shape, &plan);
+        Self { site, shape, plan, phases, pad, inputs, weights, outputs, accumulators, blobs: vec![], jobs: vec![] }
+    }
+
+    fn layer(&self) -> &'a ConvLayer {
+        self.shape.layer
+    }
+
+    /// All pieces of the output in the plan's order.
+    fn order(&self) -> Vec<(Pixels, Channels)> {
+        let (pixels, channels) = (self.pixels(), self.channels());
+        let pairs = |p: &Pixels, c: &Channels| (p.clone(), c.clone());
+        if self.plan.weights_stay {
+            channels.iter().flat_map(|c| pixels.iter().map(move |p| pairs(p, c))).collect()
+        } else {
+            pixels.iter().flat_map(|p| channels.iter().map(move |c| pairs(p, c))).collect()
+        }
+    }
+
+    fn pixels(&self) -> Vec<Pixels> {
+        let layer = self.layer();
+        let maps = (0..layer.batch).flat_map(|batch| {
+            let rows = pieces(layer.vertical.output, self.plan.rows);
+            rows.flat_map(move |rows| {
+                let columns = pieces(layer.horizontal.output, self.plan.columns);
+                columns.map(move |columns| Pixels { batch, rows: rows.clone(), columns })
+            })
+        });
+        maps.collect()
+    }
+
+    fn channels(&self) -> Vec<Channels> {
+        let layer = self.layer();
+        let groups = pieces(layer.groups, self.plan.groups);
+        let parts = groups.flat_map(|groups| {
+            let outputs = pieces(layer.outputs, self.plan.outputs);
+            outputs.map(move |outputs| (groups.clone(), outputs))
+        });
+        parts.enumerate().map(|(number, (groups, outputs))| Channels { number, groups, outputs }).collect()
+    }
+
+    /// All jobs of one piece of output.
+    fn tile(&mut self, pixels: &Pixels, channels: &Channels) {
+        for number in 0..self.phases.len() {
+            let phase = self.phases[number].clone();
+            let job = self.job(pixels, channels, &phase);
+            self.jobs.push(job);
+        }
+    }
+
+    fn job(&mut self, pixels: &Pixels, channels: &Channels, phase: &Phase) -> Job {
+        let mut job = Job::default();
+        let (input, frame) = self.load_input(&mut job, pixels, channels, phase);
+        let (weights, records) = self.load_weights(&mut job, channels, phase);
+        let last = phase.number + 1 == self.phases.len();
+        let output = last.then(|| self.claim_output(&mut job));
+        let conv = Conv {
+            kind: self.kind(channels),
+            input: self.view(input, &frame, pixels, channels, phase),
+            input_zero: self.layer().input_zero,
+            pad_value: self.layer().input_zero,
+            output: self.output_map(output, pixels, channels),
+            window: self.window(&frame, pixels, phase),
+            weights: Weights { address: weights, element: ElementType::Int8, zero: self.layer().weights.zero },
+            records: if last { records } else { 0 },
+            accumulators: Accumulators {
+                load: (phase.number > 0).then_some(self.accumulators),
+                store: (!last).then_some(self.accumulators),
+                bias: last,
+            },
+            requant: if last { self.layer().requant } else { RoundingMode::None },
+            activation: if last { self.layer().activation } else { NO_ACTIVATION },
+        };
+        job.computes.push(Operation::Conv(conv));
+        if let Some(address) = output {
+            job.stores = self.store(address, pixels, channels);
+        }
+        job
+    }
+
+    fn kind(&self, channels: &Channels) -> ConvKind {
+        if self.layer().depthwise {
+            ConvKind::Depthwise { multiplier: len(&channels.outputs) }
+        } else {
+            ConvKind::Grouped { groups: len(&channels.groups) }
+        }
+    }
+
+    /// Input channels of a phase, counted over all groups.
+    fn input_channels(&self, channels: &Channels, phase: &Phase) -> Range<u32> {
+        let depth = self.layer().depth;
+        if len(&channels.groups) > 1 {
+            return channels.groups.start * depth..channels.groups.end * depth;
+        }
+        let base = channels.groups.start * depth;
+        base + phase.depth.start..base + phase.depth.end
+    }
+
+    /// Has the input in a buffer; returns its address and the rows and columns it holds.
+    fn load_input(&mut self, job: &mut Job, pixels: &Pixels, channels: &Channels, phase: &Phase) -> (u32, Frame) {
+        let layer = self.layer();
+        let frame = self.frame(pixels, phase);
+        let range = self.input_channels(channels, phase);
+        let turn = self.inputs.next(InputKey { batch: pixels.batch, frame, channels: range.clone() });
+        let address = self.pad.address(turn.buffer);
+        job.uses.push(turn.buffer);
+        if !turn.hit {
+            let map = DramMap {
+                at: self.site.memory.location(layer.input),
+                columns: layer.horizontal.input,
+                channels: layer.groups * layer.depth,
+            };
+            let map = map.nth(pixels.batch, layer.vertical.input);
+            let fill = (layer.input_zero, self.site.target.max_extent);
+            job.claims.push(turn.buffer);
+            job.loads.extend(frame.load(&map, layer.vertical.input, &range, address, fill));
+        }
+        (address, frame)
+    }
+
+    /// Rows and columns of the input that a phase has in its buffer.
+    fn frame(&self, pixels: &Pixels, phase: &Phase) -> Frame {
+        let layer = self.layer();
+        let span = |taps: &Taps, sweep: &Sweep, outputs: &Range<u32>, chunk: Chunk| {
+            let start = sweep.start(outputs.start);
+            if self.plan.split_taps {
+                let first = i64::from(chunk.first) * i64::from(sweep.dilation);
+                let count = small(taps.chunk_extent(sweep, len(outputs), chunk));
+                return Span { start: start + first, count, step: if taps.thin { sweep.stride } else { 1 } };
+            }
+            let whole = Span { start, count: small(Taps::whole_extent(sweep, len(outputs))), step: 1 };
+            if self.shape.filled { whole } else { whole.cut(sweep.input) }
+        };
+        Frame {
+            rows: span(&self.shape.vertical, &layer.vertical, &pixels.rows, phase.vertical),
+            columns: span(&self.shape.horizontal, &layer.horizontal, &pixels.columns, phase.horizontal),
+        }
+    }
+
+    /// The input as the operation of a phase sees it.
+    fn view(&self, address: u32, frame: &Frame, pixels: &Pixels, channels: &Channels, phase: &Phase) -> FeatureMap {
+        let channels = len(&self.input_channels(channels, phase));
+        let size = [frame.rows.count, frame.columns.count, channels];
+        let whole = FeatureMap::dense(address, size, ElementType::Int8);
+        if self.plan.split_taps || !self.shape.filled {
+            return whole;
+        }
+        let layer = self.layer();
+        let first = |sweep: &Sweep, chunk: Chunk| chunk.first * sweep.dilation;
+        let step = |taps: &Taps, sweep: &Sweep| if taps.thin { sweep.stride } else { 1 };
+        let (vertical, horizontal) = (&self.shape.vertical, &self.shape.horizontal);
+        let y = first(&layer.vertical, phase.vertical) * whole.row;
+        let x = first(&layer.horizontal, phase.horizontal) * whole.pixel;
+        FeatureMap {
+            address: address + y + x,
+            height: small(vertical.chunk_extent(&layer.vertical, len(&pixels.rows), phase.vertical)),
+            width: small(horizontal.chunk_extent(&layer.horizontal, len(&pixels.columns), phase.horizontal)),
+            row: whole.row * step(vertical, &layer.vertical),
+            pixel: whole.pixel * step(horizontal, &layer.horizontal),
+            ..whole
+        }
+    }
+
+    fn window(&self, frame: &Frame, pixels: &Pixels, phase: &Phase) -> Window {
+        let layer = self.layer();
+        let stride = |taps: &Taps, sweep: &Sweep| if taps.thin { 1 } else { sweep.stride };
+        let dilation = |sweep: &Sweep, chunk: Chunk| if chunk.len > 1 { sweep.dilation } else { 1 };
+        Window {
+            kernel_h: phase.vertical.len,
+            kernel_w: phase.horizontal.len,
+            stride_y: stride(&self.shape.vertical, &layer.vertical),
+            stride_x: stride(&self.shape.horizontal, &layer.horizontal),
+            dilation_y: dilation(&layer.vertical, phase.vertical),
+            dilation_x: dilation(&layer.horizontal, phase.horizontal),
+            top: self.padding(&layer.vertical, &pixels.rows, frame.rows),
+            left: self.padding(&layer.horizontal, &pixels.columns, frame.columns),
+        }
+    }
+
+    /// Positions before the buffer that the first window reads; none where padding was filled in.
+    fn padding(&self, sweep: &Sweep, outputs: &Range<u32>, span: Span) -> u32 {
+        if self.shape.filled { 0 } else { small(span.start - sweep.start(outputs.start)) }
+    }
+
+    /// Has weights and records in a buffer; returns their addresses.
+    fn load_weights(&mut self, job: &mut Job, channels: &Channels, phase: &Phase) -> (u32, u32) {
+        let blob = self.blob(channels, phase);
+        let turn = self.weights.next((channels.number, phase.number));
+        let address = self.pad.address(turn.buffer);
+        job.uses.push(turn.buffer);
+        if !turn.hit {
+            let source = self.site.memory.locate(Role::Constant, blob.offset);
+            job.claims.push(turn.buffer);
+            job.loads.extend(copies(source, Location::sram(address), blob.bytes, &[], self.site.target.max_extent));
+        }
+        (address, address + blob.records)
+    }
+
+    /// The weights of a phase in the constant region; the last phase has the records behind them.
+    fn blob(&mut self, channels: &Channels, phase: &Phase) -> Blob {
+        let at = channels.number * self.phases.len() + phase.number;
+        if self.blobs.len() <= at {
+            self.blobs.resize(at + 1, None);
+        }
+        if let Some(blob) = self.blobs[at] {
+            return blob;
+        }
+        let taps = |chunk: Chunk| chunk.first..chunk.first + chunk.len;
+        let piece = WeightPiece {
+            groups: channels.groups.clone(),
+            outputs: channels.outputs.clone(),
+            depth: phase.depth.clone(),
+            rows: taps(phase.vertical),
+            columns: taps(phase.horizontal),
+        };
+        let mut bytes = blocks(self.layer(), &piece);
+        let at_records = small(bytes.len());
+        if phase.number + 1 == self.phases.len() {
+            bytes.extend(records(self.layer(), &piece));
+        }
+        let offset = self.site.constants.push(&bytes);
+        let blob = Blob { offset, bytes: small(bytes.len()), records: at_records };
+        self.blobs[at] = Some(blob);
+        blob
+    }
+
+    fn claim_output(&mut self, job: &mut Job) -> u32 {
+        let turn = self.outputs.next(self.jobs.len());
+        job.claims.push(turn.buffer);
+        job.uses.push(turn.buffer);
+        self.pad.address(turn.buffer)
+    }
+
+    /// The output in its buffer; where accumulators are stored only its size counts.
+    fn output_map(&self, address: Option<u32>, pixels: &Pixels, channels: &Channels) -> FeatureMap {
+        let size = [len(&pixels.rows), len(&pixels.columns), len(&channels.groups) * len(&channels.outputs)];
+        let dense = FeatureMap::dense(address.unwrap_or(0), size, ElementType::Int8);
+        if address.is_some() { dense } else { FeatureMap { row: 0, pixel: 0, element: ElementType::None, ..dense } }
+    }
+
+    fn store(&self, address: u32, pixels: &Pixels, channels: &Channels) -> Vec<Operation> {
+        let layer = self.layer();
+        let first = channels.groups.start * layer.outputs + channels.outputs.start;
+        let count = len(&channels.groups) * len(&channels.outputs);
+        let map = DramMap {
+            at: self.site.memory.location(layer.output),
+            columns: layer.horizontal.output,
+            channels: layer.groups * layer.outputs,
+        };
+        let part =
+            MapBox { rows: pixels.rows.clone(), columns: pixels.columns.clone(), channels: first..first + count };
+        part.store(&map.nth(pixels.batch, layer.vertical.output), address, self.site.target.max_extent)
+    }
+}
+
+/// The activation of an operation that stores accumulators.
+const NO_ACTIVATION: Activation = Activation { zero: 0, min: 0, max: 0, table: None };
+
+/// The operations of a piece of output: taps innermost, so that an input with all taps serves them in a row.
+fn phases(shape: &ConvShape<'_>, plan: &ConvPlan) -> Vec<Phase> {
+    let mut phases = vec![];
+    for depth in pieces(shape.layer.depth, plan.depth) {
+        for &vertical in &shape.vertical.chunks {
+            for &horizontal in &shape.horizontal.chunks {
+                phases.push(Phase { number: phases.len(), depth: depth.clone(), vertical, horizontal });
+            }
+        }
+    }
+    phases
+}

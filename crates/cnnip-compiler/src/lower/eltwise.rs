@@ -1,0 +1,214 @@
+//! Element-wise layers: a job per piece of output, an operation per job.
+
+use std::ops::Range;
+
+use cnnip_isa::ElementType;
+use cnnip_isa::operation::{Eltwise as Operation, FeatureMap, Location, Operation as AnyOperation, Stage};
+
+use super::region::{DramMap, MapBox, len, offset};
+use super::{Lowered, Site};
+use crate::error::Rule;
+use crate::job::{BUFFER_ALIGNMENT, Job, Scratchpad, Turns};
+use crate::layer::{Eltwise, EltwiseInput, Stride};
+use crate::size::{aligned, pieces};
+use crate::strided::copies;
+use crate::tile::boxes::{Limits, Tile, largest};
+
+pub(super) fn lower(site: &mut Site<'_>, layer: &Eltwise) -> Result<Lowered, Rule> {
+    let (tile, turns) = plan(site, layer)?;
+    let mut lowering = Lowering::new(site, layer, tile, turns);
+    for (outer, part) in lowering.order() {
+        lowering.job(outer, &part);
+    }
+    let Tile { rows, columns, channels } = tile;
+    let plan = format!("eltwise rows {rows} columns {columns} channels {channels} turns {turns}");
+    Ok(Lowered { plan, pad: lowering.pad, jobs: lowering.jobs })
+}
+
+/// The size of a piece and the number of buffers that take turns.
+fn plan(site: &Site<'_>, layer: &Eltwise) -> Result<(Tile, u32), Rule> {
+    let [rows, columns, channels] = inner(&layer.extents);
+    let whole = Tile { rows, columns, channels };
+    let limits = Limits::of(site.target);
+    let sram = u64::from(site.target.sram_bytes);
+    let fits = |turns: u32| move |tile: Tile| scratchpad(layer, tile) * u64::from(turns) <= sram;
+    for turns in [2, 1] {
+        if let Some(tile) = largest(whole, limits, fits(turns)) {
+            return Ok((tile, turns));
+        }
+    }
+    Err(site.too_small(scratchpad(layer, Tile { rows: 1, columns: 1, channels: 1 })))
+}
+
+fn scratchpad(layer: &Eltwise, tile: Tile) -> u64 {
+    let inputs = layer.inputs.iter().map(|input| aligned(input_bytes(input, tile), BUFFER_ALIGNMENT));
+    inputs.sum::<u64>() + aligned(output_bytes(tile), BUFFER_ALIGNMENT)
+}
+
+fn output_bytes(tile: Tile) -> u64 {
+    u64::from(tile.rows) * u64::from(tile.columns) * u64::from(tile.channels)
+}
+
+/// Bytes of a piece of an input: an axis along which it is repeated counts once.
+fn input_bytes(input: &EltwiseInput, tile: Tile) -> u64 {
+    let own = own_extents(input, tile);
+    own.iter().map(|&extent| u64::from(extent)).product()
+}
+
+fn own_extents(input: &EltwiseInput, tile: Tile) -> [u32; 3] {
+    let [rows, columns, channels] = inner(&input.steps);
+    let own = |step: u32, extent: u32| if step == 0 { 1 } else { extent };
+    [own(rows, tile.rows), own(columns, tile.columns), own(channels, tile.channels)]
+}
+
+/// The last three of the layer's axes: rows, columns, channels.
+fn inner(axes: &[u32]) -> [u32; 3] {
+    axes.last_chunk().copied().unwrap_or([1; 3])
+}
+
+/// The axes before the last three.
+fn outer(axes: &[u32]) -> &[u32] {
+    &axes[..axes.len().saturating_sub(3)]
+}
+
+struct Lowering<'a, 's> {
+    site: &'a Site<'s>,
+    layer: &'a Eltwise,
+    tile: Tile,
+    pad: Scratchpad,
+    inputs: Vec<Turns<(u32, MapBox)>>,
+    outputs: Turns<usize>,
+    jobs: Vec<Job>,
+}
+
+impl<'a, 's> Lowering<'a, 's> {
+    fn new(site: &'a Site<'s>, layer: &'a Eltwise, tile: Tile, turns: u32) -> Self {
+        let mut pad = Scratchpad::default();
+        let inputs = layer.inputs.iter().map(|input| Turns::take(&mut pad, "input", input_bytes(input, tile), turns));
+        let inputs = inputs.collect();
+        let outputs = Turns::take(&mut pad, "output", output_bytes(tile), turns);
+        Self { site, layer, tile, pad, inputs, outputs, jobs: vec![] }
+    }
+
+    /// All pieces: the index over the outer axes and the box within the inner ones.
+    fn order(&self) -> Vec<(u32, MapBox)> {
+        let [rows, columns, channels] = inner(&self.layer.extents);
+        let count: u32 = outer(&self.layer.extents).iter().product();
+        let mut order = vec![];
+        for index in 0..count {
+            for rows in pieces(rows, self.tile.rows) {
+                for columns in pieces(columns, self.tile.columns) {
+                    for channels in pieces(channels, self.tile.channels) {
+                        order.push((index, MapBox { rows: rows.clone(), columns: columns.clone(), channels }));
+                    }
+                }
+            }
+        }
+        order
+    }
+
+    fn job(&mut self, outer: u32, part: &MapBox) {
+        let mut job = Job::default();
+        let stages: Vec<Stage> = (0..self.inputs.len()).map(|index| self.input(&mut job, index, outer, part)).collect();
+        let turn = self.outputs.next(self.jobs.len());
+        job.claims.push(turn.buffer);
+        job.uses.push(turn.buffer);
+        let address = self.pad.address(turn.buffer);
+        let size = [len(&part.rows), len(&part.columns), len(&part.channels)];
+        let Some((&first, rest)) = stages.split_first() else { return };
+        job.computes.push(AnyOperation::Eltwise(Operation {
+            function: self.layer.function,
+            pre_shift: self.layer.pre_shift,
+            first,
+            second: rest.first().copied(),
+            output: FeatureMap::dense(address, size, ElementType::Int8),
+            stage: self.layer.stage,
+            activation: self.layer.activation,
+        }));
+        let [rows, columns, channels] = inner(&self.layer.extents);
+        let map = DramMap { at: self.site.memory.location(self.layer.output), columns, channels }.nth(outer, rows);
+        job.stores = part.store(&map, address, self.site.target.max_extent);
+        self.jobs.push(job);
+    }
+
+    /// Has a piece of an input in a buffer; returns it as the operation sees it.
+    fn input(&mut self, job: &mut Job, index: usize, outer: u32, part: &MapBox) -> Stage {
+        let input = &self.layer.inputs[index];
+        let own = own_box(input, part);
+        let from = outer_offset(&self.layer.extents, &input.steps, outer);
+        let turn = self.inputs[index].next((from, own.clone()));
+        let address = self.pad.address(turn.buffer);
+        job.uses.push(turn.buffer);
+        if !turn.hit {
+            job.claims.push(turn.buffer);
+            job.loads.extend(self.load(input, from, &own, address));
+        }
+        stage(input, address, part, &own)
+    }
+
+    fn load(&self, input: &EltwiseInput, from: u32, own: &MapBox, address: u32) -> Vec<AnyOperation> {
+        let [row, column, channel] = inner(&input.steps);
+        let (columns, channels) = (len(&own.columns), len(&own.channels));
+        let start = own.rows.start * row + own.columns.start * column + own.channels.start * channel;
+        let source = offset(self.site.memory.location(input.value), from + start);
+        let strides = [
+            Stride { count: columns, from: column, to: channels },
+            Stride { count: len(&own.rows), from: row, to: columns * channels },
+        ];
+        copies(source, Location::sram(address), channels, &strides, self.site.target.max_extent)
+    }
+}
+
+/// The part of an input that a piece needs: index 0 along axes where it is repeated.
+fn own_box(input: &EltwiseInput, part: &MapBox) -> MapBox {
+    let [rows, columns, channels] = inner(&input.steps);
+    let own = |step: u32, range: &Range<u32>| if step == 0 { 0..1 } else { range.clone() };
+    MapBox {
+        rows: own(rows, &part.rows),
+        columns: own(columns, &part.columns),
+        channels: own(channels, &part.channels),
+    }
+}
+
+/// Elements from an input's start to the index `outer` over the outer axes.
+fn outer_offset(extents: &[u32], steps: &[u32], mut index: u32) -> u32 {
+    let axes = outer(extents).iter().zip(outer(steps)).rev();
+    axes.fold(0, |sum, (&extent, &step)| {
+        let at = index % extent;
+        index /= extent;
+        sum + at * step
+    })
+}
+
+fn stage(input: &EltwiseInput, address: u32, part: &MapBox, own: &MapBox) -> Stage {
+    let [row, column, channel] = inner(&input.steps);
+    let pixel = len(&own.channels);
+    let repeated = |step: u32, bytes: u32| if step == 0 { 0 } else { bytes };
+    Stage {
+        map: FeatureMap {
+            address,
+            width: len(&part.columns),
+            height: len(&part.rows),
+            channels: len(&part.channels),
+            row: repeated(row, pixel * len(&own.columns)),
+            pixel: repeated(column, pixel),
+            element: ElementType::Int8,
+        },
+        broadcast: channel == 0 && len(&part.channels) > 1,
+        zero: input.zero,
+        scale: input.stage,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::outer_offset;
+
+    #[test]
+    fn outer_indices_become_offsets() {
+        let (extents, steps) = ([2, 3, 4, 5, 6], [360, 0, 30, 6, 1]);
+        assert_eq!(outer_offset(&extents, &steps, 0), 0);
+        assert_eq!(outer_offset(&extents, &steps, 2), 0, "the second axis is repeated");
+        assert_eq!(outer_offset(&extents, &steps, 4), 360);
+    }
+}

@@ -1,0 +1,228 @@
+//! Means: a sum per channel, in pieces where there are many elements.
+
+use cnnip_isa::operation::{
+    Accumulators, Activation, FeatureMap, Operation, OutputStage, Reduce, ReduceOutput, SPILL_BYTES,
+};
+use cnnip_isa::{ElementType, ReduceFunction};
+
+use super::region::{DramMap, MapBox, len};
+use super::{Lowered, Site};
+use crate::error::Rule;
+use crate::job::{BUFFER_ALIGNMENT, Job, Scratchpad, Turns};
+use crate::layer::Mean;
+use crate::size::{aligned, pieces};
+use crate::tile::boxes::{Limits, Tile, largest};
+
+/// Rows are outer indices, columns are elements of a sum.
+pub(super) fn lower(site: &mut Site<'_>, mean: &Mean) -> Result<Lowered, Rule> {
+    let (tile, turns) = plan(site, mean)?;
+    let mut lowering = Lowering::new(site, mean, tile, turns);
+    for rows in pieces(mean.outer, tile.rows) {
+        for channels in pieces(mean.channels, tile.channels) {
+            lowering.sums(&MapBox { rows: rows.clone(), columns: 0..mean.count, channels });
+        }
+    }
+    let Tile { rows, columns, channels } = tile;
+    let plan = format!("mean outer {rows} count {columns} channels {channels} turns {turns}");
+    Ok(Lowered { plan, pad: lowering.pad, jobs: lowering.jobs })
+}
+
+fn plan(site: &Site<'_>, mean: &Mean) -> Result<(Tile, u32), Rule> {
+    let whole = Tile { rows: mean.outer, columns: mean.count, channels: mean.channels };
+    for turns in [2, 1] {
+        let fits = |tile: Tile| scratchpad(tile, turns) <= u64::from(site.target.sram_bytes);
+        if let Some(tile) = largest(whole, Limits::of(site.target), fits) {
+            let rows = if tile.columns < mean.count { 1 } else { tile.rows };
+            return Ok((Tile { rows, ..tile }, turns));
+        }
+    }
+    Err(site.too_small(scratchpad(Tile { rows: 1, columns: 1, channels: 1 }, 1)))
+}
+
+fn scratchpad(tile: Tile, turns: u32) -> u64 {
+    let turning = aligned(input_bytes(tile), BUFFER_ALIGNMENT) + aligned(output_bytes(tile), BUFFER_ALIGNMENT);
+    turning * u64::from(turns) + aligned(u64::from(tile.channels) * u64::from(SPILL_BYTES), BUFFER_ALIGNMENT)
+}
+
+fn input_bytes(tile: Tile) -> u64 {
+    u64::from(tile.rows) * u64::from(tile.columns) * u64::from(tile.channels)
+}
+
+fn output_bytes(tile: Tile) -> u64 {
+    u64::from(tile.rows) * u64::from(tile.channels)
+}
+
+struct Lowering<'a, 's> {
+    site: &'a Site<'s>,
+    mean: &'a Mean,
+    tile: Tile,
+    pad: Scratchpad,
+    inputs: Turns<usize>,
+    outputs: Turns<usize>,
+    accumulators: u32,
+    jobs: Vec<Job>,
+}
+
+impl<'a, 's> Lowering<'a, 's> {
+    fn new(site: &'a Site<'s>, mean: &'a Mean, tile: Tile, turns: u32) -> Self {
+        let mut pad = Scratchpad::default();
+        let accumulators = pad.take("accumulators", u64::from(tile.channels) * u64::from(SPILL_BYTES));
+        let accumulators = pad.address(accumulators);
+        let inputs = Turns::take(&mut pad, "input", input_bytes(tile), turns);
+        let outputs = Turns::take(&mut pad, "output", output_bytes(tile), turns);
+        Self { site, mean, tile, pad, inputs, outputs, accumulators, jobs: vec![] }
+    }
+
+    /// The jobs of a box of outputs, one per piece of their elements.
+    fn sums(&mut self, part: &MapBox) {
+        let turn = self.outputs.next(self.jobs.len());
+        let output = self.pad.address(turn.buffer);
+        for columns in pieces(self.mean.count, self.tile.columns) {
+            let last = columns.end == self.mean.count;
+            let piece = MapBox { columns, ..part.clone() };
+            let mut job = self.piece(&piece, output);
+            job.uses.push(turn.buffer);
+            if piece.columns.start == 0 {
+                job.claims.push(turn.buffer);
+            }
+            if last {
+                job.stores = self.store(part, output);
+            }
+            self.jobs.push(job);
+        }
+    }
+
+    fn piece(&mut self, piece: &MapBox, output: u32) -> Job {
+        let mean = self.mean;
+        let turn = self.inputs.next(self.jobs.len());
+        let address = self.pad.address(turn.buffer);
+        let map = DramMap { at: self.site.memory.location(mean.input), columns: mean.count, channels: mean.channels };
+        let mut computes = vec![];
+        for row in 0..len(&piece.rows) {
+            let channels = len(&piece.channels);
+            let input = address + row * len(&piece.columns) * channels;
+            computes.extend(self.row(piece, input, output + row * channels));
+        }
+        let loads = piece.load(&map, address, self.site.target.max_extent);
+        Job { claims: vec![turn.buffer], uses: vec![turn.buffer], loads, computes, stores: vec![] }
+    }
+
+    /// The operations for one outer index.
+    fn row(&self, piece: &MapBox, input: u32, output: u32) -> Vec<Operation> {
+        let channels = len(&piece.channels);
+        let maps = maps(len(&piece.columns), self.site.target.max_reduce_side);
+        let sum = |&SumMap { first, height, width }: &SumMap| {
+            let size = [height, width, channels];
+            let end = piece.columns.start + first + height * width == self.mean.count;
+            let sum = Sum {
+                input: FeatureMap::dense(input + first * channels, size, ElementType::Int8),
+                input_zero: self.mean.input_zero,
+                start: piece.columns.start + first == 0,
+                accumulators: self.accumulators,
+                end: end.then_some(SumEnd {
+                    address: output,
+                    stage: self.mean.stage,
+                    divisor: 1,
+                    activation: self.mean.activation,
+                }),
+            };
+            sum.operation()
+        };
+        maps.iter().map(sum).collect()
+    }
+
+    fn store(&self, part: &MapBox, address: u32) -> Vec<Operation> {
+        let map = DramMap { at: self.site.memory.location(self.mean.output), columns: 1, channels: self.mean.channels };
+        MapBox { columns: 0..1, ..part.clone() }.store(&map, address, self.site.target.max_extent)
+    }
+}
+
+/// One step of a sum over several maps.
+pub(super) struct Sum {
+    pub(super) input: FeatureMap,
+    pub(super) input_zero: i32,
+    /// The first step: accumulators start at zero.
+    pub(super) start: bool,
+    /// Where accumulators wait between steps.
+    pub(super) accumulators: u32,
+    /// The last step: what happens to the sum.
+    pub(super) end: Option<SumEnd>,
+}
+
+/// What happens to a sum.
+pub(super) struct SumEnd {
+    pub(super) address: u32,
+    pub(super) stage: OutputStage,
+    pub(super) divisor: u32,
+    pub(super) activation: Activation,
+}
+
+/// What a reduction that stores accumulators has for an output.
+const NO_OUTPUT: ReduceOutput = ReduceOutput {
+    address: 0,
+    element: ElementType::None,
+    stage: OutputStage::NONE,
+    divisor: 1,
+    activation: Activation { zero: 0, min: 0, max: 0, table: None },
+};
+
+impl Sum {
+    pub(super) fn operation(&self) -> Operation {
+        let output = self.end.as_ref().map_or(NO_OUTPUT, |&SumEnd { address, stage, divisor, activation }| {
+            ReduceOutput { address, element: ElementType::Int8, stage, divisor, activation }
+        });
+        Operation::Reduce(Reduce {
+            function: ReduceFunction::Sum,
+            input: self.input,
+            input_zero: self.input_zero,
+            channels: false,
+            accumulators: Accumulators {
+                load: (!self.start).then_some(self.accumulators),
+                store: self.end.is_none().then_some(self.accumulators),
+                bias: false,
+            },
+            output,
+        })
+    }
+}
+
+/// Pixels `first .. first + height * width` of a sequence, seen as a map.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct SumMap {
+    first: u32,
+    height: u32,
+    width: u32,
+}
+
+/// Cuts a sequence of `count` pixels into maps whose sides are at most `side`: one if it factors, else large ones first.
+fn maps(count: u32, side: u32) -> Vec<SumMap> {
+    let factor = (1..=side.min(count)).rev().find(|&width| count.is_multiple_of(width) && count / width <= side);
+    if let Some(width) = factor {
+        return vec![SumMap { first: 0, height: count / width, width }];
+    }
+    let mut maps = vec![];
+    let mut first = 0;
+    while first < count {
+        let rest = count - first;
+        let width = rest.min(side);
+        let height = (rest / width).min(side);
+        maps.push(SumMap { first, height, width });
+        first += height * width;
+    }
+    maps
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sequences_become_few_maps() {
+        assert_eq!(maps(49, 125), [SumMap { first: 0, height: 1, width: 49 }]);
+        assert_eq!(maps(3136, 125), [SumMap { first: 0, height: 28, width: 112 }]);
+        let prime = [SumMap { first: 0, height: 1, width: 125 }, SumMap { first: 125, height: 1, width: 2 }];
+        assert_eq!(maps(127, 125), prime);
+        let large: u32 = maps(100_003, 125).iter().map(|map| map.height * map.width).sum();
+        assert_eq!(large, 100_003);
+    }
+}

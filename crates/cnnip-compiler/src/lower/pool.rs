@@ -1,0 +1,155 @@
+//! Pools whose window the target takes as it is.
+
+use cnnip_isa::operation::{Activation, FeatureMap, Operation, OutputStage, Pool as PoolOperation, PoolKind, Window};
+use cnnip_isa::{ElementType, Target};
+
+use super::region::{DramMap, Frame, MapBox, Span, len};
+use super::{Lowered, Site};
+use crate::error::Rule;
+use crate::job::{BUFFER_ALIGNMENT, Job, Scratchpad, Turns};
+use crate::layer::{Pool, PoolFunction, Sweep};
+use crate::size::{aligned, pieces, small};
+use crate::tile::boxes::{Limits, Tile, largest};
+
+/// Whether one operation per piece does it.
+pub(super) fn fits_target(pool: &Pool, target: &Target) -> bool {
+    let fits = |sweep: &Sweep, max_pad: u32| {
+        sweep.kernel <= target.max_pool_window
+            && sweep.stride <= target.max_stride
+            && u64::from(sweep.before).max(sweep.after()) <= max_pad.into()
+    };
+    fits(&pool.vertical, target.max_pad_y) && fits(&pool.horizontal, target.max_pad_x)
+}
+
+pub(super) fn lower(site: &mut Site<'_>, pool: &Pool) -> Result<Lowered, Rule> {
+    let (tile, turns) = plan(site, pool)?;
+    let mut pad = Scratchpad::default();
+    let mut inputs = Turns::take(&mut pad, "input", input_bytes(pool, tile), turns);
+    let mut outputs = Turns::take(&mut pad, "output", output_bytes(tile), turns);
+    let mut jobs = vec![];
+    for (batch, part) in order(pool, tile) {
+        let (input, output) = (inputs.next(jobs.len()).buffer, outputs.next(jobs.len()).buffer);
+        let addresses = (pad.address(input), pad.address(output));
+        jobs.push(Job {
+            claims: vec![input, output],
+            uses: vec![input, output],
+            ..job(site, pool, batch, &part, addresses)
+        });
+    }
+    let Tile { rows, columns, channels } = tile;
+    let plan = format!("pool rows {rows} columns {columns} channels {channels} turns {turns}");
+    Ok(Lowered { plan, pad, jobs })
+}
+
+fn plan(site: &Site<'_>, pool: &Pool) -> Result<(Tile, u32), Rule> {
+    let whole = Tile { rows: pool.vertical.output, columns: pool.horizontal.output, channels: pool.channels };
+    let bytes =
+        |tile: Tile| aligned(input_bytes(pool, tile), BUFFER_ALIGNMENT) + aligned(output_bytes(tile), BUFFER_ALIGNMENT);
+    let extent = u64::from(site.target.max_extent);
+    let fits = |tile: Tile, turns: u32| {
+        let (rows, columns) = input_extent(pool, tile);
+        rows.max(columns) <= extent && bytes(tile) * u64::from(turns) <= site.target.sram_bytes.into()
+    };
+    for turns in [2, 1] {
+        if let Some(tile) = largest(whole, Limits::of(site.target), |tile| fits(tile, turns)) {
+            return Ok((tile, turns));
+        }
+    }
+    Err(site.too_small(bytes(Tile { rows: 1, columns: 1, channels: 1 })))
+}
+
+/// Input rows and columns of a piece at most.
+fn input_extent(pool: &Pool, tile: Tile) -> (u64, u64) {
+    let extent = |sweep: &Sweep, outputs: u32| window_extent(sweep, outputs).min(sweep.input.into());
+    (extent(&pool.vertical, tile.rows), extent(&pool.horizontal, tile.columns))
+}
+
+/// Positions that `outputs` windows cover.
+pub(super) fn window_extent(sweep: &Sweep, outputs: u32) -> u64 {
+    u64::from(outputs - 1) * u64::from(sweep.stride) + u64::from(sweep.kernel)
+}
+
+pub(super) fn input_bytes(pool: &Pool, tile: Tile) -> u64 {
+    let (rows, columns) = input_extent(pool, tile);
+    rows * columns * u64::from(tile.channels)
+}
+
+pub(super) fn output_bytes(tile: Tile) -> u64 {
+    u64::from(tile.rows) * u64::from(tile.columns) * u64::from(tile.channels)
+}
+
+/// All pieces of the output: batch index and box.
+pub(super) fn order(pool: &Pool, tile: Tile) -> Vec<(u32, MapBox)> {
+    let mut order = vec![];
+    for batch in 0..pool.batch {
+        for rows in pieces(pool.vertical.output, tile.rows) {
+            for columns in pieces(pool.horizontal.output, tile.columns) {
+                for channels in pieces(pool.channels, tile.channels) {
+                    order.push((batch, MapBox { rows: rows.clone(), columns: columns.clone(), channels }));
+                }
+            }
+        }
+    }
+    order
+}
+
+/// Input rows and columns of a piece, cut to the map.
+pub(super) fn frame(pool: &Pool, part: &MapBox) -> Frame {
+    let span = |sweep: &Sweep, outputs: &std::ops::Range<u32>| {
+        let count = small(window_extent(sweep, len(outputs)));
+        Span { start: sweep.start(outputs.start), count, step: 1 }.cut(sweep.input)
+    };
+    Frame { rows: span(&pool.vertical, &part.rows), columns: span(&pool.horizontal, &part.columns) }
+}
+
+/// The input of map `batch`.
+pub(super) fn input_map(site: &Site<'_>, pool: &Pool, batch: u32) -> DramMap {
+    let at = site.memory.location(pool.input);
+    DramMap { at, columns: pool.horizontal.input, channels: pool.channels }.nth(batch, pool.vertical.input)
+}
+
+/// The output of map `batch`.
+pub(super) fn output_map(site: &Site<'_>, pool: &Pool, batch: u32) -> DramMap {
+    let at = site.memory.location(pool.output);
+    DramMap { at, columns: pool.horizontal.output, channels: pool.channels }.nth(batch, pool.vertical.output)
+}
+
+fn job(site: &Site<'_>, pool: &Pool, batch: u32, part: &MapBox, (input, output): (u32, u32)) -> Job {
+    let frame = frame(pool, part);
+    let max_count = site.target.max_extent;
+    let channels = len(&part.channels);
+    let operation = PoolOperation {
+        kind: kind(pool.function),
+        input: FeatureMap::dense(input, [frame.rows.count, frame.columns.count, channels], ElementType::Int8),
+        output: FeatureMap::dense(output, [len(&part.rows), len(&part.columns), channels], ElementType::Int8),
+        window: Window {
+            kernel_h: pool.vertical.kernel,
+            kernel_w: pool.horizontal.kernel,
+            stride_y: pool.vertical.stride,
+            stride_x: pool.horizontal.stride,
+            top: small(frame.rows.start - pool.vertical.start(part.rows.start)),
+            left: small(frame.columns.start - pool.horizontal.start(part.columns.start)),
+            ..Window::UNIT
+        },
+        activation: activation(pool),
+    };
+    let map = input_map(site, pool, batch);
+    Job {
+        loads: frame.load(&map, pool.vertical.input, &part.channels, input, (0, max_count)),
+        computes: vec![Operation::Pool(operation)],
+        stores: part.store(&output_map(site, pool, batch), output, max_count),
+        ..Job::default()
+    }
+}
+
+/// Raw integers are divided: no zero point on either side.
+fn kind(function: PoolFunction) -> PoolKind {
+    match function {
+        PoolFunction::Max => PoolKind::Max,
+        PoolFunction::Average => PoolKind::Average { input_zero: 0, count_pad: false, stage: OutputStage::NONE },
+    }
+}
+
+pub(super) fn activation(pool: &Pool) -> Activation {
+    Activation { zero: 0, min: pool.clamp.0, max: pool.clamp.1, table: None }
+}

@@ -1,0 +1,162 @@
+//! Moving boxes of feature maps between external memory and the scratchpad.
+
+use std::ops::Range;
+
+use cnnip_isa::operation::{Location, Operation};
+
+use crate::layer::Stride;
+use crate::strided::{copies, fill};
+
+/// A dense int8 map `[rows][columns][channels]` in external memory.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct DramMap {
+    pub(crate) at: Location,
+    pub(crate) columns: u32,
+    pub(crate) channels: u32,
+}
+
+impl DramMap {
+    /// The map that lies `index` maps of `rows` rows further on.
+    pub(crate) fn nth(self, index: u32, rows: u32) -> Self {
+        Self { at: offset(self.at, index * rows * self.row()), ..self }
+    }
+
+    fn row(&self) -> u32 {
+        self.columns * self.channels
+    }
+
+    fn element(&self, row: u32, column: u32, channel: u32) -> Location {
+        offset(self.at, row * self.row() + column * self.channels + channel)
+    }
+}
+
+/// The location `bytes` further on.
+pub(crate) fn offset(at: Location, bytes: u32) -> Location {
+    Location { address: at.address + bytes, ..at }
+}
+
+/// Number of indices in a range.
+pub(crate) fn len(range: &Range<u32>) -> u32 {
+    range.end - range.start
+}
+
+/// A box of a map.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct MapBox {
+    pub(crate) rows: Range<u32>,
+    pub(crate) columns: Range<u32>,
+    pub(crate) channels: Range<u32>,
+}
+
+impl MapBox {
+    fn strides(&self, map: &DramMap) -> [(u32, u32, u32); 2] {
+        let (columns, channels) = (len(&self.columns), len(&self.channels));
+        [(columns, map.channels, channels), (len(&self.rows), map.row(), columns * channels)]
+    }
+
+    /// Loads the box to a dense place in the scratchpad.
+    pub(crate) fn load(&self, map: &DramMap, address: u32, max_count: u32) -> Vec<Operation> {
+        let strides = self.strides(map).map(|(count, from, to)| Stride { count, from, to });
+        let source = map.element(self.rows.start, self.columns.start, self.channels.start);
+        copies(source, Location::sram(address), len(&self.channels), &strides, max_count)
+    }
+
+    /// Stores the box from a dense place in the scratchpad.
+    pub(crate) fn store(&self, map: &DramMap, address: u32, max_count: u32) -> Vec<Operation> {
+        let strides = self.strides(map).map(|(count, to, from)| Stride { count, from, to });
+        let destination = map.element(self.rows.start, self.columns.start, self.channels.start);
+        copies(Location::sram(address), destination, len(&self.channels), &strides, max_count)
+    }
+}
+
+/// `count` positions along an axis, `step` apart, from `start` on; some may lie outside.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Span {
+    pub(crate) start: i64,
+    pub(crate) count: u32,
+    pub(crate) step: u32,
+}
+
+impl Span {
+    /// The indices whose position lies within an axis of `extent`.
+    pub(crate) fn inside(&self, extent: u32) -> Range<u32> {
+        let step = i64::from(self.step);
+        let first = (-self.start).max(0).div_euclid(step) + i64::from((-self.start).max(0) % step > 0);
+        let room = i64::from(extent) - self.start;
+        let last = if room <= 0 { 0 } else { (room - 1) / step + 1 };
+        let cut = |index: i64| crate::size::small(index.clamp(0, i64::from(self.count)));
+        cut(first)..cut(last).max(cut(first))
+    }
+
+    /// Position of index `index`, which lies inside.
+    fn position(&self, index: u32) -> u32 {
+        crate::size::small(self.start + i64::from(index) * i64::from(self.step))
+    }
+
+    /// The part inside an axis of `extent`.
+    pub(crate) fn cut(&self, extent: u32) -> Self {
+        let inside = self.inside(extent);
+        Self { start: self.position(inside.start).into(), count: len(&inside), step: self.step }
+    }
+}
+
+/// Rows and columns of an input piece, some perhaps outside the map.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Frame {
+    pub(crate) rows: Span,
+    pub(crate) columns: Span,
+}
+
+impl Frame {
+    pub(crate) fn bytes(&self, channels: u32) -> u32 {
+        self.rows.count * self.columns.count * channels
+    }
+
+    /// Loads the frame densely, with `outside` where it lies outside the map of `rows` rows.
+    pub(crate) fn load(
+        &self,
+        map: &DramMap,
+        rows: u32,
+        channels: &Range<u32>,
+        address: u32,
+        (outside, max_count): (i32, u32),
+    ) -> Vec<Operation> {
+        let (y, x) = (self.rows.inside(rows), self.columns.inside(map.columns));
+        let mut loads = vec![];
+        if len(&y) < self.rows.count || len(&x) < self.columns.count {
+            let value = i8::try_from(outside).unwrap_or(0).cast_unsigned();
+            loads.push(fill(Location::sram(address), self.bytes(len(channels)), value));
+        }
+        if y.is_empty() || x.is_empty() {
+            return loads;
+        }
+        let pixel = len(channels);
+        let row = self.columns.count * pixel;
+        let strides = [
+            Stride { count: len(&x), from: self.columns.step * map.channels, to: pixel },
+            Stride { count: len(&y), from: self.rows.step * map.row(), to: row },
+        ];
+        let source = map.element(self.rows.position(y.start), self.columns.position(x.start), channels.start);
+        let destination = Location::sram(address + y.start * row + x.start * pixel);
+        loads.extend(copies(source, destination, pixel, &strides, max_count));
+        loads
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn inside_is_every_index_inside(start in -20_i64..40, count in 1_u32..20, step in 1_u32..6, extent in 1_u32..30) {
+            let span = Span { start, count, step };
+            let want: Vec<u32> = (0..count)
+                .filter(|&i| (0..i64::from(extent)).contains(&(start + i64::from(i) * i64::from(step))))
+                .collect();
+            let got: Vec<u32> = span.inside(extent).collect();
+            prop_assert_eq!(got, want);
+        }
+    }
+}

@@ -1,0 +1,19 @@
+//! Data movement: dma1 does it alone, between places in external memory.
+
+use super::region::offset;
+use super::{Lowered, Site};
+use crate::job::{Job, Scratchpad};
+use crate::layer::Transfer;
+use crate::strided::{copies, fill};
+
+pub(super) fn lower(site: &mut Site<'_>, transfer: &Transfer) -> Lowered {
+    let (source, destination) = (site.memory.location(transfer.input), site.memory.location(transfer.output));
+    let mut stores = vec![];
+    if let Some(value) = transfer.fill {
+        stores.push(fill(destination, transfer.output_bytes, value));
+    }
+    let first = offset(destination, transfer.offset);
+    stores.extend(copies(source, first, transfer.run, &transfer.strides, site.target.max_extent));
+    let plan = format!("transfer in {} operations", stores.len());
+    Lowered { plan, pad: Scratchpad::default(), jobs: vec![Job { stores, ..Job::default() }] }
+}

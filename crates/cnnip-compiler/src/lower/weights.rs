@@ -1,0 +1,109 @@
+//! Weights in the machine's layouts, one contiguous piece per operation.
+
+use std::ops::Range;
+
+use cnnip_numerics::ChannelRecord;
+
+use super::region::len;
+use crate::layer::ConvLayer;
+use crate::size::index;
+
+/// Lanes of a weight block.
+const LANES: u32 = 16;
+/// Input channels of a `dense8` block.
+const DEPTH: u32 = 4;
+
+/// The part of a layer's weights that one operation uses; ranges count within a group.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct WeightPiece {
+    pub(crate) groups: Range<u32>,
+    pub(crate) outputs: Range<u32>,
+    pub(crate) depth: Range<u32>,
+    pub(crate) rows: Range<u32>,
+    pub(crate) columns: Range<u32>,
+}
+
+/// The weights of a piece in the layout of the layer's operation.
+pub(crate) fn blocks(layer: &ConvLayer, piece: &WeightPiece) -> Vec<u8> {
+    if layer.depthwise { depthwise(layer, piece) } else { dense8(layer, piece) }
+}
+
+/// `[group][output / 16][row][column][depth / 4][16][4]`.
+fn dense8(layer: &ConvLayer, piece: &WeightPiece) -> Vec<u8> {
+    let mut bytes = vec![];
+    for group in piece.groups.clone() {
+        for outputs in crate::size::pieces(len(&piece.outputs), LANES) {
+            for (row, column) in taps(piece) {
+                for depths in crate::size::pieces(len(&piece.depth), DEPTH) {
+                    let at = |lane: u32, d: u32| {
+                        let (output, depth) = (outputs.start + lane, depths.start + d);
+                        let inside = output < len(&piece.outputs) && depth < len(&piece.depth);
+                        inside
+                            .then(|| (group * layer.outputs + piece.outputs.start + output, piece.depth.start + depth))
+                    };
+                    bytes.extend(block(|lane, d| {
+                        at(lane, d).map(|(o, i)| dense_weight(layer, [o, row, column, i])).unwrap_or(zero(layer))
+                    }));
+                }
+            }
+        }
+    }
+    bytes
+}
+
+fn block(weight: impl Fn(u32, u32) -> u8) -> [u8; 64] {
+    let mut bytes = [0; 64];
+    for (at, byte) in (0_u32..).zip(&mut bytes) {
+        *byte = weight(at / DEPTH, at % DEPTH);
+    }
+    bytes
+}
+
+/// The weight at `[output, row, column, depth]`, the output counted over all groups.
+fn dense_weight(layer: &ConvLayer, [output, row, column, depth]: [u32; 4]) -> u8 {
+    let rows = u64::from(layer.vertical.kernel);
+    let columns = u64::from(layer.horizontal.kernel);
+    let tap = (u64::from(output) * rows + u64::from(row)) * columns + u64::from(column);
+    layer.weights.data.bytes()[index(tap * u64::from(layer.depth) + u64::from(depth))]
+}
+
+/// `[channel / 16][row][column][16]` over all output channels of the piece.
+fn depthwise(layer: &ConvLayer, piece: &WeightPiece) -> Vec<u8> {
+    let channels: Vec<u32> = channels(layer, piece).collect();
+    let mut bytes = vec![];
+    for block in channels.chunks(index(LANES)) {
+        for (row, column) in taps(piece) {
+            bytes.extend(block.iter().map(|&channel| depthwise_weight(layer, [row, column, channel])));
+            bytes.extend(std::iter::repeat_n(zero(layer), index(LANES) - block.len()));
+        }
+    }
+    bytes
+}
+
+fn depthwise_weight(layer: &ConvLayer, [row, column, channel]: [u32; 3]) -> u8 {
+    let tap = u64::from(row) * u64::from(layer.horizontal.kernel) + u64::from(column);
+    let channels = u64::from(layer.groups) * u64::from(layer.outputs);
+    layer.weights.data.bytes()[index(tap * channels + u64::from(channel))]
+}
+
+/// The weights' zero point, which stands where a block has no weight.
+fn zero(layer: &ConvLayer) -> u8 {
+    i8::try_from(layer.weights.zero).unwrap_or(0).cast_unsigned()
+}
+
+fn taps(piece: &WeightPiece) -> impl Iterator<Item = (u32, u32)> + use<> {
+    let columns = piece.columns.clone();
+    piece.rows.clone().flat_map(move |row| columns.clone().map(move |column| (row, column)))
+}
+
+/// The output channels of a piece, counted over all groups.
+fn channels(layer: &ConvLayer, piece: &WeightPiece) -> impl Iterator<Item = u32> + use<> {
+    let (per_group, outputs) = (layer.outputs, piece.outputs.clone());
+    piece.groups.clone().flat_map(move |group| outputs.clone().map(move |output| group * per_group + output))
+}
+
+/// The records of a piece's output channels.
+pub(crate) fn records(layer: &ConvLayer, piece: &WeightPiece) -> Vec<u8> {
+    let record = |channel: u32| layer.records.get(index(channel)).map(ChannelRecord::to_le_bytes).unwrap_or_default();
+    channels(layer, piece).flat_map(record).collect()
+}

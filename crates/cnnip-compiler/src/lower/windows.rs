@@ -1,0 +1,259 @@
+//! Pools whose window is beyond the target: a reduction over the valid part of each window.
+
+use std::ops::Range;
+
+use cnnip_isa::operation::{
+    Accumulators, Eltwise, FeatureMap, Operation, OutputStage, Reduce, ReduceOutput, SPILL_BYTES, Stage,
+};
+use cnnip_isa::{ElementType, EltwiseFunction, ReduceFunction};
+
+use super::mean::{Sum, SumEnd};
+use super::pool::{activation, frame, input_bytes, input_map, order, output_bytes, output_map, window_extent};
+use super::region::{Frame, MapBox, Span, len};
+use super::{Lowered, Site};
+use crate::error::Rule;
+use crate::job::{BUFFER_ALIGNMENT, Job, Scratchpad, Turns};
+use crate::layer::{Pool, PoolFunction, Sweep};
+use crate::size::{aligned, pieces, small};
+use crate::tile::boxes::{Limits, Tile, largest};
+
+/// How a pool is cut.
+#[derive(Clone, Copy, Debug)]
+struct Plan {
+    /// Outputs of a job.
+    tile: Tile,
+    /// Rows and columns of a window at a time; several jobs per output if it is less than a window.
+    part: (u32, u32),
+    turns: u32,
+    /// All windows of a job are loaded at once.
+    whole: bool,
+}
+
+pub(super) fn lower(site: &mut Site<'_>, pool: &Pool) -> Result<Lowered, Rule> {
+    let plan = plan(site, pool)?;
+    let mut lowering = Lowering::new(site, pool, plan);
+    for (batch, part) in order(pool, plan.tile) {
+        lowering.outputs(batch, &part);
+    }
+    let Plan { tile: Tile { rows, columns, channels }, part, turns, .. } = plan;
+    let plan = format!("windows rows {rows} columns {columns} channels {channels} part {part:?} turns {turns}");
+    Ok(Lowered { plan, pad: lowering.pad, jobs: lowering.jobs })
+}
+
+/// Whole windows if they fit, else parts of a window for one output at a time.
+fn plan(site: &Site<'_>, pool: &Pool) -> Result<Plan, Rule> {
+    let limits = Limits::of(site.target);
+    let sram = u64::from(site.target.sram_bytes);
+    let side = site.target.max_reduce_side;
+    let outputs = Tile { rows: pool.vertical.output, columns: pool.horizontal.output, channels: pool.channels };
+    for turns in [2, 1] {
+        let fits =
+            |tile: Tile| whole_frames(pool, tile, limits) && scratchpad(input_bytes(pool, tile), tile, turns) <= sram;
+        if let Some(tile) = largest(outputs, limits, fits) {
+            return Ok(Plan { tile, part: (side, side), turns, whole: true });
+        }
+    }
+    let window = Tile { rows: pool.vertical.kernel, columns: pool.horizontal.kernel, channels: pool.channels };
+    let one = |channels: u32| Tile { rows: 1, columns: 1, channels };
+    let fits = |part: Tile| scratchpad(output_bytes(part), one(part.channels), 1) <= sram;
+    match largest(window, Limits { extent: side, ..limits }, fits) {
+        Some(part) => Ok(Plan { tile: one(part.channels), part: (part.rows, part.columns), turns: 1, whole: false }),
+        None => Err(site.too_small(scratchpad(1, one(1), 1))),
+    }
+}
+
+fn whole_frames(pool: &Pool, tile: Tile, limits: Limits) -> bool {
+    let fits = |sweep: &Sweep, outputs| window_extent(sweep, outputs).min(sweep.input.into()) <= limits.extent.into();
+    fits(&pool.vertical, tile.rows) && fits(&pool.horizontal, tile.columns)
+}
+
+/// Bytes of all buffers: input and output, accumulators, and the result of a part.
+fn scratchpad(input: u64, tile: Tile, turns: u32) -> u64 {
+    let channels = u64::from(tile.channels);
+    let turning = aligned(input, BUFFER_ALIGNMENT) + aligned(output_bytes(tile), BUFFER_ALIGNMENT);
+    turning * u64::from(turns) + aligned(channels * u64::from(SPILL_BYTES), BUFFER_ALIGNMENT) + channels
+}
+
+struct Lowering<'a, 's> {
+    site: &'a Site<'s>,
+    pool: &'a Pool,
+    plan: Plan,
+    pad: Scratchpad,
+    inputs: Turns<usize>,
+    outputs: Turns<usize>,
+    accumulators: u32,
+    partial: u32,
+    jobs: Vec<Job>,
+}
+
+/// A part of one output's window, in rows and columns of the map.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Part {
+    rows: Range<u32>,
+    columns: Range<u32>,
+    first: bool,
+    last: bool,
+    /// Valid positions of the whole window.
+    count: u32,
+}
+
+impl Part {
+    fn frame(&self) -> Frame {
+        let span = |range: &Range<u32>| Span { start: range.start.into(), count: len(range), step: 1 };
+        Frame { rows: span(&self.rows), columns: span(&self.columns) }
+    }
+}
+
+impl<'a, 's> Lowering<'a, 's> {
+    fn new(site: &'a Site<'s>, pool: &'a Pool, plan: Plan) -> Self {
+        let mut pad = Scratchpad::default();
+        let part = Tile { rows: plan.part.0, columns: plan.part.1, channels: plan.tile.channels };
+        let input = if plan.whole { input_bytes(pool, plan.tile) } else { output_bytes(part) };
+        let inputs = Turns::take(&mut pad, "input", input, plan.turns);
+        let outputs = Turns::take(&mut pad, "output", output_bytes(plan.tile), plan.turns);
+        let accumulators = pad.take("accumulators", u64::from(plan.tile.channels) * u64::from(SPILL_BYTES));
+        let partial = pad.take("partial", plan.tile.channels.into());
+        let (accumulators, partial) = (pad.address(accumulators), pad.address(partial));
+        Self { site, pool, plan, pad, inputs, outputs, accumulators, partial, jobs: vec![] }
+    }
+
+    /// The jobs of a piece of output.
+    fn outputs(&mut self, batch: u32, piece: &MapBox) {
+        let turn = self.outputs.next(self.jobs.len());
+        let address = self.pad.address(turn.buffer);
+        let first = self.jobs.len();
+        if self.plan.whole {
+            self.whole(batch, piece, address);
+        } else {
+            self.parts_apart(batch, piece, address);
+        }
+        let store = piece.store(&output_map(self.site, self.pool, batch), address, self.site.target.max_extent);
+        let jobs = &mut self.jobs[first..];
+        jobs.iter_mut().for_each(|job| job.uses.push(turn.buffer));
+        if let Some(job) = jobs.first_mut() {
+            job.claims.push(turn.buffer);
+        }
+        if let Some(job) = jobs.last_mut() {
+            job.stores = store;
+        }
+    }
+
+    /// One job: the input of all windows at once.
+    fn whole(&mut self, batch: u32, piece: &MapBox, output: u32) {
+        let frame = frame(self.pool, piece);
+        let (mut job, input) = self.load(batch, &frame, &piece.channels);
+        let channels = len(&piece.channels);
+        for (y, row) in (0..).zip(piece.rows.clone()) {
+            for (x, column) in (0..).zip(piece.columns.clone()) {
+                let address = output + (y * len(&piece.columns) + x) * channels;
+                for part in self.parts(row, column) {
+                    let view = view(&frame, &part, input, channels);
+                    job.computes.extend(self.step(view, &part, address));
+                }
+            }
+        }
+        self.jobs.push(job);
+    }
+
+    /// One output, a job per part of its window.
+    fn parts_apart(&mut self, batch: u32, piece: &MapBox, output: u32) {
+        for part in self.parts(piece.rows.start, piece.columns.start) {
+            let frame = part.frame();
+            let (mut job, input) = self.load(batch, &frame, &piece.channels);
+            job.computes = self.step(view(&frame, &part, input, len(&piece.channels)), &part, output);
+            self.jobs.push(job);
+        }
+    }
+
+    fn load(&mut self, batch: u32, frame: &Frame, channels: &Range<u32>) -> (Job, u32) {
+        let turn = self.inputs.next(self.jobs.len());
+        let address = self.pad.address(turn.buffer);
+        let map = input_map(self.site, self.pool, batch);
+        let max_count = self.site.target.max_extent;
+        let loads = frame.load(&map, self.pool.vertical.input, channels, address, (0, max_count));
+        (Job { claims: vec![turn.buffer], uses: vec![turn.buffer], loads, ..Job::default() }, address)
+    }
+
+    /// The parts of the window of an output, cut to the map.
+    fn parts(&self, row: u32, column: u32) -> Vec<Part> {
+        let (rows, columns) = (valid(&self.pool.vertical, row), valid(&self.pool.horizontal, column));
+        let count = len(&rows) * len(&columns);
+        let shifted = |range: &Range<u32>, by: u32| range.start + by..range.end + by;
+        let mut parts = vec![];
+        for y in pieces(len(&rows), self.plan.part.0) {
+            for x in pieces(len(&columns), self.plan.part.1) {
+                let (rows, columns) = (shifted(&y, rows.start), shifted(&x, columns.start));
+                parts.push(Part { rows, columns, first: parts.is_empty(), last: false, count });
+            }
+        }
+        if let Some(part) = parts.last_mut() {
+            part.last = true;
+        }
+        parts
+    }
+
+    /// The operations that add a part to the result.
+    fn step(&self, input: FeatureMap, part: &Part, output: u32) -> Vec<Operation> {
+        match self.pool.function {
+            PoolFunction::Average => vec![self.sum(input, part, output)],
+            PoolFunction::Max if part.first => vec![self.max(input, output)],
+            PoolFunction::Max => vec![self.max(input, self.partial), self.larger(input.channels, output)],
+        }
+    }
+
+    fn sum(&self, input: FeatureMap, part: &Part, address: u32) -> Operation {
+        let activation = activation(self.pool);
+        let end = SumEnd { address, stage: OutputStage::NONE, divisor: part.count, activation };
+        let end = part.last.then_some(end);
+        Sum { input, input_zero: 0, start: part.first, accumulators: self.accumulators, end }.operation()
+    }
+
+    fn max(&self, input: FeatureMap, address: u32) -> Operation {
+        Operation::Reduce(Reduce {
+            function: ReduceFunction::Max,
+            input,
+            input_zero: 0,
+            channels: false,
+            accumulators: Accumulators::default(),
+            output: ReduceOutput {
+                address,
+                element: ElementType::Int8,
+                stage: OutputStage::NONE,
+                divisor: 1,
+                activation: activation(self.pool),
+            },
+        })
+    }
+
+    /// Keeps in the output the larger of it and the partial result.
+    fn larger(&self, channels: u32, output: u32) -> Operation {
+        let pixel = |address: u32| FeatureMap::dense(address, [1, 1, channels], ElementType::Int8);
+        let stage = |address| Stage { map: pixel(address), broadcast: false, zero: 0, scale: OutputStage::NONE };
+        Operation::Eltwise(Eltwise {
+            function: EltwiseFunction::Max,
+            pre_shift: 0,
+            first: stage(output),
+            second: Some(stage(self.partial)),
+            output: pixel(output),
+            stage: OutputStage::NONE,
+            activation: activation(self.pool),
+        })
+    }
+}
+
+/// Positions of the window of output `index` inside the map.
+fn valid(sweep: &Sweep, index: u32) -> Range<u32> {
+    let start = sweep.start(index);
+    let cut = |position: i64| small(position.clamp(0, sweep.input.into()));
+    cut(start)..cut(start + i64::from(sweep.kernel))
+}
+
+/// A part of the map where its frame lies in the scratchpad.
+fn view(frame: &Frame, part: &Part, address: u32, channels: u32) -> FeatureMap {
+    let row = frame.columns.count * channels;
+    let y = small(i64::from(part.rows.start) - frame.rows.start);
+    let x = small(i64::from(part.columns.start) - frame.columns.start);
+    let size = [len(&part.rows), len(&part.columns), channels];
+    let dense = FeatureMap::dense(address + y * row + x * channels, size, ElementType::Int8);
+    FeatureMap { row, ..dense }
+}

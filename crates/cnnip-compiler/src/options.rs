@@ -1,0 +1,78 @@
+//! What the caller decides.
+
+use cnnip_isa::{RoundingMode, Target};
+
+/// How scaled accumulators are rounded; the table in `numerics.md` says which operator uses what.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Rounding {
+    /// As TensorFlow Lite Micro: two roundings.
+    #[default]
+    Double,
+    /// One rounding of a 64-bit product.
+    Single,
+    /// Convolutions and fully connected layers scale in binary32, as XNNPACK does; all else as `Double`.
+    Float,
+}
+
+impl Rounding {
+    /// Mode of convolutions, depthwise convolutions and fully connected layers.
+    pub const fn of_products(self) -> RoundingMode {
+        match self {
+            Self::Double => RoundingMode::Double,
+            Self::Single => RoundingMode::Single,
+            Self::Float => RoundingMode::Float,
+        }
+    }
+
+    /// Mode of all other scaled operators.
+    pub const fn of_others(self) -> RoundingMode {
+        match self {
+            Self::Double | Self::Float => RoundingMode::Double,
+            Self::Single => RoundingMode::Single,
+        }
+    }
+
+    /// The name that `--rounding` takes.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Double => "double",
+            Self::Single => "single",
+            Self::Float => "float",
+        }
+    }
+}
+
+/// How the pixels of a picture become an int8 input.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum PixelRule {
+    /// Pixel minus 128 for every int8 input that has the shape of a picture. This is right for the usual
+    /// training with pixels in 0 to 1 or -1 to 1; a model cannot say that it wants something else.
+    #[default]
+    Auto,
+    /// The byte as it stands, taken for an int8.
+    Raw,
+    /// No rule: the application gives tensors.
+    None,
+}
+
+/// What the caller decides about a compilation.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Options {
+    /// Machine to compile for.
+    pub target: &'static Target,
+    /// Rounding profile.
+    pub rounding: Rounding,
+    /// Names of tensors that are still to be there when a job has ended.
+    pub keep: Vec<String>,
+    /// Rule for pictures.
+    pub pixels: PixelRule,
+    /// Further provenance, such as the model file's hash; keys must be unique.
+    pub provenance: Vec<(String, String)>,
+}
+
+impl Options {
+    /// The defaults for a target.
+    pub const fn new(target: &'static Target) -> Self {
+        Self { target, rounding: Rounding::Double, keep: Vec::new(), pixels: PixelRule::Auto, provenance: Vec::new() }
+    }
+}

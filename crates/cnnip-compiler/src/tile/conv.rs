@@ -1,0 +1,292 @@
+//! How a convolution is cut: output rows, columns and channels, input channels, and taps.
+
+use cnnip_isa::Target;
+use cnnip_isa::operation::{RECORD_BYTES, SPILL_BYTES};
+
+use super::boxes::most;
+use super::taps::Taps;
+use crate::job::BUFFER_ALIGNMENT;
+use crate::layer::ConvLayer;
+use crate::size::{aligned, even, shrink, small, wide};
+
+/// Sizes of a piece and the order of pieces.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct ConvPlan {
+    /// Output rows.
+    pub(crate) rows: u32,
+    /// Output columns.
+    pub(crate) columns: u32,
+    /// Groups; if more than one, all their channels.
+    pub(crate) groups: u32,
+    /// Output channels of a group.
+    pub(crate) outputs: u32,
+    /// Input channels of a group at a time.
+    pub(crate) depth: u32,
+    /// Input is loaded for each chunk of taps on its own.
+    pub(crate) split_taps: bool,
+    /// All pixels for one piece of weights, rather than all weights for one piece of pixels.
+    pub(crate) weights_stay: bool,
+    /// Buffers of each kind that take turns: 2, or 1 where space is short.
+    pub(crate) turns: u32,
+}
+
+/// Bytes of each buffer of a plan.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct ConvBytes {
+    pub(crate) input: u64,
+    pub(crate) weights: u64,
+    pub(crate) output: u64,
+    pub(crate) accumulators: u64,
+}
+
+/// A layer seen with a target's limits.
+#[derive(Clone, Debug)]
+pub(crate) struct ConvShape<'a> {
+    pub(crate) layer: &'a ConvLayer,
+    pub(crate) target: &'static Target,
+    pub(crate) vertical: Taps,
+    pub(crate) horizontal: Taps,
+    /// Padding is filled in rather than given by registers.
+    pub(crate) filled: bool,
+}
+
+impl<'a> ConvShape<'a> {
+    pub(crate) fn new(layer: &'a ConvLayer, target: &'static Target) -> Self {
+        let vertical = Taps::of(&layer.vertical, target, target.max_pad_y);
+        let horizontal = Taps::of(&layer.horizontal, target, target.max_pad_x);
+        let filled = !(vertical.is_plain() && horizontal.is_plain());
+        Self { layer, target, vertical, horizontal, filled }
+    }
+
+    /// Chunks of taps: operations per piece of input channels.
+    pub(crate) fn tap_chunks(&self) -> u32 {
+        small(self.vertical.chunks.len() * self.horizontal.chunks.len())
+    }
+
+    /// Operations that one output passes through.
+    pub(crate) fn phases(&self, plan: &ConvPlan) -> u32 {
+        self.layer.depth.div_ceil(plan.depth) * self.tap_chunks()
+    }
+
+    /// Rows and columns of the largest input piece.
+    pub(crate) fn input_extent(&self, plan: &ConvPlan) -> (u64, u64) {
+        let extent = |taps: &Taps, sweep, outputs| {
+            if plan.split_taps { taps.largest_chunk_extent(sweep, outputs) } else { Taps::whole_extent(sweep, outputs) }
+        };
+        let (vertical, horizontal) = (&self.layer.vertical, &self.layer.horizontal);
+        let rows = extent(&self.vertical, vertical, plan.rows);
+        let columns = extent(&self.horizontal, horizontal, plan.columns);
+        if self.filled {
+            (rows, columns)
+        } else {
+            (rows.min(vertical.input.into()), columns.min(horizontal.input.into()))
+        }
+    }
+
+    /// Bytes of the weights of the largest chunk of taps, in the machine's layout.
+    fn weight_bytes(&self, plan: &ConvPlan) -> u64 {
+        let longest = |taps: &Taps| taps.chunks.iter().map(|chunk| u64::from(chunk.len)).max().unwrap_or(1);
+        let taps = longest(&self.vertical) * longest(&self.horizontal);
+        let outputs = u64::from(plan.outputs);
+        if self.layer.depthwise {
+            return (u64::from(plan.groups) * outputs).div_ceil(16) * taps * 16;
+        }
+        u64::from(plan.groups) * outputs.div_ceil(16) * taps * u64::from(plan.depth.div_ceil(4)) * 64
+    }
+
+    pub(crate) fn bytes(&self, plan: &ConvPlan) -> ConvBytes {
+        let (rows, columns) = self.input_extent(plan);
+        let channels = u64::from(plan.groups) * u64::from(plan.outputs);
+        let output = u64::from(plan.rows) * u64::from(plan.columns) * channels;
+        let spill = if self.phases(plan) > 1 { output * u64::from(SPILL_BYTES) } else { 0 };
+        ConvBytes {
+            input: rows * columns * u64::from(plan.groups) * u64::from(plan.depth),
+            weights: aligned(self.weight_bytes(plan), 64) + channels * u64::from(RECORD_BYTES),
+            output,
+            accumulators: spill,
+        }
+    }
+
+    /// Scratchpad that a plan needs.
+    pub(crate) fn scratchpad(&self, plan: &ConvPlan) -> u64 {
+        let ConvBytes { input, weights, output, accumulators } = self.bytes(plan);
+        let turning = [input, weights, output].iter().map(|&bytes| aligned(bytes, BUFFER_ALIGNMENT)).sum::<u64>();
+        turning * u64::from(plan.turns) + aligned(accumulators, BUFFER_ALIGNMENT)
+    }
+
+    fn fits(&self, plan: &ConvPlan) -> bool {
+        let (rows, columns) = self.input_extent(plan);
+        let extent = u64::from(self.target.max_extent);
+        rows <= extent
+            && columns <= extent
+            && u64::from(plan.groups) * u64::from(plan.depth) <= self.target.max_channels.into()
+            && u64::from(plan.groups) * u64::from(plan.outputs) <= self.target.max_channels.into()
+            && self.scratchpad(plan) <= self.target.sram_bytes.into()
+    }
+
+    /// The cheapest plan by estimated cycles; on a tie the first found. `Err` has the bytes of the smallest piece.
+    pub(crate) fn plan(&self) -> Result<ConvPlan, u64> {
+        let best = self.candidates().min_by_key(|plan| self.cost(plan));
+        best.ok_or_else(|| self.scratchpad(&self.smallest()))
+    }
+
+    fn smallest(&self) -> ConvPlan {
+        let split_taps = self.tap_chunks() > 1;
+        ConvPlan { rows: 1, columns: 1, groups: 1, outputs: 1, depth: 1, split_taps, weights_stay: false, turns: 1 }
+    }
+
+    fn candidates(&self) -> impl Iterator<Item = ConvPlan> + '_ {
+        let layer = self.layer;
+        let columns = shrink(layer.horizontal.output, 16, self.target.max_extent);
+        let splits = if self.tap_chunks() > 1 { &[false, true][..] } else { &[false] };
+        let channels = self.channel_candidates().into_iter();
+        channels.flat_map(move |(groups, outputs, depth)| {
+            let columns = columns.clone();
+            columns.into_iter().flat_map(move |columns| {
+                let orders = splits.iter().flat_map(|&split| [2, 1].map(|turns| (split, turns)));
+                orders.flat_map(move |(split_taps, turns)| {
+                    let plan =
+                        ConvPlan { rows: 1, columns, groups, outputs, depth, split_taps, weights_stay: false, turns };
+                    self.with_most_rows(plan)
+                })
+            })
+        })
+    }
+
+    /// The plan with as many rows as fit, in both orders.
+    fn with_most_rows(&self, plan: ConvPlan) -> Vec<ConvPlan> {
+        let limit = self.layer.vertical.output.min(self.target.max_extent);
+        let Some(rows) = most(limit, |rows| self.fits(&ConvPlan { rows, ..plan })) else { return vec![] };
+        let rows = even(self.layer.vertical.output, rows);
+        let columns = even(self.layer.horizontal.output, plan.columns);
+        [false, true].map(|weights_stay| ConvPlan { rows, columns, weights_stay, ..plan }).to_vec()
+    }
+
+    /// Groups, output channels and input channels of a piece.
+    fn channel_candidates(&self) -> Vec<(u32, u32, u32)> {
+        let layer = self.layer;
+        let most = self.target.max_channels;
+        let depths = shrink(layer.depth, 4, most);
+        let of_one = shrink(layer.outputs, 16, most);
+        let parts = of_one.iter().flat_map(|&outputs| depths.iter().map(move |&depth| (1, outputs, depth)));
+        let unit = 16_u32.div_ceil(layer.outputs.min(16));
+        let several = shrink(layer.groups, unit, most).into_iter().filter(|&groups| groups > 1);
+        several.map(|groups| (groups, layer.outputs, layer.depth)).chain(parts).collect()
+    }
+
+    /// Estimated cycles.
+    fn cost(&self, plan: &ConvPlan) -> u64 {
+        let counts = self.counts(plan);
+        let jobs = counts.pixels * counts.channels * counts.phases;
+        let load = self.load_cycles(plan, &counts);
+        let compute = jobs * self.operation_cycles(plan);
+        let store = counts.pixels * counts.channels * self.store_cycles(plan);
+        let sum = load + compute + store;
+        if plan.turns == 1 { sum } else { load.max(compute).max(store) + sum / jobs }
+    }
+
+    fn counts(&self, plan: &ConvPlan) -> Counts {
+        let layer = self.layer;
+        let cut = |extent: u32, step: u32| u64::from(extent.div_ceil(step));
+        let maps = cut(layer.vertical.output, plan.rows) * cut(layer.horizontal.output, plan.columns);
+        let groups = cut(layer.groups, plan.groups);
+        Counts {
+            pixels: u64::from(layer.batch) * maps,
+            groups,
+            channels: groups * cut(layer.outputs, plan.outputs),
+            depths: cut(layer.depth, plan.depth),
+            phases: self.phases(plan).into(),
+        }
+    }
+
+    fn load_cycles(&self, plan: &ConvPlan, counts: &Counts) -> u64 {
+        let Counts { pixels, groups, channels, depths, phases } = *counts;
+        let inputs = if plan.split_taps { phases } else { depths };
+        let input_stays = inputs == 1 && (!plan.weights_stay || pixels == 1);
+        let input_loads = pixels * if input_stays { groups } else { channels * inputs };
+        let weights_stay = phases == 1 && (plan.weights_stay || channels == 1);
+        let weight_loads = channels * phases * if weights_stay { 1 } else { pixels };
+        input_loads * self.input_cycles(plan) + weight_loads * self.dense_cycles(self.bytes(plan).weights)
+    }
+
+    fn input_cycles(&self, plan: &ConvPlan) -> u64 {
+        let (rows, columns) = self.input_extent(plan);
+        let layer = self.layer;
+        let channels = u64::from(plan.groups) * u64::from(plan.depth);
+        let whole_pixels = channels == u64::from(layer.groups) * u64::from(layer.depth);
+        let (runs, run) = match whole_pixels {
+            false => (rows * columns, channels),
+            true if columns >= layer.horizontal.input.into() => (1, rows * columns * channels),
+            true => (rows, columns * channels),
+        };
+        self.run_cycles(runs, run)
+    }
+
+    fn store_cycles(&self, plan: &ConvPlan) -> u64 {
+        let layer = self.layer;
+        let channels = u64::from(plan.groups) * u64::from(plan.outputs);
+        let (rows, columns) = (u64::from(plan.rows), u64::from(plan.columns));
+        if channels < u64::from(layer.groups) * u64::from(layer.outputs) {
+            return self.run_cycles(rows * columns, channels);
+        }
+        if plan.columns < layer.horizontal.output {
+            return self.run_cycles(rows, columns * channels);
+        }
+        self.dense_cycles(rows * columns * channels)
+    }
+
+    fn dense_cycles(&self, bytes: u64) -> u64 {
+        self.run_cycles(1, bytes)
+    }
+
+    fn run_cycles(&self, runs: u64, bytes: u64) -> u64 {
+        u64::from(self.target.dma_latency_cycles) + runs * bytes.div_ceil(self.target.dma_bytes_per_cycle.into())
+    }
+
+    /// Cycles of one operation, with the commands around it.
+    fn operation_cycles(&self, plan: &ConvPlan) -> u64 {
+        let target = self.target;
+        let layer = self.layer;
+        let chunks = wide(self.vertical.chunks.len() * self.horizontal.chunks.len());
+        let taps = (u64::from(layer.vertical.kernel) * u64::from(layer.horizontal.kernel)).div_ceil(chunks);
+        let (groups, outputs, depth) = if layer.depthwise {
+            (1, u64::from(plan.groups) * u64::from(plan.outputs), 1)
+        } else {
+            (u64::from(plan.groups), u64::from(plan.outputs), u64::from(plan.depth))
+        };
+        let blocks = groups * outputs.div_ceil(target.mac_channels.into()) * u64::from(plan.rows);
+        let columns = u64::from(plan.columns.div_ceil(target.mac_pixels));
+        let steps = (taps * depth).div_ceil(target.mac_depth.into());
+        u64::from(target.issue_cycles) + COMMAND_CYCLES + blocks * columns * steps
+    }
+}
+
+/// About what the commands around an operation take.
+const COMMAND_CYCLES: u64 = 16;
+
+/// How often the parts of a plan occur.
+struct Counts {
+    /// Pieces of the output's pixels.
+    pixels: u64,
+    /// Pieces of the groups.
+    groups: u64,
+    /// Pieces of the output channels.
+    channels: u64,
+    /// Pieces of the input channels.
+    depths: u64,
+    /// Operations per output.
+    phases: u64,
+}
+
+/// As `rows 8 columns 16 groups 1 outputs 64 depth 32 turns 2 pixels first`.
+impl std::fmt::Display for ConvPlan {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { rows, columns, groups, outputs, depth, split_taps, weights_stay, turns } = self;
+        let order = if *weights_stay { "weights stay" } else { "pixels stay" };
+        write!(
+            f,
+            "conv rows {rows} columns {columns} groups {groups} outputs {outputs} depth {depth} turns {turns} {order}"
+        )?;
+        if *split_taps { f.write_str(" split taps") } else { Ok(()) }
+    }
+}
