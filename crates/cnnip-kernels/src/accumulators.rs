@@ -3,11 +3,13 @@
 use crate::operand::ACCUMULATOR;
 
 /// Accumulator `index`; the caller checked the length.
+#[inline(always)]
 pub(crate) fn read(bytes: &[u8], index: usize) -> i64 {
-    i64::from_le_bytes(std::array::from_fn(|i| bytes[index * ACCUMULATOR + i]))
+    bytes[index * ACCUMULATOR..].first_chunk().map_or(0, |bytes| i64::from_le_bytes(*bytes))
 }
 
 /// Sets accumulator `index`; the caller checked the length.
+#[inline(always)]
 pub(crate) fn write(bytes: &mut [u8], index: usize, value: i64) {
     bytes[index * ACCUMULATOR..][..ACCUMULATOR].copy_from_slice(&value.to_le_bytes());
 }

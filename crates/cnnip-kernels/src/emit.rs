@@ -47,16 +47,21 @@ pub(crate) fn emit<S: Simd>(
             requantize(s, (bytes, *map), &Finish::new(output), at, channels, block, sums);
         }
         Target8::Accumulators { bytes, size: [_, w, c], load } => {
-            let first = (at.y * *w + at.x) * *c + channels.first;
-            for (pixel, sums) in sums.iter().enumerate() {
-                let lanes = sums.iter().zip(&block.bias).take(channels.count).enumerate();
-                for (lane, (&sum, &bias)) in lanes {
-                    let index = first + pixel * *c + lane;
-                    let value = start(bytes, *load, index).wrapping_add(i64::from(sum.wrapping_add(bias)));
-                    accumulators::write(bytes, index, value);
-                }
+            let (mut first, step) = ((at.y * *w + at.x) * *c + channels.first, *c);
+            for sums in sums {
+                store(bytes, *load, first, &sums[..channels.count], &block.bias);
+                first += step;
             }
         }
+    }
+}
+
+/// Stores accumulators from `first` on.
+#[inline(always)]
+fn store(bytes: &mut [u8], load: Load<'_>, first: usize, sums: &[i32], bias: &Lanes) {
+    for (lane, (&sum, &bias)) in sums.iter().zip(bias).enumerate() {
+        let value = start(bytes, load, first + lane).wrapping_add(i64::from(sum.wrapping_add(bias)));
+        accumulators::write(bytes, first + lane, value);
     }
 }
 

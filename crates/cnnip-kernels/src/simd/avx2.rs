@@ -32,15 +32,16 @@ impl Simd for Avx2 {
 
     #[inline(always)]
     fn load(self, lanes: &Lanes) -> Pair {
-        let halves = lanes.as_chunks::<8>().0;
-        [0, 1].map(|i| unsafe { _mm256_loadu_si256(halves[i].as_ptr().cast()) })
+        let (low, high) = lanes.split_at(BLOCK / 2);
+        unsafe { [_mm256_loadu_si256(low.as_ptr().cast()), _mm256_loadu_si256(high.as_ptr().cast())] }
     }
 
     #[inline(always)]
     fn store(self, vector: Pair, lanes: &mut Lanes) {
-        let halves = lanes.as_chunks_mut::<8>().0;
-        for (half, value) in halves.iter_mut().zip(vector) {
-            unsafe { _mm256_storeu_si256(half.as_mut_ptr().cast(), value) };
+        let (low, high) = lanes.split_at_mut(BLOCK / 2);
+        unsafe {
+            _mm256_storeu_si256(low.as_mut_ptr().cast(), vector[0]);
+            _mm256_storeu_si256(high.as_mut_ptr().cast(), vector[1]);
         }
     }
 
@@ -51,12 +52,14 @@ impl Simd for Avx2 {
 
     #[inline(always)]
     fn widen_int8(self, bytes: &[u8; BLOCK]) -> Pair {
-        halves(bytes).map(|half| unsafe { _mm256_cvtepi8_epi32(half) })
+        let [low, high] = halves(bytes);
+        unsafe { [_mm256_cvtepi8_epi32(low), _mm256_cvtepi8_epi32(high)] }
     }
 
     #[inline(always)]
     fn widen_uint8(self, bytes: &[u8; BLOCK]) -> Pair {
-        halves(bytes).map(|half| unsafe { _mm256_cvtepu8_epi32(half) })
+        let [low, high] = halves(bytes);
+        unsafe { [_mm256_cvtepu8_epi32(low), _mm256_cvtepu8_epi32(high)] }
     }
 
     #[inline(always)]
@@ -74,51 +77,57 @@ impl Simd for Avx2 {
 
     #[inline(always)]
     fn add(self, a: Pair, b: Pair) -> Pair {
-        [0, 1].map(|i| unsafe { _mm256_add_epi32(a[i], b[i]) })
+        unsafe { [_mm256_add_epi32(a[0], b[0]), _mm256_add_epi32(a[1], b[1])] }
     }
 
     #[inline(always)]
     fn sub(self, a: Pair, b: Pair) -> Pair {
-        [0, 1].map(|i| unsafe { _mm256_sub_epi32(a[i], b[i]) })
+        unsafe { [_mm256_sub_epi32(a[0], b[0]), _mm256_sub_epi32(a[1], b[1])] }
     }
 
     #[inline(always)]
     fn mul(self, a: Pair, b: Pair) -> Pair {
-        [0, 1].map(|i| unsafe { _mm256_mullo_epi32(a[i], b[i]) })
+        unsafe { [_mm256_mullo_epi32(a[0], b[0]), _mm256_mullo_epi32(a[1], b[1])] }
     }
 
     #[inline(always)]
     fn min(self, a: Pair, b: Pair) -> Pair {
-        [0, 1].map(|i| unsafe { _mm256_min_epi32(a[i], b[i]) })
+        unsafe { [_mm256_min_epi32(a[0], b[0]), _mm256_min_epi32(a[1], b[1])] }
     }
 
     #[inline(always)]
     fn max(self, a: Pair, b: Pair) -> Pair {
-        [0, 1].map(|i| unsafe { _mm256_max_epi32(a[i], b[i]) })
+        unsafe { [_mm256_max_epi32(a[0], b[0]), _mm256_max_epi32(a[1], b[1])] }
     }
 
     #[inline(always)]
     fn shift_left(self, a: Pair, bits: u32) -> Pair {
-        a.map(|a| unsafe { _mm256_sll_epi32(a, _mm_cvtsi32_si128(bits.cast_signed())) })
+        unsafe {
+            let bits = _mm_cvtsi32_si128(bits.cast_signed());
+            [_mm256_sll_epi32(a[0], bits), _mm256_sll_epi32(a[1], bits)]
+        }
     }
 
     #[inline(always)]
     fn double(self, value: Pair, channel: &Channel16) -> Pair {
-        let [multiplier, left, right] =
-            [&channel.multiplier, &channel.left, &channel.right].map(|lanes| self.load(lanes));
-        [0, 1].map(|i| unsafe { double(_mm256_sllv_epi32(value[i], left[i]), multiplier[i], right[i]) })
+        let (multiplier, left, right) =
+            (self.load(&channel.multiplier), self.load(&channel.left), self.load(&channel.right));
+        unsafe {
+            let [low, high] = [_mm256_sllv_epi32(value[0], left[0]), _mm256_sllv_epi32(value[1], left[1])];
+            [double(low, multiplier[0], right[0]), double(high, multiplier[1], right[1])]
+        }
     }
 
     #[inline(always)]
     fn single(self, value: Pair, channel: &Channel16) -> Pair {
-        let [multiplier, right] = [&channel.multiplier, &channel.right].map(|lanes| self.load(lanes));
-        [0, 1].map(|i| unsafe { single(value[i], multiplier[i], right[i]) })
+        let (multiplier, right) = (self.load(&channel.multiplier), self.load(&channel.right));
+        unsafe { [single(value[0], multiplier[0], right[0]), single(value[1], multiplier[1], right[1])] }
     }
 
     #[inline(always)]
     fn float(self, value: Pair, channel: &Channel16, zero: f32, clamp: [f32; 2]) -> Pair {
         let scale = self.load(&channel.multiplier);
-        [0, 1].map(|i| unsafe { float(value[i], _mm256_castsi256_ps(scale[i]), zero, clamp) })
+        unsafe { [float(value[0], scale[0], zero, clamp), float(value[1], scale[1], zero, clamp)] }
     }
 
     #[inline(always)]
@@ -128,20 +137,39 @@ impl Simd for Avx2 {
 
     #[inline(always)]
     fn dot_splat(self, sums: [__m256i; 4], x: [u8; 4], w: &Block) -> [__m256i; 4] {
-        let x = unsafe { _mm256_cvtepu8_epi16(_mm_set1_epi32(i32::from_le_bytes(x))) };
-        let w = quarters(w);
-        [0, 1, 2, 3].map(|i| unsafe { add_products(sums[i], x, w[i]) })
+        let [a, b, c, d] = quarters(w);
+        unsafe {
+            let x = _mm256_cvtepu8_epi16(_mm_set1_epi32(i32::from_le_bytes(x)));
+            [
+                add_products(sums[0], x, a),
+                add_products(sums[1], x, b),
+                add_products(sums[2], x, c),
+                add_products(sums[3], x, d),
+            ]
+        }
     }
 
     #[inline(always)]
     fn dot(self, sums: [__m256i; 4], x: &Block, w: &Block) -> [__m256i; 4] {
         let (x, w) = (quarters(x), quarters(w));
-        [0, 1, 2, 3].map(|i| unsafe { add_products(sums[i], _mm256_cvtepu8_epi16(x[i]), w[i]) })
+        unsafe {
+            [
+                add_products(sums[0], _mm256_cvtepu8_epi16(x[0]), w[0]),
+                add_products(sums[1], _mm256_cvtepu8_epi16(x[1]), w[1]),
+                add_products(sums[2], _mm256_cvtepu8_epi16(x[2]), w[2]),
+                add_products(sums[3], _mm256_cvtepu8_epi16(x[3]), w[3]),
+            ]
+        }
     }
 
     #[inline(always)]
     fn total(self, [a, b, c, d]: [__m256i; 4]) -> Pair {
-        [[a, b], [c, d]].map(|[a, b]| unsafe { _mm256_permute4x64_epi64::<0b11_01_10_00>(_mm256_hadd_epi32(a, b)) })
+        // Adjacent sums added, then the middle quarters put in order.
+        const ORDER: i32 = 0b11_01_10_00;
+        unsafe {
+            let [low, high] = [_mm256_hadd_epi32(a, b), _mm256_hadd_epi32(c, d)];
+            [_mm256_permute4x64_epi64::<ORDER>(low), _mm256_permute4x64_epi64::<ORDER>(high)]
+        }
     }
 
     #[inline(always)]
@@ -149,15 +177,15 @@ impl Simd for Avx2 {
         let mut block = [0; 4 * BLOCK];
         unsafe {
             let flip = _mm_set1_epi8(flip.cast_signed());
-            let [a, b, c, d] = rows.map(|row| _mm_xor_si128(_mm_loadu_si128(row.as_ptr().cast()), flip));
-            let pairs = [
-                [_mm_unpacklo_epi8(a, b), _mm_unpacklo_epi8(c, d)],
-                [_mm_unpackhi_epi8(a, b), _mm_unpackhi_epi8(c, d)],
-            ];
-            let quads = pairs.map(|[ab, cd]| [_mm_unpacklo_epi16(ab, cd), _mm_unpackhi_epi16(ab, cd)]);
-            for (quarter, value) in block.as_chunks_mut::<16>().0.iter_mut().zip(quads.into_iter().flatten()) {
-                _mm_storeu_si128(quarter.as_mut_ptr().cast(), value);
-            }
+            let row = |r: usize| _mm_xor_si128(_mm_loadu_si128(rows[r].as_ptr().cast()), flip);
+            let (a, b, c, d) = (row(0), row(1), row(2), row(3));
+            let (low_ab, low_cd) = (_mm_unpacklo_epi8(a, b), _mm_unpacklo_epi8(c, d));
+            let (high_ab, high_cd) = (_mm_unpackhi_epi8(a, b), _mm_unpackhi_epi8(c, d));
+            let low = _mm256_set_m128i(_mm_unpackhi_epi16(low_ab, low_cd), _mm_unpacklo_epi16(low_ab, low_cd));
+            let high = _mm256_set_m128i(_mm_unpackhi_epi16(high_ab, high_cd), _mm_unpacklo_epi16(high_ab, high_cd));
+            let (first, last) = block.split_at_mut(2 * BLOCK);
+            _mm256_storeu_si256(first.as_mut_ptr().cast(), low);
+            _mm256_storeu_si256(last.as_mut_ptr().cast(), high);
         }
         block
     }
@@ -166,17 +194,25 @@ impl Simd for Avx2 {
 /// Eight bytes each, in the low half of a register.
 #[inline(always)]
 fn halves(bytes: &[u8; BLOCK]) -> [__m128i; 2] {
-    let halves = bytes.as_chunks::<8>().0;
-    // SAFETY: SSE2 is part of x86-64, and the references reach over the eight bytes read.
-    [0, 1].map(|i| unsafe { _mm_loadl_epi64(halves[i].as_ptr().cast()) })
+    let (low, high) = bytes.split_at(BLOCK / 2);
+    // SAFETY: SSE2 is part of x86-64, and each half has the eight bytes that are read.
+    unsafe { [_mm_loadl_epi64(low.as_ptr().cast()), _mm_loadl_epi64(high.as_ptr().cast())] }
 }
 
 /// The quarters of a block.
 #[inline(always)]
 fn quarters(block: &Block) -> [__m128i; 4] {
-    let quarters = block.as_chunks::<16>().0;
-    // SAFETY: SSE2 is part of x86-64, and the references reach over the sixteen bytes read.
-    [0, 1, 2, 3].map(|i| unsafe { _mm_loadu_si128(quarters[i].as_ptr().cast()) })
+    let (low, high) = block.split_at(2 * BLOCK);
+    let ((a, b), (c, d)) = (low.split_at(BLOCK), high.split_at(BLOCK));
+    // SAFETY: SSE2 is part of x86-64, and each quarter has the sixteen bytes that are read.
+    unsafe {
+        [
+            _mm_loadu_si128(a.as_ptr().cast()),
+            _mm_loadu_si128(b.as_ptr().cast()),
+            _mm_loadu_si128(c.as_ptr().cast()),
+            _mm_loadu_si128(d.as_ptr().cast()),
+        ]
+    }
 }
 
 /// Adds products of unsigned 16-bit `x` below 256 and signed bytes `w`, in pairs.
@@ -238,8 +274,8 @@ fn shift_up(value: __m256i, right: __m256i) -> __m256i {
 
 #[inline]
 #[target_feature(enable = "avx2")]
-fn float(value: __m256i, scale: __m256, zero: f32, clamp: [f32; 2]) -> __m256i {
-    let product = _mm256_mul_ps(_mm256_cvtepi32_ps(value), scale);
+fn float(value: __m256i, scale: __m256i, zero: f32, clamp: [f32; 2]) -> __m256i {
+    let product = _mm256_mul_ps(_mm256_cvtepi32_ps(value), _mm256_castsi256_ps(scale));
     let moved = _mm256_add_ps(product, _mm256_set1_ps(zero));
     let [low, high] = [_mm256_set1_ps(clamp[0]), _mm256_set1_ps(clamp[1])];
     _mm256_cvtps_epi32(_mm256_min_ps(_mm256_max_ps(moved, low), high))

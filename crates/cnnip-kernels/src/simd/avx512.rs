@@ -94,8 +94,8 @@ impl Simd for Avx512 {
 
     #[inline(always)]
     fn double(self, value: __m512i, channel: &Channel16) -> __m512i {
-        let [multiplier, left, right] =
-            [&channel.multiplier, &channel.left, &channel.right].map(|lanes| self.load(lanes));
+        let (multiplier, left, right) =
+            (self.load(&channel.multiplier), self.load(&channel.left), self.load(&channel.right));
         unsafe {
             let value = _mm512_sllv_epi32(value, left);
             let [even, odd] = products(value, multiplier);
@@ -108,7 +108,7 @@ impl Simd for Avx512 {
 
     #[inline(always)]
     fn single(self, value: __m512i, channel: &Channel16) -> __m512i {
-        let [multiplier, right] = [&channel.multiplier, &channel.right].map(|lanes| self.load(lanes));
+        let (multiplier, right) = (self.load(&channel.multiplier), self.load(&channel.right));
         unsafe {
             let [even, odd] = products(value, multiplier);
             let right = [_mm512_and_si512(right, _mm512_set1_epi64(0xffff_ffff)), _mm512_srli_epi64::<32>(right)];
@@ -123,7 +123,7 @@ impl Simd for Avx512 {
         unsafe {
             let product = _mm512_mul_ps(_mm512_cvtepi32_ps(value), _mm512_castsi512_ps(scale));
             let moved = _mm512_add_ps(product, _mm512_set1_ps(zero));
-            let [low, high] = clamp.map(|bound| _mm512_set1_ps(bound));
+            let [low, high] = [_mm512_set1_ps(clamp[0]), _mm512_set1_ps(clamp[1])];
             _mm512_cvtps_epi32(_mm512_min_ps(_mm512_max_ps(moved, low), high))
         }
     }
@@ -144,8 +144,7 @@ impl Simd for Avx512 {
     #[inline(always)]
     fn dot(self, sums: __m512i, x: &Block, w: &Block) -> __m512i {
         unsafe {
-            let [x, w] = [x, w].map(|block| _mm512_loadu_si512(block.as_ptr().cast()));
-            _mm512_dpbusd_epi32(sums, x, w)
+            _mm512_dpbusd_epi32(sums, _mm512_loadu_si512(x.as_ptr().cast()), _mm512_loadu_si512(w.as_ptr().cast()))
         }
     }
 
@@ -158,9 +157,8 @@ impl Simd for Avx512 {
     fn interleave(self, rows: [&[u8; BLOCK]; 4], flip: u8) -> Block {
         let mut block = [0; 4 * BLOCK];
         unsafe {
-            let [a, b, c, d] = rows.map(|row| _mm_loadu_si128(row.as_ptr().cast()));
-            let low = _mm256_inserti128_si256::<1>(_mm256_castsi128_si256(a), b);
-            let high = _mm256_inserti128_si256::<1>(_mm256_castsi128_si256(c), d);
+            let row = |r: usize| _mm_loadu_si128(rows[r].as_ptr().cast());
+            let (low, high) = (_mm256_set_m128i(row(1), row(0)), _mm256_set_m128i(row(3), row(2)));
             let rows = _mm512_inserti64x4::<1>(_mm512_castsi256_si512(low), high);
             // Four channels of every row into each quarter, then a transposition within it.
             let quarters = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
