@@ -1,0 +1,289 @@
+//! The operators, in plain loops.
+
+use cnnip_graph::{
+    Activation, Conv2d, DepthwiseConv2d, FullyConnected, Graph, Mean, Node, Op, Pad, PadValue, Padding, Pool2d, Tensor,
+};
+
+use super::Values;
+use super::number::{Multiplier, Profile, clamp_range, divided, finished, float_scaled, halves_away, multiplier, scaled};
+
+/// A node with its tensors.
+struct At<'a> {
+    graph: &'a Graph,
+    node: &'a Node,
+    values: &'a Values,
+    profile: Profile,
+    /// Elements of the third input, if there is one.
+    bias: Vec<i64>,
+}
+
+/// Evaluates a node; `None` if its operator is not written down.
+pub(super) fn node(graph: &Graph, node: &Node, values: &Values, profile: Profile) -> Option<Vec<i8>> {
+    let at = At { graph, node, values, profile, bias: bias(graph, node) };
+    match &node.op {
+        Op::Conv2d(op) => conv(&at, op),
+        Op::DepthwiseConv2d(op) => depthwise(&at, op),
+        Op::FullyConnected(op) => fully_connected(&at, op),
+        Op::MaxPool2d(op) => pool(&at, op, |window| window.iter().copied().max().unwrap_or(i64::from(i8::MIN))),
+        Op::AveragePool2d(op) => pool(&at, op, average),
+        Op::Mean(op) => mean(&at, op),
+        Op::Pad(op) => pad(&at, op),
+        Op::Add { activation } => add(&at, *activation),
+        Op::Reshape { .. } => Some(at.input(0)?.to_vec()),
+        Op::Transpose { perm } => transpose(&at, perm),
+        Op::Quantize => requantize(&at, -128),
+        Op::Relu => requantize(&at, at.zero(at.output())),
+        Op::Relu6 => clamp(&at, Some(0.0), Some(6.0)),
+        Op::ReluN1To1 => clamp(&at, Some(-1.0), Some(1.0)),
+        _ => None,
+    }
+}
+
+impl<'a> At<'a> {
+    fn tensor(&self, index: usize) -> &'a Tensor {
+        &self.graph[self.node.inputs[index]]
+    }
+
+    fn output(&self) -> &'a Tensor {
+        &self.graph[self.node.outputs[0]]
+    }
+
+    fn input(&self, index: usize) -> Option<&'a [i8]> {
+        self.values[self.node.inputs[index].index()].as_deref()
+    }
+
+    fn scale(&self, tensor: &Tensor) -> f32 {
+        tensor.quantization.as_ref().map_or(1.0, |quantization| quantization.scales()[0])
+    }
+
+    fn zero(&self, tensor: &Tensor) -> i64 {
+        tensor.quantization.as_ref().map_or(0, |quantization| quantization.zero_points()[0])
+    }
+
+    fn range(&self, activation: Activation) -> (i64, i64) {
+        let (low, high) = activation.bounds();
+        clamp_range(low, high, self.scale(self.output()), self.zero(self.output()))
+    }
+
+    /// The output element of an accumulator without bias.
+    fn product(&self, sum: i64, channel: usize, activation: Activation) -> i8 {
+        let weights = self.tensor(1).quantization.as_ref().map_or(&[1.0][..], |quantization| quantization.scales());
+        let weight = if weights.len() == 1 { weights[0] } else { weights[channel] };
+        let (input, output) = (self.scale(self.tensor(0)), self.scale(self.output()));
+        let sum = sum + self.bias.get(channel).copied().unwrap_or(0);
+        let value = match self.profile {
+            Profile::Float => float_scaled(sum, input * weight / output),
+            profile => {
+                let real = f64::from(input) * f64::from(weight) / f64::from(output);
+                scaled(sum, multiplier(real), profile)
+            }
+        };
+        finished(value, self.zero(self.output()), self.range(activation))
+    }
+}
+
+fn bias(graph: &Graph, node: &Node) -> Vec<i64> {
+    let bias = node.inputs.get(2).map(|&id| &graph[id]);
+    bias.and_then(|bias| bias.data.as_ref()?.integers(bias.element)).unwrap_or_default()
+}
+
+/// Index of the input position of a tap, if it lies inside.
+fn tap(output: usize, stride: usize, tap: usize, dilation: usize, before: usize, size: usize) -> Option<usize> {
+    (output * stride + tap * dilation).checked_sub(before).filter(|&position| position < size)
+}
+
+fn nhwc(tensor: &Tensor) -> [usize; 4] {
+    tensor.shape.nhwc().expect("inference gave four axes")
+}
+
+fn conv(at: &At<'_>, op: &Conv2d) -> Option<Vec<i8>> {
+    let (x, w) = (at.input(0)?, at.input(1)?);
+    let ([_, h, wd, c], [n, oh, ow, oc]) = (nhwc(at.tensor(0)), nhwc(at.output()));
+    let [_, kh, kw, depth] = nhwc(at.tensor(1));
+    let (zero, per_group) = (at.zero(at.tensor(0)), oc / op.groups);
+    let mut out = vec![];
+    for (b, y, xo, o) in indices([n, oh, ow, oc]) {
+        let mut sum = 0;
+        for (ky, kx) in pairs(kh, kw) {
+            let row = tap(y, op.stride.h, ky, op.dilation.h, op.padding.top, h);
+            let column = tap(xo, op.stride.w, kx, op.dilation.w, op.padding.left, wd);
+            let Some((row, column)) = row.zip(column) else { continue };
+            for d in 0..depth {
+                let value = x[((b * h + row) * wd + column) * c + o / per_group * depth + d];
+                let weight = w[((o * kh + ky) * kw + kx) * depth + d];
+                sum += (i64::from(value) - zero) * i64::from(weight);
+            }
+        }
+        out.push(at.product(sum, o, op.activation));
+    }
+    Some(out)
+}
+
+fn depthwise(at: &At<'_>, op: &DepthwiseConv2d) -> Option<Vec<i8>> {
+    let (x, w) = (at.input(0)?, at.input(1)?);
+    let ([_, h, wd, c], [n, oh, ow, oc]) = (nhwc(at.tensor(0)), nhwc(at.output()));
+    let [_, kh, kw, _] = nhwc(at.tensor(1));
+    let zero = at.zero(at.tensor(0));
+    let mut out = vec![];
+    for (b, y, xo, o) in indices([n, oh, ow, oc]) {
+        let mut sum = 0;
+        for (ky, kx) in pairs(kh, kw) {
+            let row = tap(y, op.stride.h, ky, op.dilation.h, op.padding.top, h);
+            let column = tap(xo, op.stride.w, kx, op.dilation.w, op.padding.left, wd);
+            let Some((row, column)) = row.zip(column) else { continue };
+            let value = x[((b * h + row) * wd + column) * c + o / op.multiplier];
+            sum += (i64::from(value) - zero) * i64::from(w[(ky * kw + kx) * oc + o]);
+        }
+        out.push(at.product(sum, o, op.activation));
+    }
+    Some(out)
+}
+
+fn fully_connected(at: &At<'_>, op: &FullyConnected) -> Option<Vec<i8>> {
+    let (x, w) = (at.input(0)?, at.input(1)?);
+    let &[outputs, depth] = at.tensor(1).shape.dims() else { return None };
+    let (zero, weight_zero) = (at.zero(at.tensor(0)), at.zero(at.tensor(1)));
+    let mut out = vec![];
+    for row in x.chunks_exact(depth) {
+        for o in 0..outputs {
+            let products = row.iter().zip(&w[o * depth..]).map(|(&value, &weight)| {
+                (i64::from(value) - zero) * (i64::from(weight) - weight_zero)
+            });
+            out.push(at.product(products.sum(), o, op.activation));
+        }
+    }
+    Some(out)
+}
+
+fn average(window: &[i64]) -> i64 {
+    let (sum, count) = (window.iter().sum::<i64>(), i128::try_from(window.len()).unwrap_or(1));
+    i64::try_from(halves_away(sum.into(), count)).expect("an average is not larger than its elements")
+}
+
+fn pool(at: &At<'_>, op: &Pool2d, of: impl Fn(&[i64]) -> i64) -> Option<Vec<i8>> {
+    let x = at.input(0)?;
+    let ([_, h, w, c], shape) = (nhwc(at.tensor(0)), nhwc(at.output()));
+    let Padding { top, left, .. } = op.padding;
+    let mut out = vec![];
+    for (b, y, xo, channel) in indices(shape) {
+        let mut window = vec![];
+        for (ky, kx) in pairs(op.window.h, op.window.w) {
+            let row = tap(y, op.stride.h, ky, 1, top, h);
+            let column = tap(xo, op.stride.w, kx, 1, left, w);
+            let Some((row, column)) = row.zip(column) else { continue };
+            window.push(i64::from(x[((b * h + row) * w + column) * c + channel]));
+        }
+        out.push(finished(of(&window), 0, at.range(op.activation)));
+    }
+    Some(out)
+}
+
+fn mean(at: &At<'_>, op: &Mean) -> Option<Vec<i8>> {
+    let x = at.input(0)?;
+    let dims = at.tensor(0).shape.dims();
+    let count: usize = op.axes.iter().map(|&axis| dims[axis]).product();
+    let mut sums = vec![0_i64; at.output().shape.elements()];
+    for (index, &value) in x.iter().enumerate() {
+        let place = unflatten(index, dims);
+        let mut target = 0;
+        for axis in (0..dims.len()).filter(|axis| !op.axes.contains(axis)) {
+            target = target * dims[axis] + place[axis];
+        }
+        sums[target] += i64::from(value) - at.zero(at.tensor(0));
+    }
+    let real = f64::from(at.scale(at.tensor(0))) / f64::from(at.scale(at.output()));
+    let by = divided(multiplier(real), count);
+    let zero = at.zero(at.output());
+    Some(sums.into_iter().map(|sum| finished(scaled(sum, by, at.profile), zero, (-128, 127))).collect())
+}
+
+fn pad(at: &At<'_>, op: &Pad) -> Option<Vec<i8>> {
+    let x = at.input(0)?;
+    let value = match op.value {
+        PadValue::Integer(value) => value,
+        PadValue::Zero => at.zero(at.output()),
+        PadValue::Float(_) => return None,
+    };
+    let (from, to) = (at.tensor(0).shape.dims(), at.output().shape.dims());
+    let mut out = vec![i8::try_from(value).ok()?; at.output().shape.elements()];
+    for (index, &value) in x.iter().enumerate() {
+        let place: Vec<usize> = unflatten(index, from).iter().zip(&op.before).map(|(at, before)| at + before).collect();
+        out[flatten(&place, to)] = value;
+    }
+    Some(out)
+}
+
+fn transpose(at: &At<'_>, perm: &[usize]) -> Option<Vec<i8>> {
+    let x = at.input(0)?;
+    let (from, to) = (at.tensor(0).shape.dims(), at.output().shape.dims());
+    let element = |index: usize| {
+        let place = unflatten(index, to);
+        let mut source = vec![0; from.len()];
+        perm.iter().zip(place).for_each(|(&axis, at)| source[axis] = at);
+        x[flatten(&source, from)]
+    };
+    Some((0..x.len()).map(element).collect())
+}
+
+fn add(at: &At<'_>, activation: Activation) -> Option<Vec<i8>> {
+    let (a, b) = (at.input(0)?, at.input(1)?);
+    let (sa, sb, so) = (at.scale(at.tensor(0)), at.scale(at.tensor(1)), at.scale(at.output()));
+    let twice = 2.0 * f64::from(if sa > sb { sa } else { sb });
+    let (ma, mb) = (multiplier(f64::from(sa) / twice), multiplier(f64::from(sb) / twice));
+    let mo = multiplier(twice / (f64::from(1 << 20) * f64::from(so)));
+    let dims = at.output().shape.dims();
+    let operand = |index: usize, values: &[i8], tensor: &Tensor, by: Multiplier| {
+        let value = i64::from(values[broadcast(index, dims, tensor.shape.dims())]) - at.zero(tensor);
+        scaled(value << 20, by, at.profile)
+    };
+    let element = |index: usize| {
+        let sum = operand(index, a, at.tensor(0), ma) + operand(index, b, at.tensor(1), mb);
+        finished(scaled(sum, mo, at.profile), at.zero(at.output()), at.range(activation))
+    };
+    Some((0..at.output().shape.elements()).map(element).collect())
+}
+
+fn requantize(at: &At<'_>, low: i64) -> Option<Vec<i8>> {
+    let (input, output) = (at.tensor(0), at.output());
+    let by = multiplier(f64::from(at.scale(input)) / f64::from(at.scale(output)));
+    let element = |&value: &i8| {
+        let scaled = scaled(i64::from(value) - at.zero(input), by, at.profile);
+        finished(scaled, at.zero(output), (low, 127))
+    };
+    Some(at.input(0)?.iter().map(element).collect())
+}
+
+fn clamp(at: &At<'_>, low: Option<f32>, high: Option<f32>) -> Option<Vec<i8>> {
+    let range = clamp_range(low, high, at.scale(at.tensor(0)), at.zero(at.tensor(0)));
+    Some(at.input(0)?.iter().map(|&value| finished(value.into(), 0, range)).collect())
+}
+
+/// All indices of a shape, the last fastest.
+fn indices([n, h, w, c]: [usize; 4]) -> impl Iterator<Item = (usize, usize, usize, usize)> {
+    (0..n * h * w * c).map(move |i| (i / c / w / h, i / c / w % h, i / c % w, i % c))
+}
+
+fn pairs(rows: usize, columns: usize) -> impl Iterator<Item = (usize, usize)> {
+    (0..rows * columns).map(move |i| (i / columns, i % columns))
+}
+
+fn unflatten(mut index: usize, dims: &[usize]) -> Vec<usize> {
+    let mut place = vec![0; dims.len()];
+    for axis in (0..dims.len()).rev() {
+        place[axis] = index % dims[axis];
+        index /= dims[axis];
+    }
+    place
+}
+
+fn flatten(place: &[usize], dims: &[usize]) -> usize {
+    place.iter().zip(dims).fold(0, |index, (at, dim)| index * dim + at)
+}
+
+/// The element of a smaller tensor that meets element `index` of a shape.
+fn broadcast(index: usize, dims: &[usize], of: &[usize]) -> usize {
+    let place = unflatten(index, dims);
+    let last = &place[dims.len() - of.len()..];
+    let own: Vec<usize> = last.iter().zip(of).map(|(&at, &dim)| if dim == 1 { 0 } else { at }).collect();
+    flatten(&own, of)
+}
