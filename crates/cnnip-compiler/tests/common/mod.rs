@@ -1,0 +1,140 @@
+//! Compiling a graph, running the package's device steps on the core, and comparing every tensor with the slow evaluator.
+
+use std::sync::Arc;
+
+use cnnip_compiler::{Options, Rounding, Stages, compile_stages};
+use cnnip_core::{
+    EngineId, Machine, NoObserver, Options as RunOptions, Program, Region, RegionKind, Slot, Stop, TokenOwner,
+};
+use cnnip_graph::Graph;
+use cnnip_isa::Target;
+use cnnip_package::{Engine, ListId, Package, RegionKind as PackageKind, Step, Tensor};
+use cnnip_testkit::Rng;
+use cnnip_testkit::reference::{Profile, evaluate};
+
+/// A target with little scratchpad, so that small layers are cut in every way.
+#[allow(dead_code, reason = "not every test file needs a target of its own")]
+pub(crate) fn tiny(sram_bytes: u32) -> &'static Target {
+    let v3m = Target::by_name("v3m").expect("v3m is a target");
+    Box::leak(Box::new(Target { sram_bytes, ..v3m.clone() }))
+}
+
+/// Random bytes for every input of the graph.
+pub(crate) fn random_inputs(graph: &Graph, rng: &mut Rng) -> Vec<Vec<i8>> {
+    let bytes = |count: usize| (0..count).map(|_| rng_byte(rng)).collect::<Vec<i8>>();
+    let counts: Vec<usize> = graph.inputs.iter().map(|&id| graph[id].shape.elements()).collect();
+    counts.into_iter().map(bytes).collect()
+}
+
+fn rng_byte(rng: &mut Rng) -> i8 {
+    i8::try_from(rng.signed(-128..=127)).expect("in range")
+}
+
+/// Compiles and runs a graph, and compares all tensors that survive a job with the slow evaluator.
+///
+/// # Panics
+/// If anything is not as it must be.
+pub(crate) fn check(graph: &Graph, options: &Options, inputs: &[Vec<i8>]) -> Stages {
+    let mut options = options.clone();
+    let computed = graph.nodes.iter().flat_map(|node| &node.outputs);
+    options.keep = computed.map(|&id| graph[id].name.clone()).collect();
+    let stages = compile_stages(graph, &options).unwrap_or_else(|errors| panic!("{errors}\n{graph}"));
+    let profile = match options.rounding {
+        Rounding::Double => Profile::Double,
+        Rounding::Single => Profile::Single,
+        Rounding::Float => Profile::Float,
+    };
+    let expected = evaluate(graph, inputs, profile);
+    let regions = run(&stages, options.target, inputs);
+    for (tensor, values) in graph.tensors.iter().zip(&expected) {
+        let place = stages.package.tensors.iter().find(|known| known.name == tensor.name);
+        if let (Some(values), Some(place), false) = (values, place, tensor.is_constant()) {
+            compare(graph, &stages, &read(place, &regions), values, &tensor.name);
+        }
+    }
+    stages
+}
+
+fn compare(graph: &Graph, stages: &Stages, found: &[i8], want: &[i8], name: &str) {
+    if let Some(at) = (0..want.len()).find(|&at| found[at] != want[at]) {
+        let wrong = (0..want.len()).filter(|&at| found[at] != want[at]).count();
+        panic!(
+            "`{name}`: {wrong} of {} elements differ, the first at {at}: {} instead of {}\n{graph}\n{}\n{}",
+            want.len(),
+            found[at],
+            want[at],
+            stages.legalized,
+            stages.jobs.iter().map(|jobs| jobs.plan.clone() + "\n").collect::<String>()
+        );
+    }
+}
+
+fn read(tensor: &Tensor, regions: &[Vec<u8>]) -> Vec<i8> {
+    let start = usize::try_from(tensor.place.offset).expect("small");
+    let bytes = usize::try_from(tensor.bytes().expect("small")).expect("small");
+    regions[usize::from(tensor.place.region.0)][start..start + bytes].iter().map(|byte| byte.cast_signed()).collect()
+}
+
+/// Runs the device steps before the first host step; gives all regions' bytes.
+fn run(stages: &Stages, target: &'static Target, inputs: &[Vec<i8>]) -> Vec<Vec<u8>> {
+    let package = &stages.package;
+    let mut regions: Vec<Vec<u8>> =
+        package.regions.iter().map(|region| vec![0; usize::try_from(region.bytes).expect("small")]).collect();
+    for (id, bytes) in package.constants.iter() {
+        regions[usize::from(id.0)].copy_from_slice(bytes);
+    }
+    for (input, values) in package.inputs.iter().zip(inputs) {
+        let place = package.tensor(input.tensor).expect("the input exists").place;
+        let start = usize::try_from(place.offset).expect("small");
+        let bytes: Vec<u8> = values.iter().map(|value| value.cast_unsigned()).collect();
+        regions[usize::from(place.region.0)][start..start + bytes.len()].copy_from_slice(&bytes);
+    }
+    let device = package.program.iter().map_while(|step| match step {
+        Step::Device { lists } => Some(lists),
+        Step::Host(_) => None,
+    });
+    for lists in device {
+        regions = run_lists(package, lists, target, regions);
+    }
+    regions
+}
+
+fn run_lists(package: &Package, lists: &[ListId], target: &'static Target, regions: Vec<Vec<u8>>) -> Vec<Vec<u8>> {
+    let slot = |engine: Engine| match engine {
+        Engine::Dma0 => Slot::Dma0,
+        Engine::Dma1 => Slot::Dma1,
+        Engine::Cnn => Slot::Cnn,
+    };
+    let id = |engine: cnnip_package::EngineId| EngineId { core: engine.core, slot: slot(engine.engine) };
+    let lists = lists.iter().map(|&list| {
+        let list = package.list(list).expect("the list exists");
+        (id(list.engine), Arc::from(list.words.as_slice()))
+    });
+    let owners = package.tokens.iter().map(|owner| TokenOwner {
+        token: owner.token,
+        signals: id(owner.signal),
+        waits: id(owner.wait),
+    });
+    let program = Program::new(target, lists, owners).expect("the program fits the target");
+    let bound = package.regions.iter().zip(&regions).map(|(region, bytes)| bind(region.kind, bytes.clone()));
+    let options = RunOptions {
+        max_commands: package.budget.commands,
+        max_cycles: package.budget.cycles,
+        ..RunOptions::default()
+    };
+    let mut machine = Machine::new(target, program, bound.collect(), options);
+    let stop = machine.run(&mut NoObserver);
+    assert_eq!(stop, Stop::Done, "{stop:#?}");
+    assert_eq!(machine.state().commands(), package.budget.commands, "the budget of commands is exact");
+    machine.into_regions().into_iter().zip(regions).map(|(after, before)| after.unwrap_or(before)).collect()
+}
+
+fn bind(kind: PackageKind, bytes: Vec<u8>) -> Region {
+    let buffer = |kind| Region::Buffer { kind, bytes: bytes.clone() };
+    match kind {
+        PackageKind::Constant => Region::Constant(Arc::new(bytes)),
+        PackageKind::Input => buffer(RegionKind::Input),
+        PackageKind::Output => buffer(RegionKind::Output),
+        PackageKind::Scratch => buffer(RegionKind::Scratch),
+    }
+}

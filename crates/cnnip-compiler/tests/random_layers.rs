@@ -1,0 +1,305 @@
+//! Random single layers on targets with little scratchpad: whatever the cut, every element is what the slow evaluator gives.
+
+mod common;
+
+use cnnip_compiler::{Options, Rounding};
+use cnnip_graph::{
+    Activation, Conv2d, DepthwiseConv2d, ElementType, FullyConnected, Graph, GraphBuilder, Hw, Mean, Op, Pad, PadValue,
+    Padding, Pool2d, Quantization, Shape, Tensor, TensorId,
+};
+use cnnip_isa::Target;
+use cnnip_testkit::Rng;
+
+/// Layers of each kind; raise it by the environment variable of the same name for a long run.
+fn layers() -> u64 {
+    std::env::var("LAYERS").ok().and_then(|text| text.parse().ok()).unwrap_or(60)
+}
+
+/// Builds layers with random quantization.
+struct Build {
+    graph: GraphBuilder,
+    rng: Rng,
+    tensors: usize,
+}
+
+impl Build {
+    fn new(seed: u64) -> Self {
+        Self { graph: GraphBuilder::new(format!("seed {seed}")), rng: Rng::new(seed), tensors: 0 }
+    }
+
+    /// A number from 1 to `most`, small ones more often.
+    fn size(&mut self, most: u32) -> usize {
+        let limit = if self.rng.chance(50) { most } else { self.rng.within(1..=most) };
+        self.between(1, limit)
+    }
+
+    fn between(&mut self, least: u32, most: u32) -> usize {
+        usize::try_from(self.rng.within(least..=most)).expect("32 bits")
+    }
+
+    fn name(&mut self, what: &str) -> String {
+        self.tensors += 1;
+        format!("{what}{}", self.tensors)
+    }
+
+    fn scale(&mut self) -> f32 {
+        f32::from(u16::try_from(self.rng.within(1..=999)).expect("small")) / 2000.0
+    }
+
+    fn quantization(&mut self) -> Quantization {
+        let zero = self.rng.signed(-128..=127);
+        Quantization::per_tensor(self.scale(), zero.into())
+    }
+
+    fn activation(&mut self) -> Activation {
+        self.rng.pick(&[Activation::None, Activation::Relu, Activation::Relu6, Activation::ReluN1To1])
+    }
+
+    fn input(&mut self, dims: &[usize]) -> TensorId {
+        let (name, quantization) = (self.name("x"), self.quantization());
+        let shape = Shape::new(dims).expect("small");
+        self.graph.input(Tensor::new(name, shape, ElementType::I8).quantized(quantization))
+    }
+
+    fn bytes(&mut self, count: usize) -> Vec<u8> {
+        (0..count).map(|_| self.rng.bits().to_le_bytes()[0]).collect()
+    }
+
+    fn weights(&mut self, dims: &[usize], axis: usize) -> TensorId {
+        let quantization = if self.rng.chance(50) {
+            Quantization::per_tensor(self.scale(), 0)
+        } else {
+            let scales: Vec<f32> = (0..dims[axis]).map(|_| self.scale()).collect();
+            Quantization::symmetric_per_channel(axis, scales)
+        };
+        let bytes = self.bytes(dims.iter().product());
+        let (name, shape) = (self.name("w"), Shape::new(dims).expect("small"));
+        self.graph.tensor(Tensor::new(name, shape, ElementType::I8).quantized(quantization).constant(bytes))
+    }
+
+    fn bias(&mut self, channels: usize) -> TensorId {
+        let values: Vec<u8> = (0..channels).flat_map(|_| self.rng.signed(-70_000..=70_000).to_le_bytes()).collect();
+        let (name, shape) = (self.name("b"), Shape::new([channels]).expect("small"));
+        self.graph.tensor(Tensor::new(name, shape, ElementType::I32).constant(values))
+    }
+
+    /// Input, weights and perhaps a bias.
+    fn operands(&mut self, x: TensorId, weights: TensorId, outputs: usize) -> Vec<TensorId> {
+        let mut operands = vec![x, weights];
+        if self.rng.chance(80) {
+            operands.push(self.bias(outputs));
+        }
+        operands
+    }
+
+    /// Appends the node with a random output quantization.
+    fn requantized(&mut self, op: Op, inputs: &[TensorId]) {
+        let (name, quantization) = (self.name("y"), self.quantization());
+        let y = self.graph.apply_as(&name, op, inputs, ElementType::I8, Some(quantization));
+        self.graph.output(y);
+    }
+
+    /// Appends the node with the input's quantization.
+    fn kept(&mut self, op: Op, inputs: &[TensorId]) {
+        let name = self.name("y");
+        let y = self.graph.apply(&name, op, inputs);
+        self.graph.output(y);
+    }
+
+    fn padding(&mut self, most: usize) -> Padding {
+        let most = u32::try_from(most).expect("small");
+        let [top, bottom, left, right] = std::array::from_fn(|_| self.between(0, most));
+        if self.rng.chance(30) { Padding::NONE } else { Padding { top, bottom, left, right } }
+    }
+
+    fn stride(&mut self) -> Hw {
+        let most = if self.rng.chance(80) { 3 } else { 6 };
+        Hw::new(self.size(most), self.size(most))
+    }
+
+    fn dilation(&mut self) -> Hw {
+        let most = if self.rng.chance(50) { 1 } else { 6 };
+        Hw::new(self.size(most), self.size(most))
+    }
+}
+
+/// Maps large enough for a window with its dilation.
+fn map(build: &mut Build, window: Hw) -> (usize, usize) {
+    (window.h - 1 + build.size(20), window.w - 1 + build.size(24))
+}
+
+fn reach(kernel: Hw, dilation: Hw) -> Hw {
+    Hw::new((kernel.h - 1) * dilation.h + 1, (kernel.w - 1) * dilation.w + 1)
+}
+
+fn conv(build: &mut Build) {
+    let most = if build.rng.chance(70) { 5 } else { 9 };
+    let (kernel, dilation, stride) = (Hw::new(build.size(most), build.size(most)), build.dilation(), build.stride());
+    let padding = build.padding(4);
+    let (h, w) = map(build, reach(kernel, dilation));
+    let groups = if build.rng.chance(70) { 1 } else { build.size(6) };
+    let (depth, outputs, batch) = (build.size(40), build.size(40), build.size(2));
+    let (depth, outputs) = if groups > 1 { (depth.div_ceil(4), outputs.div_ceil(4)) } else { (depth, outputs) };
+    let x = build.input(&[batch, h, w, depth * groups]);
+    let weights = build.weights(&[outputs * groups, kernel.h, kernel.w, depth], 0);
+    let operands = build.operands(x, weights, outputs * groups);
+    let activation = build.activation();
+    build.requantized(Op::Conv2d(Conv2d { stride, dilation, padding, groups, activation }), &operands);
+}
+
+fn depthwise(build: &mut Build) {
+    let most = if build.rng.chance(70) { 5 } else { 9 };
+    let (kernel, dilation, stride) = (Hw::new(build.size(most), build.size(most)), build.dilation(), build.stride());
+    let padding = build.padding(4);
+    let (h, w) = map(build, reach(kernel, dilation));
+    let (channels, multiplier, batch) = (build.size(40), build.size(3), build.size(2));
+    let x = build.input(&[batch, h, w, channels]);
+    let weights = build.weights(&[1, kernel.h, kernel.w, channels * multiplier], 3);
+    let operands = build.operands(x, weights, channels * multiplier);
+    let activation = build.activation();
+    let op = DepthwiseConv2d { stride, dilation, padding, multiplier, activation };
+    build.requantized(Op::DepthwiseConv2d(op), &operands);
+}
+
+fn fully_connected(build: &mut Build) {
+    let (batch, depth, outputs) = (build.size(5), build.size(900), build.size(300));
+    let x = build.input(&[batch, depth]);
+    let weights = build.weights(&[outputs, depth], 0);
+    let operands = build.operands(x, weights, outputs);
+    let activation = build.activation();
+    build.requantized(Op::FullyConnected(FullyConnected { activation, keep_num_dims: false }), &operands);
+}
+
+fn pool(build: &mut Build) {
+    let most = if build.rng.chance(60) { 3 } else { 12 };
+    let window = Hw::new(build.size(most), build.size(most));
+    let stride = build.stride();
+    let wide = build.rng.chance(10);
+    let (h, w) = if wide { (build.size(200), build.size(200)) } else { map(build, window) };
+    let window = if wide { Hw::new(h, w) } else { window };
+    let (top, left) = (build.between(0, 11) % window.h, build.between(0, 11) % window.w);
+    let (bottom, right) = (build.between(0, 11) % window.h, build.between(0, 11) % window.w);
+    let padding = Padding { top, bottom, left, right };
+    let (batch, channels) = (build.size(2), build.size(40));
+    let x = build.input(&[batch, h, w, channels]);
+    let pool = Pool2d { window, stride, padding, activation: build.activation() };
+    let op = if build.rng.chance(50) { Op::MaxPool2d(pool) } else { Op::AveragePool2d(pool) };
+    build.kept(op, &[x]);
+}
+
+fn mean(build: &mut Build) {
+    let rank = build.between(1, 4);
+    let most = if rank < 3 { 300 } else { 20 };
+    let dims: Vec<usize> = (0..rank).map(|_| build.size(most)).collect();
+    let mut axes: Vec<usize> = (0..rank).filter(|_| build.rng.chance(50)).collect();
+    if axes.is_empty() {
+        axes.push(build.rng.index(rank));
+    }
+    let x = build.input(&dims);
+    let keep_dims = build.rng.chance(50);
+    build.requantized(Op::Mean(Mean { axes, keep_dims }), &[x]);
+}
+
+fn add(build: &mut Build) {
+    let rank = build.between(1, 5);
+    let dims: Vec<usize> = (0..rank).map(|_| build.size(if rank > 3 { 9 } else { 25 })).collect();
+    let operand = |build: &mut Build| {
+        let skip = if build.rng.chance(20) { build.rng.index(rank) } else { 0 };
+        let own: Vec<usize> = dims.iter().map(|&dim| if build.rng.chance(25) { 1 } else { dim }).skip(skip).collect();
+        build.input(&own)
+    };
+    let (a, b) = (operand(build), operand(build));
+    let activation = build.activation();
+    build.requantized(Op::Add { activation }, &[a, b]);
+}
+
+fn unary(build: &mut Build) {
+    let rank = build.between(1, 4);
+    let dims: Vec<usize> = (0..rank).map(|_| build.size(if rank > 2 { 16 } else { 200 })).collect();
+    let x = build.input(&dims);
+    match build.rng.index(4) {
+        0 => build.requantized(Op::Relu, &[x]),
+        1 => build.requantized(Op::Quantize, &[x]),
+        2 => build.kept(Op::Relu6, &[x]),
+        _ => build.kept(Op::ReluN1To1, &[x]),
+    }
+}
+
+fn movement(build: &mut Build) {
+    let rank = build.between(1, 5);
+    let dims: Vec<usize> = (0..rank).map(|_| build.size(if rank > 3 { 8 } else { 20 })).collect();
+    let x = build.input(&dims);
+    match build.rng.index(3) {
+        0 => {
+            let before = (0..rank).map(|_| build.between(0, 3)).collect();
+            let after = (0..rank).map(|_| build.between(0, 3)).collect();
+            build.requantized(Op::Pad(Pad { before, after, value: PadValue::Zero }), &[x]);
+        }
+        1 => {
+            let mut perm: Vec<usize> = (0..rank).collect();
+            perm.sort_by_key(|_| build.rng.bits());
+            build.kept(Op::Transpose { perm }, &[x]);
+        }
+        _ => {
+            let shape = Shape::new([dims.iter().product::<usize>()]).expect("small");
+            build.kept(Op::Reshape { shape }, &[x]);
+        }
+    }
+}
+
+fn run(kind: fn(&mut Build), first_seed: u64) {
+    let targets: Vec<&'static Target> = [2, 3, 6, 16].map(|kib| common::tiny(kib * 1024)).to_vec();
+    for seed in first_seed..first_seed + layers() {
+        let mut build = Build::new(seed);
+        kind(&mut build);
+        let Build { graph, mut rng, .. } = build;
+        one(&graph.finish().expect("a legal layer"), &targets, &mut rng);
+    }
+}
+
+fn one(graph: &Graph, targets: &[&'static Target], rng: &mut Rng) {
+    let rounding = rng.pick(&[Rounding::Double, Rounding::Double, Rounding::Single, Rounding::Float]);
+    let options = Options { rounding, ..Options::new(rng.pick(targets)) };
+    let inputs = common::random_inputs(graph, rng);
+    common::check(graph, &options, &inputs);
+}
+
+#[test]
+fn convolutions() {
+    run(conv, 1_000_000);
+}
+
+#[test]
+fn depthwise_convolutions() {
+    run(depthwise, 2_000_000);
+}
+
+#[test]
+fn fully_connected_layers() {
+    run(fully_connected, 3_000_000);
+}
+
+#[test]
+fn pools() {
+    run(pool, 4_000_000);
+}
+
+#[test]
+fn means() {
+    run(mean, 5_000_000);
+}
+
+#[test]
+fn sums() {
+    run(add, 6_000_000);
+}
+
+#[test]
+fn functions_of_one_value() {
+    run(unary, 7_000_000);
+}
+
+#[test]
+fn data_movement() {
+    run(movement, 8_000_000);
+}
