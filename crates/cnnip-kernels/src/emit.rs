@@ -1,7 +1,7 @@
 //! The end of a convolution: from sums of products in vectors to the target.
 
 use crate::channel::Channel16;
-use crate::simd::{Finish, Lanes, Simd, store_bytes};
+use crate::simd::{AnyScaler, Clamp, Finish, Lanes, Scaler, Simd, store_bytes};
 use crate::{Load, Map, Target8, accumulators};
 
 /// A walk over output pixels in memory order.
@@ -44,7 +44,7 @@ pub(crate) fn emit<S: Simd>(
             if let Some(load) = load {
                 add_loaded(load, *map, at, channels, sums);
             }
-            requantize(s, (bytes, *map), &Finish::new(output), at, channels, block, sums);
+            requantize(s, Rows { bytes, map: *map, at, channels }, &Finish::new(output), block, sums);
         }
         Target8::Accumulators { bytes, size: [_, w, c], load } => {
             let (mut first, step) = ((at.y * *w + at.x) * *c + channels.first, *c);
@@ -89,21 +89,33 @@ fn add_loaded(load: &[u8], map: Map, at: Cursor, channels: Channels, sums: &mut 
 
 /// Scales and stores one block of channels of consecutive pixels.
 #[inline(always)]
-fn requantize<S: Simd>(
-    s: S,
-    out: (&mut [u8], Map),
-    finish: &Finish,
-    mut at: Cursor,
+fn requantize<S: Simd>(s: S, out: Rows<'_>, finish: &Finish, block: &Channel16, sums: &[Lanes]) {
+    let clamp = finish.clamp(s);
+    match finish.scaler(s, block) {
+        AnyScaler::Plain(scaler) => out.store(s, &scaler, clamp, &block.bias, sums),
+        AnyScaler::Double(scaler) => out.store(s, &scaler, clamp, &block.bias, sums),
+        AnyScaler::Single(scaler) => out.store(s, &scaler, clamp, &block.bias, sums),
+        AnyScaler::Float(scaler) => out.store(s, &scaler, clamp, &block.bias, sums),
+    }
+}
+
+/// Where consecutive pixels of one block of channels go.
+struct Rows<'a> {
+    bytes: &'a mut [u8],
+    map: Map,
+    at: Cursor,
     channels: Channels,
-    block: &Channel16,
-    sums: &[Lanes],
-) {
-    let (bytes, map) = out;
-    let bias = s.load(&block.bias);
-    for sums in sums {
-        let value = finish.apply(s, s.add(s.load(sums), bias), block);
-        let first = map.at(at.y, at.x) + channels.first;
-        store_bytes(&mut bytes[first..first + channels.count], &s.low_bytes(value));
-        at.step(map.w);
+}
+
+impl Rows<'_> {
+    #[inline(always)]
+    fn store<S: Simd>(mut self, s: S, scaler: &impl Scaler<S>, clamp: Clamp<S>, bias: &Lanes, sums: &[Lanes]) {
+        let bias = s.load(bias);
+        for sums in sums {
+            let scaled = scaler.scale(s, s.add(s.load(sums), bias));
+            let first = self.map.at(self.at.y, self.at.x) + self.channels.first;
+            store_bytes(&mut self.bytes[first..first + self.channels.count], &clamp.bytes(s, scaled));
+            self.at.step(self.map.w);
+        }
     }
 }

@@ -25,6 +25,10 @@ pub(crate) trait Simd: Copy {
     type Vector: Copy;
     /// Sixteen sums of products in progress.
     type Sums: Copy;
+    /// Parameters of mode `Double`, in registers.
+    type Double: Copy;
+    /// Parameters of mode `Single`, in registers.
+    type Single: Copy;
 
     /// Most blocks of output channels that a convolution's tile keeps in registers.
     const TILE_BLOCKS: usize;
@@ -48,12 +52,14 @@ pub(crate) trait Simd: Copy {
     fn max(self, a: Self::Vector, b: Self::Vector) -> Self::Vector;
     fn shift_left(self, a: Self::Vector, bits: u32) -> Self::Vector;
 
+    fn prepare_double(self, channel: &Channel16) -> Self::Double;
     /// Mode `Double` of values within the limit; no multiplier is `i32::MIN`.
-    fn double(self, value: Self::Vector, channel: &Channel16) -> Self::Vector;
+    fn double(self, value: Self::Vector, by: &Self::Double) -> Self::Vector;
+    fn prepare_single(self, channel: &Channel16) -> Self::Single;
     /// Mode `Single`, where results fit 32 bits.
-    fn single(self, value: Self::Vector, channel: &Channel16) -> Self::Vector;
-    /// Float modes: `value * scale + zero` in binary32, clamped, rounded to even.
-    fn float(self, value: Self::Vector, channel: &Channel16, zero: f32, clamp: [f32; 2]) -> Self::Vector;
+    fn single(self, value: Self::Vector, by: &Self::Single) -> Self::Vector;
+    /// Float modes: `value * scale + zero` in binary32, clamped, rounded to even; `scale` holds the bits of floats.
+    fn float(self, value: Self::Vector, scale: Self::Vector, zero: f32, clamp: [f32; 2]) -> Self::Vector;
 
     /// No products yet.
     fn no_sums(self) -> Self::Sums;
@@ -95,14 +101,106 @@ impl Kernels {
     }
 }
 
-/// An output stage, ready for vectors: scaled values are clamped to `low..=high`, then `zero` is added.
+/// How values are scaled. A type per mode, so that a loop over pixels is made for one mode and keeps its parameters in registers.
+pub(crate) trait Scaler<S: Simd> {
+    fn scale(&self, s: S, value: S::Vector) -> S::Vector;
+}
+
+/// Mode `None`.
+pub(crate) struct Plain;
+
+/// Mode `Double`.
+pub(crate) struct Double<S: Simd>(pub(crate) S::Double);
+
+/// Mode `Single`.
+pub(crate) struct Single<S: Simd>(pub(crate) S::Single);
+
+/// Modes `Float` and `FloatZero`: scale, zero point added before rounding, clamp.
+pub(crate) struct Float<S: Simd> {
+    pub(crate) scale: S::Vector,
+    pub(crate) zero: f32,
+    pub(crate) clamp: [f32; 2],
+}
+
+impl<S: Simd> Scaler<S> for Plain {
+    #[inline(always)]
+    fn scale(&self, _: S, value: S::Vector) -> S::Vector {
+        value
+    }
+}
+
+impl<S: Simd> Scaler<S> for Double<S> {
+    #[inline(always)]
+    fn scale(&self, s: S, value: S::Vector) -> S::Vector {
+        s.double(value, &self.0)
+    }
+}
+
+impl<S: Simd> Scaler<S> for Single<S> {
+    #[inline(always)]
+    fn scale(&self, s: S, value: S::Vector) -> S::Vector {
+        s.single(value, &self.0)
+    }
+}
+
+impl<S: Simd> Scaler<S> for Float<S> {
+    #[inline(always)]
+    fn scale(&self, s: S, value: S::Vector) -> S::Vector {
+        s.float(value, self.scale, self.zero, self.clamp)
+    }
+}
+
+/// Any mode, where a loop has several stages and is not worth making for every combination.
+pub(crate) enum AnyScaler<S: Simd> {
+    Plain(Plain),
+    Double(Double<S>),
+    Single(Single<S>),
+    Float(Float<S>),
+}
+
+impl<S: Simd> AnyScaler<S> {
+    /// Float modes add `zero` before they round and clamp to `clamp`.
+    #[inline(always)]
+    pub(crate) fn new(s: S, mode: RoundingMode, channel: &Channel16, zero: f32, clamp: [f32; 2]) -> Self {
+        match mode {
+            RoundingMode::Double => Self::Double(Double(s.prepare_double(channel))),
+            RoundingMode::Single => Self::Single(Single(s.prepare_single(channel))),
+            RoundingMode::Float | RoundingMode::FloatZero => {
+                Self::Float(Float { scale: s.load(&channel.multiplier), zero, clamp })
+            }
+            RoundingMode::None | RoundingMode::Reduced => Self::Plain(Plain),
+        }
+    }
+}
+
+impl<S: Simd> Scaler<S> for AnyScaler<S> {
+    #[inline(always)]
+    fn scale(&self, s: S, value: S::Vector) -> S::Vector {
+        match self {
+            Self::Plain(scaler) => scaler.scale(s, value),
+            Self::Double(scaler) => scaler.scale(s, value),
+            Self::Single(scaler) => scaler.scale(s, value),
+            Self::Float(scaler) => scaler.scale(s, value),
+        }
+    }
+}
+
+/// What follows the scale: values are clamped to `low..=high`, then `zero` is added.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Finish {
-    pub(crate) mode: RoundingMode,
+    mode: RoundingMode,
     low: i32,
     high: i32,
     zero: i32,
     float_zero: f32,
+}
+
+/// [`Finish`] in registers.
+#[derive(Clone, Copy)]
+pub(crate) struct Clamp<S: Simd> {
+    low: S::Vector,
+    high: S::Vector,
+    zero: S::Vector,
 }
 
 impl Finish {
@@ -113,25 +211,22 @@ impl Finish {
         Self { mode, low: output.min - zero, high: output.max - zero, zero, float_zero: small_float(before) }
     }
 
-    /// Scales one vector: everything but the zero point.
     #[inline(always)]
-    pub(crate) fn scale<S: Simd>(&self, s: S, value: S::Vector, channel: &Channel16) -> S::Vector {
-        match self.mode {
-            RoundingMode::Double => s.double(value, channel),
-            RoundingMode::Single => s.single(value, channel),
-            RoundingMode::Float | RoundingMode::FloatZero => {
-                s.float(value, channel, self.float_zero, [small_float(self.low), small_float(self.high)])
-            }
-            RoundingMode::None | RoundingMode::Reduced => value,
-        }
+    pub(crate) fn scaler<S: Simd>(&self, s: S, channel: &Channel16) -> AnyScaler<S> {
+        AnyScaler::new(s, self.mode, channel, self.float_zero, [small_float(self.low), small_float(self.high)])
     }
 
-    /// Scales, clamps and adds the zero point.
     #[inline(always)]
-    pub(crate) fn apply<S: Simd>(&self, s: S, value: S::Vector, channel: &Channel16) -> S::Vector {
-        let scaled = self.scale(s, value, channel);
-        let clamped = s.min(s.max(scaled, s.splat(self.low)), s.splat(self.high));
-        s.add(clamped, s.splat(self.zero))
+    pub(crate) fn clamp<S: Simd>(&self, s: S) -> Clamp<S> {
+        Clamp { low: s.splat(self.low), high: s.splat(self.high), zero: s.splat(self.zero) }
+    }
+}
+
+impl<S: Simd> Clamp<S> {
+    /// The bytes of scaled values.
+    #[inline(always)]
+    pub(crate) fn bytes(&self, s: S, scaled: S::Vector) -> [u8; BLOCK] {
+        s.low_bytes(s.add(s.min(s.max(scaled, self.low), self.high), self.zero))
     }
 }
 

@@ -2,9 +2,8 @@
 
 use super::{Plan, Stage};
 use crate::channel::{BLOCK, Channel16};
-use crate::simd::{Finish, Simd, Task, load_bytes, store_bytes};
+use crate::simd::{AnyScaler, Clamp, Finish, Scaler, Simd, Task, load_bytes, store_bytes};
 use crate::{Element8, Map, Source8};
-use cnnip_numerics::RoundingMode;
 use cnnip_numerics::eltwise::Function;
 
 /// A checked operation and where it goes.
@@ -18,12 +17,13 @@ impl Task for Job<'_, '_> {
     fn run<S: Simd>(self, s: S) {
         let Self { plan, out } = self;
         let last = Stage { mode: plan.output.mode, multiplier: plan.op.multiplier, shift: plan.op.shift };
+        let finish = Finish::new(&plan.output);
         let steps = Steps {
             function: plan.op.function,
-            a: Side::new(&plan.op.a, plan.op.a_stage, plan.op.pre_shift),
-            b: Side::new(&plan.op.b, plan.op.b_stage, plan.op.pre_shift),
-            last: Channel16::splat(&last.record(), last.mode),
-            finish: Finish::new(&plan.output),
+            a: Side::new(s, &plan.op.a, plan.op.a_stage, plan.op.pre_shift),
+            b: Side::new(s, &plan.op.b, plan.op.b_stage, plan.op.pre_shift),
+            last: finish.scaler(s, &Channel16::splat(&last.record(), last.mode)),
+            clamp: finish.clamp(s),
         };
         let (map, [a, b]) = plan.lines();
         for y in 0..map.h {
@@ -84,62 +84,58 @@ impl<'a> Line<'a> {
 }
 
 /// What happens to one input.
-struct Side {
+struct Side<S: Simd> {
     element: Element8,
     zero: i32,
     pre_shift: u32,
-    mode: RoundingMode,
-    scale: Channel16,
-}
-
-impl Side {
-    fn new(source: &Source8<'_>, stage: Stage, pre_shift: u32) -> Self {
-        let scale = Channel16::splat(&stage.record(), stage.mode);
-        Self { element: source.element, zero: source.zero, pre_shift, mode: stage.mode, scale }
-    }
-
-    #[inline(always)]
-    fn apply<S: Simd>(&self, s: S, bytes: &[u8; BLOCK]) -> S::Vector {
-        let value = match self.element {
-            Element8::Int8 => s.widen_int8(bytes),
-            Element8::Uint8 => s.widen_uint8(bytes),
-        };
-        let value = s.shift_left(s.sub(value, s.splat(self.zero)), self.pre_shift);
-        match self.mode {
-            RoundingMode::Double => s.double(value, &self.scale),
-            RoundingMode::Single => s.single(value, &self.scale),
-            RoundingMode::Float | RoundingMode::FloatZero => s.float(value, &self.scale, 0.0, FLOAT_LIMITS),
-            RoundingMode::None | RoundingMode::Reduced => value,
-        }
-    }
+    scaler: AnyScaler<S>,
 }
 
 /// Beyond everything that bounds allow.
 const FLOAT_LIMITS: [f32; 2] = [-1_073_741_824.0, 1_073_741_824.0];
 
-/// All stages.
-struct Steps {
-    function: Function,
-    a: Side,
-    b: Side,
-    last: Channel16,
-    finish: Finish,
+impl<S: Simd> Side<S> {
+    #[inline(always)]
+    fn new(s: S, source: &Source8<'_>, stage: Stage, pre_shift: u32) -> Self {
+        let channel = Channel16::splat(&stage.record(), stage.mode);
+        let scaler = AnyScaler::new(s, stage.mode, &channel, 0.0, FLOAT_LIMITS);
+        Self { element: source.element, zero: source.zero, pre_shift, scaler }
+    }
+
+    #[inline(always)]
+    fn apply(&self, s: S, bytes: &[u8; BLOCK]) -> S::Vector {
+        let value = match self.element {
+            Element8::Int8 => s.widen_int8(bytes),
+            Element8::Uint8 => s.widen_uint8(bytes),
+        };
+        let difference = s.sub(value, s.splat(self.zero));
+        self.scaler.scale(s, s.shift_left(difference, self.pre_shift))
+    }
 }
 
-impl Steps {
+/// All stages.
+struct Steps<S: Simd> {
+    function: Function,
+    a: Side<S>,
+    b: Side<S>,
+    last: AnyScaler<S>,
+    clamp: Clamp<S>,
+}
+
+impl<S: Simd> Steps<S> {
     #[inline(always)]
-    fn line<S: Simd>(&self, s: S, a: Line<'_>, b: Line<'_>, out: &mut [u8]) {
+    fn line(&self, s: S, a: Line<'_>, b: Line<'_>, out: &mut [u8]) {
         for (index, out) in out.chunks_mut(BLOCK).enumerate() {
             let at = index * BLOCK;
             let a = self.a.apply(s, &a.at(at));
             let value =
                 if self.function == Function::Pass { a } else { self.combine(s, a, self.b.apply(s, &b.at(at))) };
-            store_bytes(out, &s.low_bytes(self.finish.apply(s, value, &self.last)));
+            store_bytes(out, &self.clamp.bytes(s, self.last.scale(s, value)));
         }
     }
 
     #[inline(always)]
-    fn combine<S: Simd>(&self, s: S, a: S::Vector, b: S::Vector) -> S::Vector {
+    fn combine(&self, s: S, a: S::Vector, b: S::Vector) -> S::Vector {
         match self.function {
             Function::Add => s.add(a, b),
             Function::Sub => s.sub(a, b),

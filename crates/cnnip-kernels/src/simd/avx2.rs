@@ -26,6 +26,8 @@ impl Simd for Avx2 {
     type Vector = Pair;
     /// Register j: channels 4j to 4j + 3, two sums each.
     type Sums = [__m256i; 4];
+    type Double = [Double; 2];
+    type Single = [Single; 2];
 
     const TILE_BLOCKS: usize = 1;
     const TILE_PIXELS: usize = 3;
@@ -109,24 +111,30 @@ impl Simd for Avx2 {
     }
 
     #[inline(always)]
-    fn double(self, value: Pair, channel: &Channel16) -> Pair {
+    fn prepare_double(self, channel: &Channel16) -> [Double; 2] {
         let (multiplier, left, right) =
             (self.load(&channel.multiplier), self.load(&channel.left), self.load(&channel.right));
-        unsafe {
-            let [low, high] = [_mm256_sllv_epi32(value[0], left[0]), _mm256_sllv_epi32(value[1], left[1])];
-            [double(low, multiplier[0], right[0]), double(high, multiplier[1], right[1])]
-        }
+        unsafe { [Double::new(multiplier[0], left[0], right[0]), Double::new(multiplier[1], left[1], right[1])] }
     }
 
     #[inline(always)]
-    fn single(self, value: Pair, channel: &Channel16) -> Pair {
+    fn double(self, value: Pair, by: &[Double; 2]) -> Pair {
+        unsafe { [double(value[0], by[0]), double(value[1], by[1])] }
+    }
+
+    #[inline(always)]
+    fn prepare_single(self, channel: &Channel16) -> [Single; 2] {
         let (multiplier, right) = (self.load(&channel.multiplier), self.load(&channel.right));
-        unsafe { [single(value[0], multiplier[0], right[0]), single(value[1], multiplier[1], right[1])] }
+        unsafe { [Single::new(multiplier[0], right[0]), Single::new(multiplier[1], right[1])] }
     }
 
     #[inline(always)]
-    fn float(self, value: Pair, channel: &Channel16, zero: f32, clamp: [f32; 2]) -> Pair {
-        let scale = self.load(&channel.multiplier);
+    fn single(self, value: Pair, by: &[Single; 2]) -> Pair {
+        unsafe { [single(value[0], by[0]), single(value[1], by[1])] }
+    }
+
+    #[inline(always)]
+    fn float(self, value: Pair, scale: Pair, zero: f32, clamp: [f32; 2]) -> Pair {
         unsafe { [float(value[0], scale[0], zero, clamp), float(value[1], scale[1], zero, clamp)] }
     }
 
@@ -222,54 +230,98 @@ fn add_products(sums: __m256i, x: __m256i, w: __m128i) -> __m256i {
     _mm256_add_epi32(sums, _mm256_madd_epi16(x, _mm256_cvtepi8_epi16(w)))
 }
 
+/// The even and the odd lanes, each in the low half of 64 bits.
+#[inline]
+#[target_feature(enable = "avx2")]
+fn lanes64(value: __m256i) -> [__m256i; 2] {
+    [value, _mm256_srli_epi64::<32>(value)]
+}
+
 /// Products of the even and of the odd lanes, 64 bits each.
 #[inline]
 #[target_feature(enable = "avx2")]
-fn products(a: __m256i, b: __m256i) -> [__m256i; 2] {
-    let odd = _mm256_mul_epi32(_mm256_srli_epi64::<32>(a), _mm256_srli_epi64::<32>(b));
-    [_mm256_mul_epi32(a, b), odd]
+fn products(a: __m256i, b: [__m256i; 2]) -> [__m256i; 2] {
+    let a = lanes64(a);
+    [_mm256_mul_epi32(a[0], b[0]), _mm256_mul_epi32(a[1], b[1])]
+}
+
+/// Parameters of mode `Double`, for eight lanes.
+#[derive(Clone, Copy)]
+pub(super) struct Double {
+    multiplier: [__m256i; 2],
+    left: __m256i,
+    right: __m256i,
+    half: __m256i,
+    sign_at: __m256i,
+}
+
+impl Double {
+    #[inline]
+    #[target_feature(enable = "avx2")]
+    fn new(multiplier: __m256i, left: __m256i, right: __m256i) -> Self {
+        let one = _mm256_set1_epi32(1);
+        // A count of -1 gives 0, and so does a count of 32: nothing is rounded where nothing is shifted.
+        let half = _mm256_sllv_epi32(one, _mm256_sub_epi32(right, one));
+        let sign_at = _mm256_max_epi32(_mm256_sub_epi32(_mm256_set1_epi32(32), right), _mm256_set1_epi32(31));
+        Self { multiplier: lanes64(multiplier), left, right, half, sign_at }
+    }
 }
 
 #[inline]
 #[target_feature(enable = "avx2")]
-fn double(value: __m256i, multiplier: __m256i, right: __m256i) -> __m256i {
-    let [even, odd] = products(value, multiplier);
+fn double(value: __m256i, by: Double) -> __m256i {
     let round = _mm256_set1_epi64x(1 << 30);
+    let [even, odd] = products(_mm256_sllv_epi32(value, by.left), by.multiplier);
     let even = _mm256_srli_epi64::<31>(_mm256_add_epi64(even, round));
     let odd = _mm256_slli_epi64::<1>(_mm256_add_epi64(odd, round));
-    divide(_mm256_blend_epi32::<0b1010_1010>(even, odd), right)
+    let high = _mm256_blend_epi32::<0b1010_1010>(even, odd);
+    // Halves away from zero: half is added, less one where the value is negative.
+    let negative = _mm256_srlv_epi32(high, by.sign_at);
+    _mm256_srav_epi32(_mm256_sub_epi32(_mm256_add_epi32(high, by.half), negative), by.right)
 }
 
-/// Rounding shift right, halves away from zero; values stay within 31 bits.
-#[inline]
-#[target_feature(enable = "avx2")]
-fn divide(value: __m256i, right: __m256i) -> __m256i {
-    let one = _mm256_set1_epi32(1);
-    let half = _mm256_sllv_epi32(one, _mm256_sub_epi32(right, one)); // a count of -1 gives 0
-    let sign_at = _mm256_max_epi32(_mm256_sub_epi32(_mm256_set1_epi32(32), right), _mm256_set1_epi32(31));
-    let negative = _mm256_srlv_epi32(value, sign_at); // 0 where nothing is shifted
-    _mm256_srav_epi32(_mm256_sub_epi32(_mm256_add_epi32(value, half), negative), right)
+/// Parameters of mode `Single`, for eight lanes: even, odd.
+#[derive(Clone, Copy)]
+pub(super) struct Single {
+    multiplier: [__m256i; 2],
+    right: [__m256i; 2],
+    half: [__m256i; 2],
+    /// The sign bit, shifted as values are.
+    offset: [__m256i; 2],
+}
+
+impl Single {
+    #[inline]
+    #[target_feature(enable = "avx2")]
+    fn new(multiplier: __m256i, right: __m256i) -> Self {
+        let right = [_mm256_and_si256(right, _mm256_set1_epi64x(0xffff_ffff)), _mm256_srli_epi64::<32>(right)];
+        let (one, sign) = (_mm256_set1_epi64x(1), _mm256_set1_epi64x(i64::MIN));
+        // A count of -1 gives 0.
+        let half = [
+            _mm256_sllv_epi64(one, _mm256_sub_epi64(right[0], one)),
+            _mm256_sllv_epi64(one, _mm256_sub_epi64(right[1], one)),
+        ];
+        let offset = [_mm256_srlv_epi64(sign, right[0]), _mm256_srlv_epi64(sign, right[1])];
+        Self { multiplier: lanes64(multiplier), right, half, offset }
+    }
+
+    /// Rounding shift right of even (0) or odd (1) lanes, halves up.
+    ///
+    /// There is no arithmetic shift of 64 bits: an offset makes the value positive, and is taken off shifted.
+    #[inline]
+    #[target_feature(enable = "avx2")]
+    fn shift(&self, value: __m256i, half: usize) -> __m256i {
+        let sign = _mm256_set1_epi64x(i64::MIN);
+        let moved = _mm256_xor_si256(_mm256_add_epi64(value, self.half[half]), sign);
+        _mm256_sub_epi64(_mm256_srlv_epi64(moved, self.right[half]), self.offset[half])
+    }
 }
 
 #[inline]
 #[target_feature(enable = "avx2")]
-fn single(value: __m256i, multiplier: __m256i, right: __m256i) -> __m256i {
-    let [even, odd] = products(value, multiplier);
-    let low = _mm256_and_si256(right, _mm256_set1_epi64x(0xffff_ffff));
-    let odd = _mm256_slli_epi64::<32>(shift_up(odd, _mm256_srli_epi64::<32>(right)));
-    _mm256_blend_epi32::<0b1010_1010>(shift_up(even, low), odd)
-}
-
-/// Rounding shift right of 64-bit lanes, halves up.
-#[inline]
-#[target_feature(enable = "avx2")]
-fn shift_up(value: __m256i, right: __m256i) -> __m256i {
-    let one = _mm256_set1_epi64x(1);
-    let half = _mm256_sllv_epi64(one, _mm256_sub_epi64(right, one)); // a count of -1 gives 0
-    // There is no arithmetic shift of 64 bits: shift with an offset that makes the value positive, and take it off.
-    let offset = _mm256_set1_epi64x(i64::MIN);
-    let moved = _mm256_xor_si256(_mm256_add_epi64(value, half), offset);
-    _mm256_sub_epi64(_mm256_srlv_epi64(moved, right), _mm256_srlv_epi64(offset, right))
+fn single(value: __m256i, by: Single) -> __m256i {
+    let [even, odd] = products(value, by.multiplier);
+    _mm256_blend_epi32::<0b1010_1010>(by.shift(even, 0), _mm256_slli_epi64::<32>(by.shift(odd, 1)))
 }
 
 #[inline]

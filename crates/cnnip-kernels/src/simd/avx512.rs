@@ -17,6 +17,24 @@ pub(super) unsafe fn enter(task: impl Task) {
     task.run(Avx512(()));
 }
 
+/// Parameters of mode `Double`.
+#[derive(Clone, Copy)]
+pub(super) struct Double {
+    multiplier: [__m512i; 2],
+    left: __m512i,
+    right: __m512i,
+    half: __m512i,
+    sign_at: __m512i,
+}
+
+/// Parameters of mode `Single`: even lanes, odd lanes.
+#[derive(Clone, Copy)]
+pub(super) struct Single {
+    multiplier: [__m512i; 2],
+    right: [__m512i; 2],
+    half: [__m512i; 2],
+}
+
 /// Odd 32-bit lanes.
 const ODD: __mmask16 = 0xaaaa;
 
@@ -26,6 +44,8 @@ const ODD: __mmask16 = 0xaaaa;
 impl Simd for Avx512 {
     type Vector = __m512i;
     type Sums = __m512i;
+    type Double = Double;
+    type Single = Single;
 
     const TILE_BLOCKS: usize = 3;
     const TILE_PIXELS: usize = 8;
@@ -93,33 +113,60 @@ impl Simd for Avx512 {
     }
 
     #[inline(always)]
-    fn double(self, value: __m512i, channel: &Channel16) -> __m512i {
+    fn prepare_double(self, channel: &Channel16) -> Double {
         let (multiplier, left, right) =
             (self.load(&channel.multiplier), self.load(&channel.left), self.load(&channel.right));
         unsafe {
-            let value = _mm512_sllv_epi32(value, left);
-            let [even, odd] = products(value, multiplier);
+            let one = _mm512_set1_epi32(1);
+            // A count of -1 gives 0, and so does a count of 32: nothing is rounded where nothing is shifted.
+            let half = _mm512_sllv_epi32(one, _mm512_sub_epi32(right, one));
+            let sign_at = _mm512_max_epi32(_mm512_sub_epi32(_mm512_set1_epi32(32), right), _mm512_set1_epi32(31));
+            Double { multiplier: lanes64(multiplier), left, right, half, sign_at }
+        }
+    }
+
+    #[inline(always)]
+    fn double(self, value: __m512i, by: &Double) -> __m512i {
+        unsafe {
             let round = _mm512_set1_epi64(1 << 30);
+            let [even, odd] = products(_mm512_sllv_epi32(value, by.left), by.multiplier);
             let even = _mm512_srli_epi64::<31>(_mm512_add_epi64(even, round));
             let odd = _mm512_slli_epi64::<1>(_mm512_add_epi64(odd, round));
-            divide(_mm512_mask_blend_epi32(ODD, even, odd), right)
+            let high = _mm512_mask_blend_epi32(ODD, even, odd);
+            // Halves away from zero: half is added, less one where the value is negative.
+            let negative = _mm512_srlv_epi32(high, by.sign_at);
+            _mm512_srav_epi32(_mm512_sub_epi32(_mm512_add_epi32(high, by.half), negative), by.right)
         }
     }
 
     #[inline(always)]
-    fn single(self, value: __m512i, channel: &Channel16) -> __m512i {
+    fn prepare_single(self, channel: &Channel16) -> Single {
         let (multiplier, right) = (self.load(&channel.multiplier), self.load(&channel.right));
         unsafe {
-            let [even, odd] = products(value, multiplier);
-            let right = [_mm512_and_si512(right, _mm512_set1_epi64(0xffff_ffff)), _mm512_srli_epi64::<32>(right)];
-            let odd = _mm512_slli_epi64::<32>(shift_up(odd, right[1]));
-            _mm512_mask_blend_epi32(ODD, shift_up(even, right[0]), odd)
+            let low = _mm512_and_si512(right, _mm512_set1_epi64(0xffff_ffff));
+            let right = [low, _mm512_srli_epi64::<32>(right)];
+            let one = _mm512_set1_epi64(1);
+            // A count of -1 gives 0.
+            let half = [
+                _mm512_sllv_epi64(one, _mm512_sub_epi64(right[0], one)),
+                _mm512_sllv_epi64(one, _mm512_sub_epi64(right[1], one)),
+            ];
+            Single { multiplier: lanes64(multiplier), right, half }
         }
     }
 
     #[inline(always)]
-    fn float(self, value: __m512i, channel: &Channel16, zero: f32, clamp: [f32; 2]) -> __m512i {
-        let scale = self.load(&channel.multiplier);
+    fn single(self, value: __m512i, by: &Single) -> __m512i {
+        unsafe {
+            let [even, odd] = products(value, by.multiplier);
+            let even = _mm512_srav_epi64(_mm512_add_epi64(even, by.half[0]), by.right[0]);
+            let odd = _mm512_srav_epi64(_mm512_add_epi64(odd, by.half[1]), by.right[1]);
+            _mm512_mask_blend_epi32(ODD, even, _mm512_slli_epi64::<32>(odd))
+        }
+    }
+
+    #[inline(always)]
+    fn float(self, value: __m512i, scale: __m512i, zero: f32, clamp: [f32; 2]) -> __m512i {
         unsafe {
             let product = _mm512_mul_ps(_mm512_cvtepi32_ps(value), _mm512_castsi512_ps(scale));
             let moved = _mm512_add_ps(product, _mm512_set1_ps(zero));
@@ -171,30 +218,17 @@ impl Simd for Avx512 {
     }
 }
 
+/// The even and the odd lanes, each in the low half of 64 bits.
+#[inline]
+#[target_feature(enable = "avx512f")]
+fn lanes64(value: __m512i) -> [__m512i; 2] {
+    [value, _mm512_srli_epi64::<32>(value)]
+}
+
 /// Products of the even and of the odd lanes, 64 bits each.
 #[inline]
 #[target_feature(enable = "avx512f")]
-fn products(a: __m512i, b: __m512i) -> [__m512i; 2] {
-    let odd = _mm512_mul_epi32(_mm512_srli_epi64::<32>(a), _mm512_srli_epi64::<32>(b));
-    [_mm512_mul_epi32(a, b), odd]
-}
-
-/// Rounding shift right, halves away from zero; values stay within 31 bits.
-#[inline]
-#[target_feature(enable = "avx512f")]
-fn divide(value: __m512i, right: __m512i) -> __m512i {
-    let one = _mm512_set1_epi32(1);
-    let half = _mm512_sllv_epi32(one, _mm512_sub_epi32(right, one)); // a count of -1 gives 0
-    let sign_at = _mm512_max_epi32(_mm512_sub_epi32(_mm512_set1_epi32(32), right), _mm512_set1_epi32(31));
-    let negative = _mm512_srlv_epi32(value, sign_at); // 0 where nothing is shifted
-    _mm512_srav_epi32(_mm512_sub_epi32(_mm512_add_epi32(value, half), negative), right)
-}
-
-/// Rounding shift right of 64-bit lanes, halves up.
-#[inline]
-#[target_feature(enable = "avx512f")]
-fn shift_up(value: __m512i, right: __m512i) -> __m512i {
-    let one = _mm512_set1_epi64(1);
-    let half = _mm512_sllv_epi64(one, _mm512_sub_epi64(right, one)); // a count of -1 gives 0
-    _mm512_srav_epi64(_mm512_add_epi64(value, half), right)
+fn products(a: __m512i, b: [__m512i; 2]) -> [__m512i; 2] {
+    let a = lanes64(a);
+    [_mm512_mul_epi32(a[0], b[0]), _mm512_mul_epi32(a[1], b[1])]
 }
