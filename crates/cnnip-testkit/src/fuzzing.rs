@@ -4,9 +4,7 @@
 
 use std::sync::Arc;
 
-use cnnip_core::{
-    Checks, EngineId, Machine, NoObserver, Options, Program, Region, RegionKind, Slot, Stop, TokenOwner,
-};
+use cnnip_core::{Checks, EngineId, Machine, NoObserver, Options, Program, Region, RegionKind, Slot, Stop, TokenOwner};
 use cnnip_isa::{EngineKind, Target, asm, decode_at, disassemble, encode};
 
 /// A target's name and its function.
@@ -80,7 +78,10 @@ pub fn run_lists(bytes: &[u8]) {
     let ran = ended(target, parts, |machine| machine.run(&mut NoObserver));
     for (how, other) in [
         ("by command", ended(target, parts, |machine| machine.step_command(&mut NoObserver))),
-        ("in pieces", ended(target, parts, |machine| machine.run_until(machine.state().cycle() + piece, &mut NoObserver))),
+        (
+            "in pieces",
+            ended(target, parts, |machine| machine.run_until(machine.state().cycle() + piece, &mut NoObserver)),
+        ),
     ] {
         assert_eq!(other.1, ran.1, "{how}");
         assert_eq!(other.0.state().differences(ran.0.state()), [], "{how}");
@@ -88,12 +89,8 @@ pub fn run_lists(bytes: &[u8]) {
 }
 
 /// Tokens of the machine that `run_lists` makes: signalling and waiting engine.
-const TOKENS: [(u8, Slot, Slot); 4] = [
-    (0, Slot::Dma0, Slot::Cnn),
-    (1, Slot::Cnn, Slot::Dma1),
-    (2, Slot::Dma1, Slot::Dma0),
-    (3, Slot::Cnn, Slot::Dma0),
-];
+const TOKENS: [(u8, Slot, Slot); 4] =
+    [(0, Slot::Dma0, Slot::Cnn), (1, Slot::Cnn, Slot::Dma1), (2, Slot::Dma1, Slot::Dma0), (3, Slot::Cnn, Slot::Dma0)];
 
 fn ended(target: &'static Target, lists: [&[u32]; 3], mut step: impl FnMut(&mut Machine) -> Stop) -> (Machine, Stop) {
     let engine = |slot| EngineId { core: 0, slot };
