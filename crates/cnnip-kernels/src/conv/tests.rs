@@ -117,3 +117,91 @@ proptest! {
         }
     }
 }
+
+/// A 1x1 convolution with weight zero: what is loaded goes straight to requantization.
+fn requantized(
+    kernels: Kernels,
+    output: Output8,
+    channels: &[(i32, i32, i32)],
+    use_bias: bool,
+) -> (Result<(), Declined>, Vec<u8>) {
+    let load: Vec<u8> = channels.iter().flat_map(|&(acc, ..)| i64::from(acc).to_le_bytes()).collect();
+    let record = |multiplier: i32, shift| ChannelRecord { bias: 1, multiplier: multiplier.cast_unsigned(), shift };
+    let records: Vec<u8> = channels.iter().flat_map(|&(_, m, shift)| record(m, shift).to_le_bytes()).collect();
+    let conv = Conv8 {
+        input: Source8 { bytes: &[3], map: Map::dense(1, 1, 1), element: Element8::Int8, zero: 3 },
+        pad_value: 0,
+        window: Window::POINT,
+        groups: 1,
+        weights: &vec![0; channels.len().div_ceil(BLOCK) * BLOCK_BYTES],
+        w_zero: 0,
+        records: &records,
+        use_bias,
+    };
+    let map = Map::dense(1, 1, channels.len());
+    let mut bytes = vec![0; channels.len()];
+    let target = Target8::Output { bytes: &mut bytes, map, output, load: Some(&load) };
+    (kernels.conv8(&mut Scratch::new(), &conv, target), bytes)
+}
+
+fn accumulator() -> impl Strategy<Value = i32> {
+    let most = i32::try_from(crate::channel::LIMIT).unwrap() - 40_000; // the bound counts a product too
+    prop_oneof![
+        -most..=most,
+        -3000..3000,
+        Just(most),
+        Just(-most),
+        (0..30_u32).prop_map(|n| 1 << n),
+        (0..30_u32).prop_map(|n| -1 << n)
+    ]
+    .prop_map(move |acc| acc.clamp(-most, most))
+}
+
+fn integer_scale() -> impl Strategy<Value = (i32, i32, i32)> {
+    let multiplier = prop_oneof![any::<i32>(), Just(1 << 30), Just(i32::MAX), Just(-(1 << 30)), 1 << 30..i32::MAX];
+    (accumulator(), multiplier, prop_oneof![-31..=0_i32, -31..=30_i32, -25..-18_i32])
+}
+
+fn float_scale() -> impl Strategy<Value = (i32, i32, i32)> {
+    let scale = prop_oneof![-1.0..1.0_f32, Just(0.5), Just(f32::MAX), Just(-1e-9), -1e-6..1e-6_f32, any::<f32>()];
+    (accumulator(), scale.prop_filter("finite", |scale| scale.is_finite()), Just(0))
+        .prop_map(|(acc, scale, shift)| (acc, scale.to_bits().cast_signed(), shift))
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(3000))]
+    #[test]
+    fn requantization_equals_the_scalar_twin_at_the_edges(
+        integers in prop::collection::vec(integer_scale(), 1..40), floats in prop::collection::vec(float_scale(), 1..40),
+        output in output(), use_bias: bool,
+    ) {
+        let is_float = matches!(output.mode, RoundingMode::Float | RoundingMode::FloatZero);
+        let mut channels = if is_float { floats } else { integers };
+        if output.mode == RoundingMode::Single {
+            channels.iter_mut().for_each(|channel| channel.2 = channel.2.min(0));
+        }
+        let want = requantized(Kernels::scalar(), output, &channels, use_bias);
+        prop_assert!(want.0.is_ok() || channels.iter().any(|channel| channel.1 == i32::MIN));
+        for kernels in vector_kernels() {
+            prop_assert_eq!(&want, &requantized(kernels, output, &channels, use_bias), "{:?}", kernels.backend());
+        }
+    }
+}
+
+/// What is refused is refused by every backend, and nothing is written.
+#[test]
+fn refusals_leave_the_output_alone() {
+    let output = Output8 { zero: 0, min: -128, max: 127, mode: RoundingMode::Double };
+    let fine = [(0, 1 << 30, 0)];
+    let cases = [
+        (output, [(1 << 30, 1 << 30, 0)], Declined::AccumulatorBound { bound: (1 << 30) + 131 * 128 }),
+        (output, [(0, i32::MIN, 0)], Declined::Shape { what: "multiplier" }),
+        (Output8 { mode: RoundingMode::Reduced, ..output }, fine, Declined::Mode(RoundingMode::Reduced)),
+        (Output8 { max: 128, ..output }, fine, Declined::Range { what: "output maximum", value: 128 }),
+    ];
+    for (output, channels, why) in cases {
+        for kernels in vector_kernels().chain([Kernels::scalar()]) {
+            assert_eq!(requantized(kernels, output, &channels, false), (Err(why), vec![0]));
+        }
+    }
+}

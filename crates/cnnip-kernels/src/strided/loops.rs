@@ -53,7 +53,7 @@ impl Loops {
 
     pub(super) fn copy(&self, source: &[u8], destination: &mut [u8]) {
         match self.bytes {
-            1 => self.copy_fixed::<1>(source, destination),
+            1 => self.copy_bytes(source, destination),
             2 => self.copy_fixed::<2>(source, destination),
             3 => self.copy_fixed::<3>(source, destination),
             4 => self.copy_fixed::<4>(source, destination),
@@ -66,6 +66,21 @@ impl Loops {
                 });
             }),
         }
+    }
+
+    /// Copies runs of one byte: transpositions, mostly.
+    fn copy_bytes(&self, source: &[u8], destination: &mut [u8]) {
+        let inner = self.loops[0];
+        self.each_plane(|from, to| {
+            self.each_line(from, to, |from, to, count| {
+                // Loops that do not move the destination, or the source, must still be steps.
+                let targets = destination[to..].iter_mut().step_by(inner.destination.max(1)).take(count);
+                match inner.source {
+                    0 => targets.for_each(|target| *target = source[from]),
+                    step => targets.zip(source[from..].iter().step_by(step)).for_each(|(target, &byte)| *target = byte),
+                }
+            });
+        });
     }
 
     /// Copies runs of a size that the compiler knows.
@@ -95,15 +110,22 @@ impl Loops {
     /// Offsets of the runs of the two inner loops, tile by tile.
     #[inline(always)]
     fn each_run(&self, from: usize, to: usize, mut run: impl FnMut(usize, usize)) {
+        let inner = self.loops[0];
+        self.each_line(from, to, |from, to, count| {
+            (0..count).for_each(|i| run(from + i * inner.source, to + i * inner.destination));
+        });
+    }
+
+    /// The two inner loops, tile by tile: offsets and number of runs of every line of a tile.
+    #[inline(always)]
+    fn each_line(&self, from: usize, to: usize, mut line: impl FnMut(usize, usize, usize)) {
         let [inner, outer, ..] = self.loops;
         for first in (0..outer.count).step_by(TILE) {
-            for i in 0..inner.count.div_ceil(TILE) {
-                let columns = i * TILE..inner.count.min((i + 1) * TILE);
+            for column in (0..inner.count).step_by(TILE) {
+                let (from, to) = (from + column * inner.source, to + column * inner.destination);
+                let count = TILE.min(inner.count - column);
                 for row in first..outer.count.min(first + TILE) {
-                    let (from, to) = (from + row * outer.source, to + row * outer.destination);
-                    columns
-                        .clone()
-                        .for_each(|column| run(from + column * inner.source, to + column * inner.destination));
+                    line(from + row * outer.source, to + row * outer.destination, count);
                 }
             }
         }
