@@ -63,11 +63,11 @@ impl Kernels {
     /// that do not provably stay inside 31 bits.
     pub fn conv8(&self, scratch: &mut Scratch, conv: &Conv8<'_>, mut target: Target8<'_>) -> Result<(), Declined> {
         let plan = Plan::new(conv, &target)?;
+        let layout = pack::Layout::new(&plan)?;
         if self.backend() == Backend::Scalar {
             scalar::run(&plan, &mut target);
             return Ok(());
         }
-        let layout = pack::Layout::new(&plan)?;
         layout.pack(&plan, scratch);
         plan.records.fill(&target, conv.groups, &mut scratch.channels);
         self.vectorize(tile::Job { plan: &plan, layout, scratch, target: &mut target });

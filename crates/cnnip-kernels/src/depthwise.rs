@@ -31,6 +31,9 @@ pub struct Depthwise8<'a> {
     pub use_bias: bool,
 }
 
+/// Bytes of rearranged input above which the slow path takes over.
+const LARGEST: usize = 1 << 24;
+
 /// A checked depthwise convolution.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Plan<'a> {
@@ -84,6 +87,7 @@ impl<'a> Plan<'a> {
             pad,
         };
         plan.check_weights()?;
+        plan.check_rearranged()?;
         plan.records.check(target, plan.sum_bound())?;
         Ok(plan)
     }
@@ -120,6 +124,16 @@ impl<'a> Plan<'a> {
     /// The unsigned number of the zero point, as vectors see inputs.
     fn neutral(&self) -> u8 {
         low8(self.conv.input.zero) ^ self.conv.input.element.flip()
+    }
+
+    /// Interleaved lines and repeated channels stay small: far more than a scratchpad's maps need.
+    fn check_rearranged(&self) -> Result<(), Declined> {
+        let (map, window) = (&self.conv.input.map, &self.conv.window);
+        let (_, columns) = window.reach(1, self.size[1]);
+        let line = columns.checked_mul(window.kh).filter(|&taps| taps <= LARGEST / BLOCK);
+        let expanded = map.h.checked_mul(map.w).and_then(|pixels| pixels.checked_mul(self.records.channels));
+        let fits = line.is_some() && (self.conv.multiplier == 1 || expanded.is_some_and(|bytes| bytes <= LARGEST));
+        if fits { Ok(()) } else { Err(Declined::Shape { what: "size of the rearranged input" }) }
     }
 
     /// What sums of products stay within.

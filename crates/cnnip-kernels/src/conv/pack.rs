@@ -20,8 +20,8 @@ pub(super) struct Layout {
     pub(super) run: usize,
 }
 
-/// Units of a rearranged input above which the slow path takes over: far more than a scratchpad's maps need.
-const LARGEST: usize = 1 << 26;
+/// Units of a rearranged input above which the slow path takes over: 16 MiB, far more than a scratchpad's maps need.
+const LARGEST: usize = 1 << 22;
 
 impl Layout {
     pub(super) fn new(plan: &Plan<'_>) -> Result<Self, Declined> {

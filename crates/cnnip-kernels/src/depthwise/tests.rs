@@ -77,3 +77,24 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_tiny_input_does_not_justify_huge_buffers() {
+    let window = Window { stride_x: 60_000, ..Window::POINT };
+    let conv = Depthwise8 {
+        input: Source8 { bytes: &[0], map: Map::dense(1, 1, 1), element: Element8::Int8, zero: 0 },
+        pad_value: 0,
+        window,
+        multiplier: 1,
+        weights: &[0; BLOCK],
+        w_zero: 0,
+        records: &[0; 16],
+        use_bias: false,
+    };
+    let output = Output8 { zero: 0, min: -128, max: 127, mode: cnnip_numerics::RoundingMode::Double };
+    let mut bytes = [9; 1000];
+    let target = Target8::Output { bytes: &mut bytes, map: Map::dense(1, 1000, 1), output, load: None };
+    let done = Kernels::default().depthwise8(&mut Scratch::new(), &conv, target);
+    assert_eq!(done, Err(Declined::Shape { what: "size of the rearranged input" }));
+    assert_eq!(bytes, [9; 1000]);
+}
