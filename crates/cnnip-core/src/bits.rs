@@ -18,9 +18,14 @@ impl Bits {
 
     /// Sets every bit of `range`, which lies within the length.
     pub(crate) fn set(&mut self, range: Range<usize>) {
-        for (index, mask) in masks(range) {
-            self.words[index] |= mask;
+        let Some(Span { first, last, head, tail }) = span(range) else { return };
+        if first == last {
+            self.words[first] |= head & tail;
+            return;
         }
+        self.words[first] |= head;
+        self.words[first + 1..last].fill(u64::MAX);
+        self.words[last] |= tail;
     }
 
     /// Clears every bit.
@@ -30,22 +35,35 @@ impl Bits {
 
     /// The first clear bit of `range`, which lies within the length.
     pub(crate) fn first_clear(&self, range: Range<usize>) -> Option<usize> {
-        masks(range).find_map(|(index, mask)| {
+        let Span { first, last, head, tail } = span(range)?;
+        let clear_in = |index: usize, mask: u64| {
             let clear = !self.words[index] & mask;
             (clear != 0).then(|| index * WORD + usize::try_from(clear.trailing_zeros()).unwrap_or(0))
-        })
+        };
+        if first == last {
+            return clear_in(first, head & tail);
+        }
+        let middle = || self.words[first + 1..last].iter().position(|&word| word != u64::MAX);
+        clear_in(first, head)
+            .or_else(|| middle().and_then(|offset| clear_in(first + 1 + offset, u64::MAX)))
+            .or_else(|| clear_in(last, tail))
     }
 }
 
-/// The words that `range` touches, each with the bits of the range.
-fn masks(range: Range<usize>) -> impl Iterator<Item = (usize, u64)> {
-    let words = if range.is_empty() { 0..0 } else { range.start / WORD..range.end.div_ceil(WORD) };
-    words.map(move |index| {
-        let first = index * WORD;
-        let low = u64::MAX << range.start.saturating_sub(first);
-        let high = u64::MAX >> (first + WORD).saturating_sub(range.end);
-        (index, low & high)
-    })
+/// The words of a range of bits, with the bits of the range in the first and in the last.
+struct Span {
+    first: usize,
+    last: usize,
+    head: u64,
+    tail: u64,
+}
+
+fn span(range: Range<usize>) -> Option<Span> {
+    let end = range.end.checked_sub(1).filter(|&end| end >= range.start)?;
+    let shift = |bits: usize| u32::try_from(bits % WORD).unwrap_or(0);
+    let head = u64::MAX << shift(range.start);
+    let tail = u64::MAX >> (63 - shift(end));
+    Some(Span { first: range.start / WORD, last: end / WORD, head, tail })
 }
 
 #[cfg(test)]
