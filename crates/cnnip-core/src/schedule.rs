@@ -24,7 +24,9 @@ enum Next {
 
 impl Machine {
     /// Starts everything that starts before `limit`, and brings operations to `limit`, or to their end if `ahead`.
+    /// A limit in the past changes nothing.
     pub(crate) fn advance_until(&mut self, limit: u64, ahead: bool, observer: &mut dyn Observer) -> Stop {
+        let limit = limit.max(self.state.now);
         let to = if ahead { u64::MAX } else { limit };
         self.advance_all(to, observer);
         while let Some((start, engine)) = self.next_start() {
@@ -38,13 +40,11 @@ impl Machine {
     }
 
     pub(crate) fn advance_one_command(&mut self, observer: &mut dyn Observer) -> Stop {
-        let Some((start, engine)) = self.next_start() else { return self.settle(u64::MAX, observer) };
-        self.issue(engine, start, observer);
-        match self.next_start() {
-            Some((next, _)) => {
-                self.advance_all(next, observer);
-                self.pause(next)
-            }
+        if let Some((start, engine)) = self.reach_next_start(observer) {
+            self.issue(engine, start, observer);
+        }
+        match self.reach_next_start(observer) {
+            Some((next, _)) => self.pause(next),
             None => self.settle(u64::MAX, observer),
         }
     }
@@ -79,6 +79,13 @@ impl Machine {
         let Next::Start(start, engine) = self.next() else { return None };
         let stopped = self.state.fault.as_ref().is_some_and(|fault| start >= fault.at.cycle);
         (!stopped).then_some((start, engine))
+    }
+
+    /// Brings everything to the next start, unless an operation overflows on the way.
+    fn reach_next_start(&mut self, observer: &mut dyn Observer) -> Option<(u64, EngineId)> {
+        let (start, _) = self.next_start()?;
+        self.advance_all(start, observer);
+        self.next_start()
     }
 
     fn next(&self) -> Next {
