@@ -6,6 +6,7 @@
 //! | pass | from → to | decides |
 //! |---|---|---|
 //! | `legalize` | [`cnnip_graph::Graph`] → [`Legalized`] | what each layer computes, with all numeric parameters |
+//! | `fold` | [`Legalized`] → [`Legalized`] | which paddings convolutions do themselves |
 //! | `memory` | [`Legalized`] → [`MemoryMap`] | where each tensor lies in external memory |
 //! | `tile` | layer → plan | how a layer is cut so that a piece fits the scratchpad |
 //! | `lower` | layer and plan → [`LayerJobs`] | the operations of each piece |
@@ -14,7 +15,7 @@
 //! | `assemble` | everything → [`cnnip_package::Package`] | regions, tensors, steps, budget, provenance |
 //!
 //! What is deliberately absent: tensors that stay in the scratchpad between layers, loops in command
-//! lists, and a fusion of layers. Each would be a pass between those above.
+//! lists, and fusion beyond padding. Each would be a pass between those above.
 //!
 //! ```
 //! use cnnip_compiler::{Options, compile};
@@ -39,6 +40,7 @@ mod assemble;
 mod constants;
 mod emit;
 mod error;
+mod fold;
 mod job;
 mod layer;
 mod legalize;
@@ -94,7 +96,8 @@ pub fn compile(graph: &Graph, options: &Options) -> Result<Package, CompileError
 /// # Errors
 /// As [`compile`].
 pub fn compile_stages(graph: &Graph, options: &Options) -> Result<Stages, CompileErrors> {
-    let legalized = legalize(graph, options)?;
+    let mut legalized = legalize(graph, options)?;
+    fold::paddings(graph, &mut legalized);
     let memory = memory::plan(&legalized)?;
     let (jobs, constants) = lower::all(&legalized, &memory, options.target)?;
     let programs = schedule::programs(&legalized, &jobs)?;

@@ -147,6 +147,26 @@ fn conv(build: &mut Build) {
     build.requantized(Op::Conv2d(Conv2d { stride, dilation, padding, groups, activation }), &operands);
 }
 
+/// A padding in front of convolutions, some of which can do it themselves.
+fn padded(build: &mut Build) {
+    let kernel = Hw::new(build.size(5), build.size(5));
+    let (h, w) = map(build, kernel);
+    let (depth, outputs) = (build.size(20), build.size(20));
+    let x = build.input(&[1, h, w, depth]);
+    let border = build.padding(3);
+    let channels = if build.rng.chance(80) { 0 } else { 1 };
+    let before = vec![0, border.top, border.left, channels];
+    let after = vec![0, border.bottom, border.right, 0];
+    let pad = build.graph.apply("pad", Op::Pad(Pad { before, after, value: PadValue::Zero }), &[x]);
+    for _ in 0..build.between(1, 2) {
+        let weights = build.weights(&[outputs, kernel.h, kernel.w, depth + channels], 0);
+        let operands = build.operands(pad, weights, outputs);
+        let (stride, padding, activation) = (build.stride(), build.padding(1), build.activation());
+        let conv = Conv2d { stride, dilation: Hw::ONE, padding, groups: 1, activation };
+        build.requantized(Op::Conv2d(conv), &operands);
+    }
+}
+
 fn depthwise(build: &mut Build) {
     let most = if build.rng.chance(70) { 5 } else { 9 };
     let (kernel, dilation, stride) = (Hw::new(build.size(most), build.size(most)), build.dilation(), build.stride());
@@ -248,7 +268,7 @@ fn movement(build: &mut Build) {
 }
 
 fn run(kind: fn(&mut Build), first_seed: u64) {
-    let targets: Vec<&'static Target> = [2, 3, 6, 16].map(|kib| common::tiny(kib * 1024)).to_vec();
+    let targets: Vec<&'static Target> = [3, 4, 6, 16].map(|kib| common::tiny(kib * 1024)).to_vec();
     for seed in first_seed..first_seed + layers() {
         let mut build = Build::new(seed);
         kind(&mut build);
@@ -267,6 +287,11 @@ fn one(graph: &Graph, targets: &[&'static Target], rng: &mut Rng) {
 #[test]
 fn convolutions() {
     run(conv, 1_000_000);
+}
+
+#[test]
+fn padded_convolutions() {
+    run(padded, 9_000_000);
 }
 
 #[test]

@@ -30,29 +30,33 @@ fn rng_byte(rng: &mut Rng) -> i8 {
     i8::try_from(rng.signed(-128..=127)).expect("in range")
 }
 
-/// Compiles and runs a graph, and compares all tensors that survive a job with the slow evaluator.
+/// Compiles and runs a graph twice, once keeping every tensor and once only what must be kept, and compares all tensors
+/// that survive a job with the slow evaluator.
 ///
 /// # Panics
 /// If anything is not as it must be.
-pub(crate) fn check(graph: &Graph, options: &Options, inputs: &[Vec<i8>]) -> Stages {
-    let mut options = options.clone();
+pub(crate) fn check(graph: &Graph, options: &Options, inputs: &[Vec<i8>]) {
     let computed = graph.nodes.iter().flat_map(|node| &node.outputs);
-    options.keep = computed.map(|&id| graph[id].name.clone()).collect();
-    let stages = compile_stages(graph, &options).unwrap_or_else(|errors| panic!("{errors}\n{graph}"));
+    let keep: Vec<String> = computed.map(|&id| graph[id].name.clone()).collect();
+    let outputs: Vec<String> = graph.outputs.iter().map(|&id| graph[id].name.clone()).collect();
     let profile = match options.rounding {
         Rounding::Double => Profile::Double,
         Rounding::Single => Profile::Single,
         Rounding::Float => Profile::Float,
     };
     let expected = evaluate(graph, inputs, profile);
-    let regions = run(&stages, options.target, inputs);
-    for (tensor, values) in graph.tensors.iter().zip(&expected) {
-        let place = stages.package.tensors.iter().find(|known| known.name == tensor.name);
-        if let (Some(values), Some(place), false) = (values, place, tensor.is_constant()) {
-            compare(graph, &stages, &read(place, &regions), values, &tensor.name);
+    for kept in [keep.clone(), vec![]] {
+        let options = Options { keep: kept.clone(), ..options.clone() };
+        let stages = compile_stages(graph, &options).unwrap_or_else(|errors| panic!("{errors}\n{graph}"));
+        let regions = run(&stages, options.target, inputs);
+        for (tensor, values) in graph.tensors.iter().zip(&expected) {
+            let place = stages.package.tensors.iter().find(|known| known.name == tensor.name);
+            let survives = kept.contains(&tensor.name) || outputs.contains(&tensor.name);
+            if let (Some(values), Some(place), true) = (values, place, survives) {
+                compare(graph, &stages, &read(place, &regions), values, &tensor.name);
+            }
         }
     }
-    stages
 }
 
 fn compare(graph: &Graph, stages: &Stages, found: &[i8], want: &[i8], name: &str) {
