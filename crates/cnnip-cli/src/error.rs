@@ -1,0 +1,194 @@
+//! Everything that makes a program end with another status than 0.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use cnnip_compiler::CompileErrors;
+use cnnip_driver::{DeviceError, FaultReport, LoadError};
+use cnnip_graph::Problems;
+use cnnip_package::text::Diagnostic;
+use cnnip_package::{FileError, PackageError};
+use serde_json::{Value, json};
+
+use crate::fault;
+use crate::inputs::InputError;
+
+/// Why a program did not do what it was asked to.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Error {
+    /// A file cannot be read.
+    #[error("{}: cannot be read: {why}", path.display())]
+    Read { path: PathBuf, why: io::Error },
+    /// A file cannot be written.
+    #[error("{}: cannot be written: {why}", path.display())]
+    Write { path: PathBuf, why: io::Error },
+    /// A file is no package.
+    #[error("{}: {why}", path.display())]
+    Package { path: PathBuf, why: PackageError },
+    /// A package made for a target nobody knows.
+    #[error("{}: {why}", path.display())]
+    Device { path: PathBuf, why: DeviceError },
+    /// A package that cannot be loaded.
+    #[error("{}: {why}", path.display())]
+    Load { path: PathBuf, why: LoadError },
+    /// A file that is no input.
+    #[error("{}: {why}", path.display())]
+    Input { path: PathBuf, why: InputError },
+    /// More files than inputs or outputs.
+    #[error("{}: there is no {what} left for it, all {count} have a file", path.display())]
+    TooManyFiles { path: PathBuf, what: &'static str, count: usize },
+    /// An input without file.
+    #[error("input `{name}` has no file")]
+    NoFile { name: String },
+    /// A tensor that has no real numbers to write.
+    #[error("output `{name}` has no scale, so there are no real numbers to write")]
+    NoScale { name: String },
+    /// Text that does not assemble.
+    #[error("{}", lines(.diagnostics, |found| format!("{}: {found}", path.display())))]
+    Assembly { path: PathBuf, diagnostics: Vec<Diagnostic> },
+    /// A model that cannot be imported.
+    #[error("{}", lines(.problems.list(), |found| format!("{}: {found}", path.display())))]
+    Model { path: PathBuf, problems: Problems },
+    /// A model that cannot be compiled.
+    #[error("{}", lines(.errors.problems(), |found| format!("{}: {found}", path.display())))]
+    Compile { path: PathBuf, errors: CompileErrors },
+    /// A format that there is no importer for.
+    #[error("{}: a model must be a .tflite file", path.display())]
+    ModelFormat { path: PathBuf },
+    /// A text file that is not UTF-8.
+    #[error("{}: the text is not UTF-8 from byte {byte:#x} on", path.display())]
+    Utf8 { path: PathBuf, byte: usize },
+    /// A file larger than any of its kind.
+    #[error("{}: the file is larger than {limit} bytes", path.display())]
+    TooLarge { path: PathBuf, limit: u64 },
+    /// The program under test did something wrong.
+    #[error("{0}")]
+    Fault(Box<FaultReport>),
+}
+
+fn lines<T>(items: &[T], line: impl FnMut(&T) -> String) -> String {
+    items.iter().map(line).collect::<Vec<_>>().join("\n")
+}
+
+impl From<FileError> for Error {
+    fn from(error: FileError) -> Self {
+        match error {
+            FileError::Package { path, source } => Self::Package { path, why: source },
+            FileError::Io { path, source } => Self::Read { path, why: source },
+            other => Self::Read { path: PathBuf::new(), why: io::Error::other(other) },
+        }
+    }
+}
+
+impl Error {
+    /// 1 if the program under test is wrong, else 2.
+    pub(crate) fn status(&self) -> u8 {
+        match self {
+            Self::Fault(_) => 1,
+            _ => 2,
+        }
+    }
+
+    /// Its kind, for programs.
+    fn kind(&self) -> &'static str {
+        match self {
+            Self::Read { .. } => "read",
+            Self::Write { .. } => "write",
+            Self::Package { .. } => "package",
+            Self::Device { .. } | Self::Load { .. } => "load",
+            Self::Input { .. } | Self::NoFile { .. } => "input",
+            Self::TooManyFiles { .. } | Self::NoScale { .. } => "usage",
+            Self::Assembly { .. } | Self::Utf8 { .. } => "assembly",
+            Self::Model { .. } | Self::ModelFormat { .. } | Self::TooLarge { .. } => "model",
+            Self::Compile { .. } => "compile",
+            Self::Fault(_) => "fault",
+        }
+    }
+
+    /// What to do about it, unless the message says so itself.
+    fn hint(&self) -> Option<String> {
+        Some(match self {
+            Self::Read { why, path } => read_hint(why, path).to_owned(),
+            Self::Write { .. } => {
+                "the folder must exist and be writable; what was there before is unchanged".to_owned()
+            }
+            Self::Package { why: PackageError::Malformed(error), .. } => error.why.hint().to_owned(),
+            Self::Package { .. } => "the tool that made the package breaks isa-spec/package.md".to_owned(),
+            Self::Device { .. } => "compile the model for one of these".to_owned(),
+            Self::Load { why: LoadError::Memory { .. }, .. } => "allow more with --max-memory".to_owned(),
+            Self::Load { why, .. } => why.hint().to_owned(),
+            Self::Input { why, .. } => why.hint(),
+            Self::TooManyFiles { .. } => "`cnnip info` lists inputs and outputs".to_owned(),
+            Self::NoFile { name } => format!("give one with --input {name}=FILE"),
+            Self::NoScale { .. } => "leave --dequantize out".to_owned(),
+            Self::ModelFormat { .. } => "convert the model to int8 TFLite".to_owned(),
+            Self::Utf8 { .. } => "is this an assembly text?".to_owned(),
+            Self::TooLarge { .. } => "is this the right file?".to_owned(),
+            Self::Assembly { .. } | Self::Model { .. } | Self::Compile { .. } | Self::Fault(_) => return None,
+        })
+    }
+
+    /// For a person.
+    pub(crate) fn text(&self) -> String {
+        match self {
+            Self::Fault(report) => report.to_string(),
+            _ => match self.hint() {
+                Some(hint) => format!("error: {self}\n  hint: {hint}"),
+                None => format!("error: {self}"),
+            },
+        }
+    }
+
+    /// For a program.
+    pub(crate) fn data(&self) -> Value {
+        let mut data = json!({ "kind": self.kind(), "message": self.to_string() });
+        if let (Value::Object(data), Some(hint)) = (&mut data, self.hint()) {
+            data.insert("hint".to_owned(), hint.into());
+        }
+        if let (Value::Object(data), Some((key, value))) = (&mut data, self.details()) {
+            data.insert(key.to_owned(), value);
+        }
+        data
+    }
+
+    /// What the kind has beside the message.
+    fn details(&self) -> Option<(&'static str, Value)> {
+        Some(match self {
+            Self::Fault(report) => ("fault", fault::data(report)),
+            Self::Assembly { diagnostics, .. } => ("problems", diagnostics.iter().map(diagnostic).collect()),
+            Self::Model { problems, .. } => {
+                ("problems", problems.list().iter().map(|problem| place(&problem.place, &problem.rule, None)).collect())
+            }
+            Self::Compile { errors, .. } => {
+                let problem =
+                    |problem: &cnnip_compiler::Problem| place(&problem.place, &problem.rule, Some(problem.rule.hint()));
+                ("problems", errors.problems().iter().map(problem).collect())
+            }
+            Self::Package { why: PackageError::Malformed(error), .. } => {
+                ("place", json!({ "byte": error.offset, "part": error.part, "rule": error.why.rule() }))
+            }
+            _ => return None,
+        })
+    }
+}
+
+fn diagnostic(found: &Diagnostic) -> Value {
+    let Diagnostic { line, column, length, message, hint, .. } = found;
+    json!({ "line": line, "column": column, "length": length, "message": message, "hint": hint })
+}
+
+fn place(place: &cnnip_graph::Place, rule: &dyn std::fmt::Display, hint: Option<&str>) -> Value {
+    json!({ "place": place.to_string(), "message": rule.to_string(), "hint": hint })
+}
+
+fn read_hint(why: &io::Error, path: &Path) -> &'static str {
+    match why.kind() {
+        io::ErrorKind::NotFound if path.as_os_str().as_encoded_bytes().contains(&b'=') => {
+            "what is before the `=` is no tensor's name, so this was taken for a file: `cnnip info` lists the names"
+        }
+        io::ErrorKind::NotFound => "check the spelling and the folder",
+        _ if path.is_dir() => "this is a folder: name a file in it",
+        io::ErrorKind::PermissionDenied => "you may not read it",
+        _ => "is this the right file?",
+    }
+}

@@ -1,0 +1,314 @@
+//! `cnnip`: makes packages and looks into them.
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use cnnip_compiler::{Options, PixelRule, Rounding, compile};
+use cnnip_graph::tflite::import_tflite;
+use cnnip_isa::{TARGETS, Target};
+use cnnip_package::text::{from_text, to_text};
+use cnnip_package::{Package, Summary, Tensor};
+use serde_json::{Value, json};
+
+use crate::error::Error;
+use crate::files;
+use crate::stream::{DONE, Streams};
+
+/// Largest model file: the format's own limit.
+const MAX_MODEL_BYTES: u64 = 2 << 30;
+/// Largest assembly text.
+const MAX_TEXT_BYTES: u64 = 1 << 30;
+
+/// Makes packages for the CNN-IP and looks into them.
+#[derive(Debug, Parser)]
+#[command(name = "cnnip", version, after_help = "Exit status: 0 done, 2 bad usage or bad input.")]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Compile a quantized model to a package
+    Compile(Compile),
+    /// Make a package from assembly text
+    Asm {
+        /// Assembly text: package directives and command lists
+        text: PathBuf,
+        /// The package to write
+        #[arg(short, long, value_name = "OUT.cnnip")]
+        output: PathBuf,
+        /// Print results and errors as JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Print a package as assembly text that makes the same bytes again
+    Disasm {
+        /// Package
+        package: PathBuf,
+        /// Write the text to a file
+        #[arg(short, long, value_name = "OUT.s")]
+        output: Option<PathBuf>,
+    },
+    /// Print what a package holds
+    Info {
+        /// Package
+        package: PathBuf,
+        /// Print it as JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// List the targets
+    Targets {
+        /// Print them as JSON, with the basis of each value
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+#[derive(Debug, Args)]
+struct Compile {
+    /// Model: int8 TFLite
+    model: PathBuf,
+    /// The package to write
+    #[arg(short, long, value_name = "OUT.cnnip")]
+    output: PathBuf,
+    /// Machine to compile for
+    #[arg(long, default_value = "v4h", value_parser = target)]
+    target: &'static Target,
+    /// Rounding of accumulators: as TFLite Micro, with one rounding, or in binary32 as XNNPACK
+    #[arg(long, value_enum, default_value_t = RoundingName::Double)]
+    rounding: RoundingName,
+    /// Keep a tensor in memory to the end of a job; may repeat
+    #[arg(long, value_name = "NAME")]
+    keep: Vec<String>,
+    /// How pixels become an int8 input: minus 128, as they are, or not at all
+    #[arg(long, value_enum, default_value_t = PixelName::Auto)]
+    preprocess: PixelName,
+    /// Print results and errors as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum RoundingName {
+    Double,
+    Single,
+    Float,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum PixelName {
+    Auto,
+    Raw,
+    None,
+}
+
+fn target(name: &str) -> Result<&'static Target, String> {
+    Target::by_name(name).ok_or_else(|| {
+        let known: Vec<&str> = TARGETS.iter().map(|target| target.name).collect();
+        format!("there is no such target, only {}", known.join(", "))
+    })
+}
+
+/// Runs the program; gives the exit status.
+pub fn cnnip(arguments: Vec<OsString>, streams: &mut Streams<'_>) -> u8 {
+    let Arguments { command } = match streams.parse(arguments) {
+        Ok(arguments) => arguments,
+        Err(status) => return status,
+    };
+    let (done, json) = match &command {
+        Command::Compile(arguments) => (compile_model(arguments, streams), arguments.json),
+        Command::Asm { text, output, json } => (assemble(text, output, *json, streams), *json),
+        Command::Disasm { package, output } => (disassemble(package, output.as_deref(), streams), false),
+        Command::Info { package, json } => (info(package, *json, streams), *json),
+        Command::Targets { json } => {
+            targets(*json, streams);
+            (Ok(()), *json)
+        }
+    };
+    match done {
+        Ok(()) => DONE,
+        Err(error) => streams.fail(&error, json),
+    }
+}
+
+fn compile_model(arguments: &Compile, streams: &mut Streams<'_>) -> Result<(), Error> {
+    let path = &arguments.model;
+    if path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("onnx")) {
+        return Err(Error::ModelFormat { path: path.clone() });
+    }
+    let bytes = files::read(path, MAX_MODEL_BYTES)?;
+    let graph = import_tflite(&bytes).map_err(|problems| Error::Model { path: path.clone(), problems })?;
+    let package =
+        compile(&graph, &options(arguments)).map_err(|errors| Error::Compile { path: path.clone(), errors })?;
+    written(&arguments.output, &package, arguments.json, streams)
+}
+
+fn options(arguments: &Compile) -> Options {
+    let model = arguments.model.file_name().map(|name| name.to_string_lossy().into_owned());
+    Options {
+        rounding: match arguments.rounding {
+            RoundingName::Double => Rounding::Double,
+            RoundingName::Single => Rounding::Single,
+            RoundingName::Float => Rounding::Float,
+        },
+        keep: arguments.keep.clone(),
+        pixels: match arguments.preprocess {
+            PixelName::Auto => PixelRule::Auto,
+            PixelName::Raw => PixelRule::Raw,
+            PixelName::None => PixelRule::None,
+        },
+        provenance: model.map(|name| ("model".to_owned(), name)).into_iter().collect(),
+        ..Options::new(arguments.target)
+    }
+}
+
+fn assemble(path: &Path, output: &Path, json: bool, streams: &mut Streams<'_>) -> Result<(), Error> {
+    let text = files::read_text(path, MAX_TEXT_BYTES)?;
+    let package = from_text(&text).map_err(|diagnostics| Error::Assembly { path: path.into(), diagnostics })?;
+    written(output, &package, json, streams)
+}
+
+/// Writes a package and says what it is.
+fn written(path: &Path, package: &Package, json: bool, streams: &mut Streams<'_>) -> Result<(), Error> {
+    files::write_package(path, package)?;
+    let summary = package.summary();
+    if json {
+        streams.data(&info_data(&summary));
+    } else {
+        streams.say(format_args!("{}: {}", path.display(), headline(&summary)));
+    }
+    Ok(())
+}
+
+fn headline(summary: &Summary) -> String {
+    let words: usize = summary.lists.iter().map(|(_, _, words)| words).sum();
+    format!(
+        "for {}, {} layers, {} MACs, {} steps, {} lists of {words} words, {} bytes of constants",
+        summary.target,
+        summary.layers,
+        summary.macs,
+        summary.steps.len(),
+        summary.lists.len(),
+        summary.constant_bytes,
+    )
+}
+
+fn disassemble(path: &Path, output: Option<&Path>, streams: &mut Streams<'_>) -> Result<(), Error> {
+    let text = to_text(&files::open(path)?);
+    match output {
+        Some(output) => files::write(output, |out| out.write_all(text.as_bytes())),
+        None => {
+            streams.say(text.trim_end());
+            Ok(())
+        }
+    }
+}
+
+fn info(path: &Path, json: bool, streams: &mut Streams<'_>) -> Result<(), Error> {
+    let package = files::open(path)?;
+    let summary = package.summary();
+    if json {
+        streams.data(&info_data(&summary));
+        return Ok(());
+    }
+    streams.say(format_args!("{}: {}", path.display(), headline(&summary)));
+    for (key, value) in &summary.provenance {
+        streams.say(format_args!("  made with {key} = {value}"));
+    }
+    streams
+        .say(format_args!("  needs {} commands, {} cycles (estimate)", summary.budget.commands, summary.budget.cycles));
+    for (what, tensors) in [("input", &summary.inputs), ("output", &summary.outputs)] {
+        for tensor in tensors {
+            streams.say(format_args!("  {what} {}", tensor_text(tensor)));
+        }
+    }
+    for (name, kind, bytes) in &summary.regions {
+        streams.say(format_args!("  region `{name}`: {kind:?}, {bytes} bytes"));
+    }
+    for step in &summary.steps {
+        streams.say(format_args!("  step: {step}"));
+    }
+    for layer in &package.layers {
+        let sources = layer.sources.join(", ");
+        streams.say(format_args!("  layer {} `{}`: {} MACs, of {sources}", layer.mark, layer.name, layer.macs));
+    }
+    Ok(())
+}
+
+fn tensor_text(tensor: &Tensor) -> String {
+    let scale = tensor.quantization.map(|found| format!(", scale {}, zero point {}", found.scale, found.zero_point));
+    format!("`{}`: {} {:?}{}", tensor.name, tensor.element, tensor.shape, scale.unwrap_or_default())
+}
+
+fn info_data(summary: &Summary) -> Value {
+    let regions = summary.regions.iter();
+    json!({
+        "target": summary.target,
+        "spec_version": summary.spec_version,
+        "budget": { "commands": summary.budget.commands, "cycles_estimate": summary.budget.cycles },
+        "provenance": summary.provenance.iter().map(|(key, value)| (key.clone(), value.clone().into()))
+            .collect::<serde_json::Map<_, Value>>(),
+        "regions": regions.map(|(name, kind, bytes)| json!({
+            "name": name, "kind": format!("{kind:?}").to_lowercase(), "bytes": bytes,
+        })).collect::<Vec<_>>(),
+        "lists": summary.lists.iter().map(|(name, engine, words)| json!({
+            "name": name, "engine": engine.to_string(), "words": words,
+        })).collect::<Vec<_>>(),
+        "inputs": summary.inputs.iter().map(tensor_data).collect::<Vec<_>>(),
+        "outputs": summary.outputs.iter().map(tensor_data).collect::<Vec<_>>(),
+        "steps": summary.steps,
+        "layers": summary.layers,
+        "macs": summary.macs,
+        "constant_bytes": summary.constant_bytes,
+        "tiles": summary.tiles,
+    })
+}
+
+fn tensor_data(tensor: &Tensor) -> Value {
+    json!({
+        "name": tensor.name,
+        "type": tensor.element.name(),
+        "shape": tensor.shape,
+        "scale": tensor.quantization.map(|found| found.scale),
+        "zero_point": tensor.quantization.map(|found| found.zero_point),
+    })
+}
+
+fn targets(json: bool, streams: &mut Streams<'_>) {
+    if json {
+        streams.data(&TARGETS.iter().map(target_data).collect());
+        return;
+    }
+    for target in TARGETS {
+        let clock = if target.is_assumed("clock_mhz") == Some(true) { " (assumed)" } else { "" };
+        streams.say(format_args!("{}: {}; {} MHz{clock}", target.name, target.summary, target.clock_mhz));
+    }
+}
+
+fn target_data(target: &Target) -> Value {
+    json!({
+        "name": target.name,
+        "id": target.id,
+        "summary": target.summary,
+        "cores": target.cores,
+        "clock_mhz": target.clock_mhz,
+        "sram_bytes": target.sram_bytes,
+        "macs_per_cycle": u64::from(target.mac_channels) * u64::from(target.mac_pixels) * u64::from(target.mac_depth),
+        "basis": target.basis.iter().map(|&(name, basis)| (name.to_owned(), basis.into()))
+            .collect::<serde_json::Map<_, Value>>(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_arguments_are_sound() {
+        Arguments::command().debug_assert();
+    }
+}
