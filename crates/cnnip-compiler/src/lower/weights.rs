@@ -107,3 +107,68 @@ pub(crate) fn records(layer: &ConvLayer, piece: &WeightPiece) -> Vec<u8> {
     let record = |channel: u32| layer.records.get(index(channel)).map(ChannelRecord::to_le_bytes).unwrap_or_default();
     channels(layer, piece).flat_map(record).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use cnnip_isa::RoundingMode;
+    use cnnip_isa::operation::Activation;
+
+    use super::*;
+    use crate::layer::{Sweep, ValueId, WeightSource};
+
+    /// A layer whose weights count up from 0.
+    fn layer(groups: u32, depth: u32, outputs: u32, kernel: u32, depthwise: bool) -> ConvLayer {
+        let count = groups * outputs * kernel * depth;
+        let data: Vec<u8> = (0..count).map(|at| at.to_le_bytes()[0]).collect();
+        let record = |bias: u32| ChannelRecord { bias: bias.into(), multiplier: 0, shift: 0 };
+        ConvLayer {
+            input: ValueId(0),
+            output: ValueId(1),
+            batch: 1,
+            groups,
+            depth,
+            outputs,
+            depthwise,
+            vertical: Sweep::plain(1),
+            horizontal: Sweep { kernel, ..Sweep::plain(9) },
+            weights: WeightSource { data: data.into(), zero: -1 },
+            input_zero: 0,
+            records: (0..groups * outputs).map(record).collect(),
+            requant: RoundingMode::Double,
+            activation: Activation { zero: 0, min: -128, max: 127, table: None },
+        }
+    }
+
+    fn whole(layer: &ConvLayer) -> WeightPiece {
+        let columns = 0..layer.horizontal.kernel;
+        WeightPiece { groups: 0..layer.groups, outputs: 0..layer.outputs, depth: 0..layer.depth, rows: 0..1, columns }
+    }
+
+    #[test]
+    fn dense_blocks_hold_sixteen_outputs_of_four_inputs() {
+        let layer = layer(1, 5, 2, 2, false);
+        let bytes = blocks(&layer, &whole(&layer));
+        assert_eq!(bytes.len(), 2 * 2 * 64, "two taps, two blocks of depth");
+        assert_eq!(bytes[..8], [0, 1, 2, 3, 10, 11, 12, 13], "first tap, outputs 0 and 1");
+        assert_eq!(bytes[8], 255, "an output that is not there has the zero point");
+        assert_eq!(bytes[64..68], [4, 255, 255, 255], "the fifth input");
+        assert_eq!(bytes[128..132], [5, 6, 7, 8], "second tap");
+    }
+
+    #[test]
+    fn a_piece_is_a_part_of_the_whole() {
+        let layer = layer(1, 8, 32, 1, false);
+        let piece = WeightPiece { outputs: 16..32, depth: 4..8, ..whole(&layer) };
+        assert_eq!(blocks(&layer, &piece)[..8], [132, 133, 134, 135, 140, 141, 142, 143]);
+        assert_eq!(ChannelRecord::from_le_bytes(records(&layer, &piece)[..16].try_into().unwrap()).bias, 16);
+    }
+
+    #[test]
+    fn depthwise_blocks_hold_sixteen_channels() {
+        let layer = layer(3, 1, 2, 2, true);
+        let bytes = blocks(&layer, &whole(&layer));
+        assert_eq!(bytes.len(), 2 * 16);
+        assert_eq!(bytes[..7], [0, 1, 2, 3, 4, 5, 255]);
+        assert_eq!(bytes[16..22], [6, 7, 8, 9, 10, 11]);
+    }
+}

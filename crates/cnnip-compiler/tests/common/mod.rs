@@ -2,12 +2,13 @@
 
 use std::sync::Arc;
 
-use cnnip_compiler::{Options, Rounding, Stages, compile_stages};
+use cnnip_compiler::{Item, Options, Program as CompiledProgram, Rounding, Stages, compile_stages};
 use cnnip_core::{
     EngineId, Machine, NoObserver, Options as RunOptions, Program, Region, RegionKind, Slot, Stop, TokenOwner,
 };
 use cnnip_graph::Graph;
-use cnnip_isa::Target;
+use cnnip_isa::operation::Operation;
+use cnnip_isa::{EngineKind, RegisterFile, Target};
 use cnnip_package::{Engine, ListId, Package, RegionKind as PackageKind, Step, Tensor};
 use cnnip_testkit::Rng;
 use cnnip_testkit::reference::{Profile, evaluate};
@@ -48,6 +49,7 @@ pub(crate) fn check(graph: &Graph, options: &Options, inputs: &[Vec<i8>]) {
     for kept in [keep.clone(), vec![]] {
         let options = Options { keep: kept.clone(), ..options.clone() };
         let stages = compile_stages(graph, &options).unwrap_or_else(|errors| panic!("{errors}\n{graph}"));
+        stages.programs.iter().for_each(|program| check_operations(program, options.target));
         let regions = run(&stages, options.target, inputs);
         for (tensor, values) in graph.tensors.iter().zip(&expected) {
             let place = stages.package.tensors.iter().find(|known| known.name == tensor.name);
@@ -56,6 +58,18 @@ pub(crate) fn check(graph: &Graph, options: &Options, inputs: &[Vec<i8>]) {
                 compare(graph, &stages, &read(place, &regions), values, &tensor.name);
             }
         }
+    }
+}
+
+/// Every operation is what the machine reads back from the registers.
+fn check_operations(program: &CompiledProgram, target: &Target) {
+    let engines = [(EngineKind::Dma, &program.dma0), (EngineKind::Dma, &program.dma1), (EngineKind::Cnn, &program.cnn)];
+    for (kind, item) in engines.iter().flat_map(|(kind, items)| items.iter().map(move |item| (*kind, item))) {
+        let Item::Run(operation) = item else { continue };
+        let mut registers = RegisterFile::new(kind);
+        operation.store(&mut registers);
+        assert_eq!(Operation::read(operation.code(), &registers, target).as_ref(), Ok(operation));
+        assert_eq!(operation.check_overlap(), Ok(()), "{operation:?}");
     }
 }
 
