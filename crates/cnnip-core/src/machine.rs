@@ -108,11 +108,13 @@ impl Machine {
     pub fn write_sram(&mut self, core: u8, address: u32, bytes: &[u8]) -> Result<(), MemoryError> {
         let start = u64::from(address);
         let end = start + u64::try_from(bytes.len()).unwrap_or(u64::MAX);
-        let size = self.state.sram(core).map_or(0, |sram| u64::try_from(sram.len()).unwrap_or(0));
+        let Some(sram) = self.state.memory.srams.get_mut(usize::from(core)) else {
+            return Err(MemoryError { start, end, size: 0 });
+        };
+        let size = u64::try_from(sram.data.len()).unwrap_or(0);
         if end > size {
             return Err(MemoryError { start, end, size });
         }
-        let sram = &mut self.state.memory.srams[usize::from(core)];
         sram.data[index(start)..index(end)].copy_from_slice(bytes);
         sram.written.set(index(start)..index(end));
         Ok(())

@@ -4,7 +4,7 @@
 //! every operation in flight advanced to the cycle that was asked for.
 
 use cnnip_isa::operation::{Operation, Space};
-use cnnip_isa::{Command, DecodeError, OperationCode, Pairs, decode_at};
+use cnnip_isa::{Command, DecodeError, OperationCode, Pairs, RegisterError, RegisterFile, decode_at};
 use cnnip_timing::{Nest, control_cycles};
 
 use crate::engine::{Frame, STACK_FRAMES};
@@ -320,6 +320,7 @@ impl Machine {
 
     fn next_iteration(&mut self, engine: EngineId, pairs: Pairs<'_>, next: usize) -> Result<usize, FaultCause> {
         let state = &mut self.state.engines[engine.index()];
+        check_exist(&state.registers, pairs)?;
         match state.stack.last_mut() {
             Some(Frame::Loop { left: 1, .. }) => {
                 state.stack.pop();
@@ -383,4 +384,12 @@ impl Machine {
             }
         }
     }
+}
+
+/// Checks that the registers of `NEXT` exist: also in the last round, which adds nothing to them.
+fn check_exist(registers: &RegisterFile, pairs: Pairs<'_>) -> Result<(), FaultCause> {
+    let unknown = pairs.iter().find(|&(index, _)| registers.get(index).is_none());
+    unknown.map_or(Ok(()), |(index, _)| {
+        Err(FaultCause::Register(RegisterError::UnknownRegister { index, engine: registers.kind() }))
+    })
 }
