@@ -18,6 +18,14 @@ pub struct Event {
     what: What,
 }
 
+impl Event {
+    /// True if the command is an operation that touches this byte.
+    pub fn touches(&self, space: Space, byte: u64) -> bool {
+        let What::Run(operands) = &self.what else { return false };
+        operands.iter().any(|operand| operand.space == space && operand.bytes.contains(&byte))
+    }
+}
+
 #[derive(Clone, Debug)]
 enum What {
     Signal(u8),
