@@ -19,7 +19,7 @@ const MAX_LABELS_BYTES: u64 = 16 << 20;
 
 /// Runs a package on the instruction set simulator and prints its outputs, bit for bit as the specified device gives them.
 #[derive(Debug, Parser)]
-#[command(name = "iss-run", version, after_help = AFTER_HELP)]
+#[command(name = "iss-run", version, max_term_width = 100, after_help = AFTER_HELP)]
 struct Arguments {
     /// Package, as `cnnip compile` or `cnnip asm` writes it
     package: PathBuf,

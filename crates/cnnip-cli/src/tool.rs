@@ -22,7 +22,7 @@ const MAX_TEXT_BYTES: u64 = 1 << 30;
 
 /// Makes packages for the CNN-IP and looks into them.
 #[derive(Debug, Parser)]
-#[command(name = "cnnip", version, after_help = "Exit status: 0 done, 2 bad usage or bad input.")]
+#[command(name = "cnnip", version, max_term_width = 100, after_help = "Exit status: 0 done, 2 bad usage or bad input.")]
 struct Arguments {
     #[command(subcommand)]
     command: Command,

@@ -230,7 +230,11 @@ fn hint(code: FaultCode) -> &'static str {
 impl fmt::Display for CommandReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { engine, list, pc, cycle, text } = self;
-        write!(f, "`{text}` on core {} {engine}, list `{list}`, pc {pc:#x}, cycle {cycle} (estimate)", engine.core)
+        write!(
+            f,
+            "`{text}` on core {} {engine}, list `{list}`, pc {pc:#x} = {pc}, cycle {cycle} (estimate)",
+            engine.core
+        )
     }
 }
 
@@ -244,7 +248,8 @@ impl fmt::Display for FaultReport {
             writeln!(f, "  with {other}")?;
         }
         if let Some((mark, name, sources)) = &self.layer {
-            writeln!(f, "  layer {mark} `{name}` of {}", sources.join(", "))?;
+            let from = if sources.is_empty() { "" } else { ", from " };
+            writeln!(f, "  layer {mark} `{name}`{from}{}", sources.join(", "))?;
         }
         for line in &self.context {
             writeln!(f, "  {} {}", if line.here { '>' } else { '|' }, line.text)?;

@@ -1,0 +1,48 @@
+//! From a model to an answer: compile, run, compare with what tflite-micro gave.
+
+mod common;
+
+use common::{Bench, root};
+use serde_json::Value;
+
+const DIGITS: &str = "examples/digits";
+
+fn expected() -> Value {
+    let text = std::fs::read_to_string(root().join(DIGITS).join("expected.json")).unwrap();
+    serde_json::from_str(&text).unwrap()
+}
+
+#[test]
+fn every_image_gives_the_expected_output_on_every_target() {
+    let bench = Bench::new();
+    for target in ["v3m", "v3h", "v4h"] {
+        bench.done(&format!("cnnip compile {DIGITS}/digits.tflite -o @{target}.cnnip --target {target}"));
+        for (image, want) in expected()["images"].as_object().unwrap() {
+            let ran = bench.done(&format!("iss-run @{target}.cnnip {DIGITS}/images/{image} --json --top 1"));
+            let output = &ran.data()["outputs"][0];
+            assert_eq!(output["elements"], want["output"], "{target} {image}");
+            assert_eq!(output["top"][0]["index"], want["digit"], "{target} {image}");
+        }
+    }
+}
+
+#[test]
+fn all_ways_to_advance_print_the_same() {
+    let bench = Bench::new();
+    bench.done(&format!("cnnip compile {DIGITS}/digits.tflite -o @x.cnnip"));
+    let line = format!("iss-run @x.cnnip {DIGITS}/images/3_00.png --json");
+    let whole = bench.done(&line).out;
+    for rest in ["--step command", "--step cycle", "--check none", "--check race --step cycle"] {
+        assert_eq!(bench.done(&format!("{line} {rest}")).out, whole, "{rest}");
+    }
+}
+
+#[test]
+fn labels_name_the_answer() {
+    let bench = Bench::new();
+    bench.done(&format!("cnnip compile {DIGITS}/digits.tflite -o @x.cnnip"));
+    bench.file("labels.txt", (0..10).map(|digit| format!("digit {digit}\n")).collect::<String>());
+    let ran = bench.done(&format!("iss-run @x.cnnip {DIGITS}/images/7_00.png --labels @labels.txt --top 1"));
+    assert!(ran.out.lines().any(|line| line == "  1. digit 7: 118 = 0.9609375"), "{}", ran.out);
+    assert!(ran.out.contains("cycles (estimate)"), "{}", ran.out);
+}
