@@ -6,8 +6,11 @@ use cnnip_numerics::{ChannelRecord, RoundingMode};
 /// Channels per block: of the weight layouts and of every vector backend.
 pub(crate) const BLOCK: usize = 16;
 
-/// Magnitude that accumulators must provably stay within. One bit below 32, so that rounding constants can be added.
-pub(crate) const LIMIT: u64 = (1 << 30) - 1;
+/// Magnitude that accumulators must provably stay within: vectors hold them in 32 bits.
+const ACCUMULATOR_LIMIT: u64 = (1 << 31) - 1;
+
+/// Magnitude that values between element-wise stages must stay within: two of them can be added.
+pub(crate) const STAGE_LIMIT: u64 = (1 << 30) - 1;
 
 /// Requantization parameters of 16 output channels. Lanes without a channel are zero.
 #[derive(Clone, Copy, Debug, Default)]
@@ -55,7 +58,7 @@ impl Records<'_> {
     /// Checks every record against `target`; sums of products stay within `sum`.
     pub(crate) fn check(&self, target: &Target8<'_>, sum: u64) -> Result<(), Declined> {
         if !self.are_used(target) {
-            return within(sum).map(|_| ());
+            return fits(sum).map(|_| ());
         }
         let need = self.channels.checked_mul(ChannelRecord::BYTES).ok_or(Declined::Shape { what: "channels" })?;
         if self.bytes.len() < need {
@@ -120,7 +123,7 @@ fn stage(target: &Target8<'_>, sum: u64) -> (Option<Output8>, u64) {
 }
 
 fn check_record(record: &ChannelRecord, output: Option<Output8>, sum: u64) -> Result<(), Declined> {
-    let bound = within(sum.saturating_add(record.bias.unsigned_abs()))?;
+    let bound = fits(sum.saturating_add(record.bias.unsigned_abs()))?;
     output.map_or(Ok(()), |output| check_scale(record, output.mode, bound))
 }
 
@@ -131,13 +134,23 @@ pub(crate) fn check_scale(record: &ChannelRecord, mode: RoundingMode, bound: u64
         RoundingMode::Double if record.multiplier.cast_signed() == i32::MIN => {
             Err(Declined::Shape { what: "multiplier" })
         }
-        RoundingMode::Single => within(bound << record.shift.max(0)).map(|_| ()),
+        // Half of the divisor is added to the high product.
+        RoundingMode::Double if record.shift < 0 => {
+            let high = (bound * u64::from(record.multiplier.cast_signed().unsigned_abs()) >> 31) + 1;
+            fits(high + (1 << -record.shift >> 1)).map(|_| ())
+        }
+        RoundingMode::Single => fits(bound << record.shift.max(0)).map(|_| ()),
         RoundingMode::Reduced => Err(Declined::Mode(mode)),
         _ => Ok(()),
     }
 }
 
 /// Passes `bound` on if accumulators within it are safe.
+fn fits(bound: u64) -> Result<u64, Declined> {
+    if bound <= ACCUMULATOR_LIMIT { Ok(bound) } else { Err(Declined::AccumulatorBound { bound }) }
+}
+
+/// Passes `bound` on if values between stages within it are safe.
 pub(crate) fn within(bound: u64) -> Result<u64, Declined> {
-    if bound <= LIMIT { Ok(bound) } else { Err(Declined::AccumulatorBound { bound }) }
+    if bound <= STAGE_LIMIT { Ok(bound) } else { Err(Declined::AccumulatorBound { bound }) }
 }
