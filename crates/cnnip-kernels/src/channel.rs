@@ -136,7 +136,7 @@ pub(crate) fn check_scale(record: &ChannelRecord, mode: RoundingMode, bound: u64
         }
         // Half of the divisor is added to the high product.
         RoundingMode::Double if record.shift < 0 => {
-            let high = (bound * u64::from(record.multiplier.cast_signed().unsigned_abs()) >> 31) + 1;
+            let high = ((bound * u64::from(record.multiplier.cast_signed().unsigned_abs())) >> 31) + 1;
             fits(high + (1 << -record.shift >> 1)).map(|_| ())
         }
         RoundingMode::Single => fits(bound << record.shift.max(0)).map(|_| ()),
