@@ -8,14 +8,43 @@ use cnnip_graph::{Graph, Op, Pad};
 use crate::layer::{ConvLayer, Legalized, Sweep, Transfer, ValueId, Work};
 use crate::size::small;
 
-/// Folds every padding that can be folded.
+/// Folds every padding that can be folded, the last first, so that one behind another goes too.
 pub(crate) fn paddings(graph: &Graph, legalized: &mut Legalized) {
-    let mut at = 0;
-    while at < legalized.layers.len() {
-        match border(graph, legalized, at) {
-            Some(border) => fold(legalized, at, &border),
-            None => at += 1,
+    let mut uses = Uses::of(legalized);
+    let mut removed = vec![false; legalized.layers.len()];
+    for at in (0..legalized.layers.len()).rev() {
+        if let Some(border) = border(graph, legalized, &uses, at) {
+            fold(legalized, &mut uses, at, &border);
+            removed[at] = true;
         }
+    }
+    let mut removed = removed.into_iter();
+    legalized.layers.retain(|_| !removed.next().unwrap_or(false));
+}
+
+/// Who needs a value, by its index.
+struct Uses {
+    /// Layers that read it.
+    readers: Vec<Vec<usize>>,
+    /// The caller asks for it, or it has another name.
+    shared: Vec<bool>,
+}
+
+impl Uses {
+    fn of(legalized: &Legalized) -> Self {
+        let mut uses =
+            Self { readers: vec![vec![]; legalized.values.len()], shared: vec![false; legalized.values.len()] };
+        for (at, layer) in legalized.layers.iter().enumerate() {
+            layer.work.reads().iter().for_each(|value| uses.readers[value.0].push(at));
+        }
+        for value in (0..legalized.values.len()).map(ValueId) {
+            let root = legalized.root(value);
+            uses.shared[root.0] |= root != value;
+        }
+        for &asked in legalized.outputs.iter().chain(&legalized.kept) {
+            uses.shared[legalized.root(asked).0] = true;
+        }
+        uses
     }
 }
 
@@ -29,13 +58,13 @@ struct Border {
 }
 
 /// The border that layer `at` makes, if all that need it can do without the layer.
-fn border(graph: &Graph, legalized: &Legalized, at: usize) -> Option<Border> {
+fn border(graph: &Graph, legalized: &Legalized, uses: &Uses, at: usize) -> Option<Border> {
     let layer = &legalized.layers[at];
     let Op::Pad(pad) = &graph.nodes.get(layer.node)?.op else { return None };
     let Work::Transfer(Transfer { input, output, fill: Some(value), .. }) = layer.work else { return None };
     let (before, after) = rows_and_columns(pad)?;
     let border = Border { before, after, value: value.cast_signed().into(), input, output };
-    (is_private(legalized, output) && readers_agree(legalized, &border)).then_some(border)
+    (!uses.shared[output.0] && readers_agree(legalized, uses, &border)).then_some(border)
 }
 
 /// The amounts along rows and columns, if a tensor of four axes is padded along these only.
@@ -47,16 +76,8 @@ fn rows_and_columns(pad: &Pad) -> Option<([u32; 2], [u32; 2])> {
     inner(&pad.before).zip(inner(&pad.after))
 }
 
-/// Whether only layers see the value: it has no other name, and the caller does not ask for it.
-fn is_private(legalized: &Legalized, value: ValueId) -> bool {
-    let others = (0..legalized.values.len()).map(ValueId).filter(|&other| other != value);
-    let asked = legalized.outputs.iter().chain(&legalized.kept).any(|&asked| legalized.root(asked) == value);
-    !asked && others.into_iter().all(|other| legalized.root(other) != value)
-}
-
-fn readers_agree(legalized: &Legalized, border: &Border) -> bool {
-    let mut readers = legalized.layers.iter().filter(|layer| layer.work.reads().contains(&border.output));
-    readers.all(|layer| match &layer.work {
+fn readers_agree(legalized: &Legalized, uses: &Uses, border: &Border) -> bool {
+    uses.readers[border.output.0].iter().all(|&reader| match &legalized.layers[reader].work {
         Work::Conv(conv) => conv.input_zero == border.value && widened(conv, border).is_some(),
         _ => false,
     })
@@ -76,16 +97,19 @@ fn widened(conv: &ConvLayer, border: &Border) -> Option<[Sweep; 2]> {
     Some([wide(0)?, wide(1)?])
 }
 
-/// Removes layer `at` and gives its border to the convolutions that read it.
-fn fold(legalized: &mut Legalized, at: usize, border: &Border) {
-    let removed = legalized.layers.remove(at);
-    for layer in &mut legalized.layers {
+/// Gives the border that layer `at` makes to the convolutions that read it.
+fn fold(legalized: &mut Legalized, uses: &mut Uses, at: usize, border: &Border) {
+    let sources = legalized.layers[at].sources.clone();
+    let readers = std::mem::take(&mut uses.readers[border.output.0]);
+    for &reader in &readers {
+        let layer = &mut legalized.layers[reader];
         if let Work::Conv(conv) = &mut layer.work
-            && conv.input == border.output
             && let Some([vertical, horizontal]) = widened(conv, border)
         {
             (conv.vertical, conv.horizontal, conv.input) = (vertical, horizontal, border.input);
-            layer.sources.splice(0..0, removed.sources.iter().cloned());
+            layer.sources.splice(0..0, sources.iter().cloned());
         }
     }
+    uses.readers[border.input.0].retain(|&reader| reader != at);
+    uses.readers[border.input.0].extend(readers);
 }

@@ -80,6 +80,8 @@ pub struct Layer {
     pub name: String,
     /// Index of the source node in the graph.
     pub node: usize,
+    /// Name of its operator.
+    pub operator: &'static str,
     /// Source nodes it carries out.
     pub sources: Vec<String>,
     /// Multiply-accumulates as the network defines them.

@@ -23,7 +23,12 @@ pub(crate) struct Site<'a> {
     pub(crate) memory: &'a MemoryMap,
     pub(crate) target: &'static Target,
     pub(crate) constants: &'a mut Constants,
+    /// Operations that may still be made.
+    pub(crate) room: u64,
 }
+
+/// Most operations of a model: what its file does not justify must not take its size in lists.
+const MAX_OPERATIONS: u64 = 1 << 21;
 
 /// The jobs of a layer as its lowering makes them.
 pub(crate) struct Lowered {
@@ -33,6 +38,14 @@ pub(crate) struct Lowered {
 }
 
 impl Site<'_> {
+    /// Takes room for `count` operations, about.
+    pub(crate) fn reserve(&mut self, count: u64) -> Result<(), Rule> {
+        let found = crate::size::index(MAX_OPERATIONS.saturating_sub(self.room).saturating_add(count));
+        let most = crate::size::index(MAX_OPERATIONS);
+        self.room = self.room.checked_sub(count).ok_or(Rule::TooMany { what: "operations", found, most })?;
+        Ok(())
+    }
+
     /// The error for a smallest piece of `bytes` that does not fit.
     pub(crate) fn too_small(&self, bytes: u64) -> Rule {
         Rule::Scratchpad { bytes, target: self.target.name, sram: self.target.sram_bytes }
@@ -48,14 +61,16 @@ pub(crate) fn all(
     let mut constants = operands(legalized, memory);
     let mut lowered = vec![];
     let mut problems = vec![];
+    let mut room = MAX_OPERATIONS;
     for (index, layer) in legalized.layers.iter().enumerate() {
-        let mut site = Site { memory, target, constants: &mut constants };
+        let mut site = Site { memory, target, constants: &mut constants, room };
         match one(&mut site, layer) {
             Ok(Some(Lowered { plan, pad, jobs })) => {
+                room = site.room;
                 lowered.push(LayerJobs { layer: index, plan, buffers: pad.buffers, jobs });
             }
             Ok(None) => {}
-            Err(rule) => problems.push(Problem { place: Place::node(layer.node, &layer.name, ""), rule }),
+            Err(rule) => problems.push(Problem { place: Place::node(layer.node, &layer.name, layer.operator), rule }),
         }
     }
     let bytes = crate::size::wide(constants.bytes().len());
@@ -84,7 +99,7 @@ fn one(site: &mut Site<'_>, layer: &Layer) -> Result<Option<Lowered>, Rule> {
         Work::Pool(pool) => windows::lower(site, pool).map(Some),
         Work::Mean(mean) => mean::lower(site, mean).map(Some),
         Work::Eltwise(eltwise) => eltwise::lower(site, eltwise).map(Some),
-        Work::Transfer(transfer) => Ok(Some(transfer::lower(site, transfer))),
+        Work::Transfer(transfer) => transfer::lower(site, transfer).map(Some),
         Work::Host(_) => Ok(None),
     }
 }

@@ -40,6 +40,14 @@ pub(crate) fn copies(
     legal_nests(run, strides, max_count).iter().map(copy).collect()
 }
 
+/// Operations that [`copies`] would make at most, without making them.
+pub(crate) fn count(run: u32, strides: &[Stride], max_count: u32) -> u64 {
+    let nest = merged(run, strides);
+    let cuts = nest.loops.iter().filter(|one| one.count > max_count).count();
+    let unrolled = nest.loops.iter().skip(LOOPS - cuts.min(LOOPS)).map(|one| u64::from(one.count));
+    unrolled.fold(1 << cuts, u64::saturating_mul)
+}
+
 /// Fills `bytes` contiguous bytes.
 pub(crate) fn fill(destination: Location, bytes: u32, value: u8) -> Operation {
     Operation::Fill(Fill {
@@ -156,6 +164,7 @@ mod tests {
             let strides: Vec<Stride> = loops.into_iter().map(|(count, from, to)| Stride { count, from, to }).collect();
             let nests = legal_nests(run, &strides, 3);
             prop_assert!(nests.iter().all(|nest| nest.loops.len() <= 4 && nest.loops.iter().all(|one| one.count <= 3)));
+            prop_assert!(u64::try_from(nests.len()).unwrap() <= count(run, &strides, 3));
             prop_assert_eq!(moves(&nests), moves(&[Nest { from: 0, to: 0, run, loops: strides }]));
         }
     }

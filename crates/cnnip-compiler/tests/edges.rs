@@ -191,6 +191,14 @@ model: the model has no tensor `nothing` to keep
 }
 
 #[test]
+fn a_small_file_cannot_ask_for_endless_lists() {
+    let pool = Pool2d { window: Hw::new(9, 9), stride: Hw::ONE, padding: Padding::NONE, activation: Activation::None };
+    let graph = single(&[1, 20_000, 20_000, 1], Op::MaxPool2d(pool), None);
+    let text = compile(&graph, &options()).unwrap_err().problems()[0].to_string();
+    assert!(text.starts_with("node 0, MaxPool2d (y): 799360128 operations, more than 2097152\n"), "{text}");
+}
+
+#[test]
 fn a_target_that_is_too_small_is_an_error() {
     let graph = single(&[1, 8, 8, 4], Op::Conv2d(PLAIN), Some(&[4, 3, 3, 4]));
     let errors: CompileErrors = compile(&graph, &Options::new(common::tiny(512))).unwrap_err();

@@ -89,7 +89,14 @@ impl<'a> Context<'a> {
         let run = small(self.legalized.values[id.0].bytes());
         let transfer = Transfer { input: root, output, output_bytes: run, fill: None, offset: 0, run, strides: vec![] };
         let node = self.legalized.layers.last().map_or(0, |layer| layer.node);
-        self.legalized.layers.push(Layer { name, node, sources: vec![], macs: 0, work: Work::Transfer(transfer) });
+        self.legalized.layers.push(Layer {
+            name,
+            node,
+            operator: "output",
+            sources: vec![],
+            macs: 0,
+            work: Work::Transfer(transfer),
+        });
         output
     }
 
@@ -198,14 +205,16 @@ impl<'a> At<'a, '_> {
     /// Says that the output has the bytes of input 0.
     pub(super) fn alias(&mut self) {
         let (input, output) = (self.input_id(0), self.output_id());
-        self.context.legalized.values[output.0].origin = Origin::Alias(input);
+        let root = self.context.legalized.root(input);
+        self.context.legalized.values[output.0].origin = Origin::Alias(root);
     }
 
     /// Appends a layer that carries out this node.
     pub(super) fn push(&mut self, macs: u64, work: Work) {
         let name = self.node.name.clone();
         let sources = vec![name.clone()];
-        self.context.legalized.layers.push(Layer { name, node: self.index, sources, macs, work });
+        let (node, operator) = (self.index, self.node.op.name());
+        self.context.legalized.layers.push(Layer { name, node, operator, sources, macs, work });
     }
 }
 

@@ -22,6 +22,7 @@ use crate::tile::taps::{Chunk, Taps};
 pub(super) fn lower(site: &mut Site<'_>, layer: &ConvLayer) -> Result<Lowered, Rule> {
     let shape = ConvShape::new(layer, site.target);
     let plan = shape.plan().map_err(|bytes| site.too_small(bytes))?;
+    site.reserve(shape.jobs(&plan))?;
     let mut lowering = Lowering::new(site, &shape, plan);
     for (pixels, channels) in lowering.order() {
         lowering.tile(&pixels, &channels);

@@ -16,6 +16,9 @@ use crate::tile::boxes::{Limits, Tile, largest};
 
 pub(super) fn lower(site: &mut Site<'_>, layer: &Eltwise) -> Result<Lowered, Rule> {
     let (tile, turns) = plan(site, layer)?;
+    let [rows, columns, channels] = inner(&layer.extents);
+    let outer: u64 = outer(&layer.extents).iter().map(|&extent| u64::from(extent)).product();
+    site.reserve(outer.saturating_mul(tile.count(&Tile { rows, columns, channels })))?;
     let mut lowering = Lowering::new(site, layer, tile, turns);
     for (outer, part) in lowering.order() {
         lowering.job(outer, &part);

@@ -16,6 +16,9 @@ use crate::tile::boxes::{Limits, Tile, largest};
 /// Rows are outer indices, columns are elements of a sum.
 pub(super) fn lower(site: &mut Site<'_>, mean: &Mean) -> Result<Lowered, Rule> {
     let (tile, turns) = plan(site, mean)?;
+    let whole = Tile { rows: mean.outer, columns: mean.count, channels: mean.channels };
+    let per_sum = u64::from(tile.columns / site.target.max_reduce_side + 1);
+    site.reserve(Tile { rows: 1, ..tile }.count(&whole).saturating_mul(per_sum))?;
     let mut lowering = Lowering::new(site, mean, tile, turns);
     for rows in pieces(mean.outer, tile.rows) {
         for channels in pieces(mean.channels, tile.channels) {

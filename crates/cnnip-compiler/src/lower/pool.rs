@@ -23,6 +23,7 @@ pub(super) fn fits_target(pool: &Pool, target: &Target) -> bool {
 
 pub(super) fn lower(site: &mut Site<'_>, pool: &Pool) -> Result<Lowered, Rule> {
     let (tile, turns) = plan(site, pool)?;
+    site.reserve(u64::from(pool.batch).saturating_mul(tile.count(&outputs(pool))))?;
     let mut pad = Scratchpad::default();
     let mut inputs = Turns::take(&mut pad, "input", input_bytes(pool, tile), turns);
     let mut outputs = Turns::take(&mut pad, "output", output_bytes(tile), turns);
@@ -41,8 +42,13 @@ pub(super) fn lower(site: &mut Site<'_>, pool: &Pool) -> Result<Lowered, Rule> {
     Ok(Lowered { plan, pad, jobs })
 }
 
+/// The output of one map as a box.
+pub(super) fn outputs(pool: &Pool) -> Tile {
+    Tile { rows: pool.vertical.output, columns: pool.horizontal.output, channels: pool.channels }
+}
+
 fn plan(site: &Site<'_>, pool: &Pool) -> Result<(Tile, u32), Rule> {
-    let whole = Tile { rows: pool.vertical.output, columns: pool.horizontal.output, channels: pool.channels };
+    let whole = outputs(pool);
     let bytes =
         |tile: Tile| aligned(input_bytes(pool, tile), BUFFER_ALIGNMENT) + aligned(output_bytes(tile), BUFFER_ALIGNMENT);
     let extent = u64::from(site.target.max_extent);

@@ -2,11 +2,13 @@
 
 use super::region::offset;
 use super::{Lowered, Site};
+use crate::error::Rule;
 use crate::job::{Job, Scratchpad};
 use crate::layer::Transfer;
-use crate::strided::{copies, fill};
+use crate::strided::{copies, count, fill};
 
-pub(super) fn lower(site: &mut Site<'_>, transfer: &Transfer) -> Lowered {
+pub(super) fn lower(site: &mut Site<'_>, transfer: &Transfer) -> Result<Lowered, Rule> {
+    site.reserve(count(transfer.run, &transfer.strides, site.target.max_extent))?;
     let (source, destination) = (site.memory.location(transfer.input), site.memory.location(transfer.output));
     let mut stores = vec![];
     if let Some(value) = transfer.fill {
@@ -15,5 +17,5 @@ pub(super) fn lower(site: &mut Site<'_>, transfer: &Transfer) -> Lowered {
     let first = offset(destination, transfer.offset);
     stores.extend(copies(source, first, transfer.run, &transfer.strides, site.target.max_extent));
     let plan = format!("transfer in {} operations", stores.len());
-    Lowered { plan, pad: Scratchpad::default(), jobs: vec![Job { stores, ..Job::default() }] }
+    Ok(Lowered { plan, pad: Scratchpad::default(), jobs: vec![Job { stores, ..Job::default() }] })
 }

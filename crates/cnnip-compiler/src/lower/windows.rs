@@ -8,7 +8,7 @@ use cnnip_isa::operation::{
 use cnnip_isa::{ElementType, EltwiseFunction, ReduceFunction};
 
 use super::mean::{Sum, SumEnd};
-use super::pool::{activation, frame, input_bytes, input_map, order, output_bytes, output_map, window_extent};
+use super::pool::{activation, frame, input_bytes, input_map, order, output_bytes, output_map, outputs, window_extent};
 use super::region::{Frame, MapBox, Span, len};
 use super::{Lowered, Site};
 use crate::error::Rule;
@@ -31,6 +31,7 @@ struct Plan {
 
 pub(super) fn lower(site: &mut Site<'_>, pool: &Pool) -> Result<Lowered, Rule> {
     let plan = plan(site, pool)?;
+    site.reserve(operations(pool, &plan))?;
     let mut lowering = Lowering::new(site, pool, plan);
     for (batch, part) in order(pool, plan.tile) {
         lowering.outputs(batch, &part);
@@ -40,16 +41,23 @@ pub(super) fn lower(site: &mut Site<'_>, pool: &Pool) -> Result<Lowered, Rule> {
     Ok(Lowered { plan, pad: lowering.pad, jobs: lowering.jobs })
 }
 
+/// Operations of a plan at most: two per part of a window.
+fn operations(pool: &Pool, plan: &Plan) -> u64 {
+    let window = Tile { rows: pool.vertical.kernel, columns: pool.horizontal.kernel, channels: 1 };
+    let parts = Tile { rows: plan.part.0, columns: plan.part.1, channels: 1 }.count(&window);
+    let pixels = Tile { rows: 1, columns: 1, ..plan.tile }.count(&outputs(pool));
+    u64::from(pool.batch).saturating_mul(pixels).saturating_mul(2 * parts)
+}
+
 /// Whole windows if they fit, else parts of a window for one output at a time.
 fn plan(site: &Site<'_>, pool: &Pool) -> Result<Plan, Rule> {
     let limits = Limits::of(site.target);
     let sram = u64::from(site.target.sram_bytes);
     let side = site.target.max_reduce_side;
-    let outputs = Tile { rows: pool.vertical.output, columns: pool.horizontal.output, channels: pool.channels };
     for turns in [2, 1] {
         let fits =
             |tile: Tile| whole_frames(pool, tile, limits) && scratchpad(input_bytes(pool, tile), tile, turns) <= sram;
-        if let Some(tile) = largest(outputs, limits, fits) {
+        if let Some(tile) = largest(outputs(pool), limits, fits) {
             return Ok(Plan { tile, part: (side, side), turns, whole: true });
         }
     }

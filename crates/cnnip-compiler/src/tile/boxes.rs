@@ -10,6 +10,15 @@ pub(crate) struct Tile {
     pub(crate) channels: u32,
 }
 
+impl Tile {
+    /// Pieces of `whole`.
+    pub(crate) fn count(&self, whole: &Self) -> u64 {
+        let cut = |extent: u32, step: u32| u64::from(extent.div_ceil(step.max(1)));
+        let maps = cut(whole.rows, self.rows).saturating_mul(cut(whole.columns, self.columns));
+        maps.saturating_mul(cut(whole.channels, self.channels))
+    }
+}
+
 /// Largest extents of a map on the target.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Limits {

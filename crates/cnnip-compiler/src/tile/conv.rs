@@ -177,12 +177,18 @@ impl<'a> ConvShape<'a> {
     /// Estimated cycles.
     fn cost(&self, plan: &ConvPlan) -> u64 {
         let counts = self.counts(plan);
-        let jobs = counts.pixels * counts.channels * counts.phases;
+        let jobs = self.jobs(plan);
         let load = self.load_cycles(plan, &counts);
         let compute = jobs * self.operation_cycles(plan);
         let store = counts.pixels * counts.channels * self.store_cycles(plan);
         let sum = load + compute + store;
         if plan.turns == 1 { sum } else { load.max(compute).max(store) + sum / jobs }
+    }
+
+    /// Jobs of a plan.
+    pub(crate) fn jobs(&self, plan: &ConvPlan) -> u64 {
+        let counts = self.counts(plan);
+        counts.pixels.saturating_mul(counts.channels).saturating_mul(counts.phases)
     }
 
     fn counts(&self, plan: &ConvPlan) -> Counts {
