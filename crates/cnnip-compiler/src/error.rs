@@ -21,6 +21,13 @@ impl CompileErrors {
         if problems.is_empty() { Ok(()) } else { Err(Self { problems }) }
     }
 
+    /// The problems of a graph that is not well-formed.
+    pub(crate) fn of_graph(problems: &cnnip_graph::Problems) -> Self {
+        let problem =
+            |found: &cnnip_graph::Problem| Problem { place: found.place.clone(), rule: found.rule.clone().into() };
+        Self { problems: problems.list().iter().map(problem).collect() }
+    }
+
     /// The problems, in the order of the model; at least one.
     pub fn problems(&self) -> &[Problem] {
         &self.problems
@@ -54,6 +61,9 @@ pub struct Problem {
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Rule {
+    /// The graph is not well-formed.
+    #[error(transparent)]
+    Graph(#[from] cnnip_graph::Rule),
     /// An element type the operator cannot have on this machine.
     #[error("the {what} `{tensor}` is {found}, not {want}")]
     Element {
@@ -197,8 +207,9 @@ pub enum Rule {
 
 impl Rule {
     /// What to do about it.
-    pub const fn hint(&self) -> &'static str {
+    pub fn hint(&self) -> &'static str {
         match self {
+            Self::Graph(rule) => rule.hint(),
             Self::Element { .. } => "quantize the whole model to int8, biases to int32",
             Self::NoQuantization { .. } => "convert the model with full integer quantization",
             Self::PerChannelActivation { .. } => "only weights may have a scale per channel",

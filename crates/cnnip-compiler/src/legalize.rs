@@ -18,11 +18,11 @@ use crate::layer::Legalized;
 use crate::options::Options;
 use context::Context;
 
-/// Turns a graph into layers of the machine and steps of the host.
+/// Turns a well-formed graph into layers of the machine and steps of the host.
 ///
 /// # Errors
 /// All problems of the model.
-pub fn legalize(graph: &Graph, options: &Options) -> Result<Legalized, CompileErrors> {
+pub(crate) fn legalize(graph: &Graph, options: &Options) -> Result<Legalized, CompileErrors> {
     let mut context = Context::new(graph, options);
     let mut problems = context.start();
     for (index, node) in graph.nodes.iter().enumerate() {

@@ -58,7 +58,6 @@ pub use layer::{
     ConvLayer, Eltwise, EltwiseInput, HostLayer, Layer, Legalized, Mean, Origin, Pool, PoolFunction, Sweep, Transfer,
     Value, ValueId, WeightSource, Work,
 };
-pub use legalize::legalize;
 pub use memory::{MemoryMap, Role};
 pub use options::{Options, PixelRule, Rounding};
 pub use schedule::{EngineItems, Item, Program};
@@ -96,7 +95,8 @@ pub fn compile(graph: &Graph, options: &Options) -> Result<Package, CompileError
 /// # Errors
 /// As [`compile`].
 pub fn compile_stages(graph: &Graph, options: &Options) -> Result<Stages, CompileErrors> {
-    let mut legalized = legalize(graph, options)?;
+    graph.check().map_err(|problems| CompileErrors::of_graph(&problems))?;
+    let mut legalized = legalize::legalize(graph, options)?;
     fold::paddings(graph, &mut legalized);
     let memory = memory::plan(&legalized)?;
     let (jobs, constants) = lower::all(&legalized, &memory, options.target)?;

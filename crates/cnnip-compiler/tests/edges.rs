@@ -191,6 +191,14 @@ model: the model has no tensor `nothing` to keep
 }
 
 #[test]
+fn a_graph_that_is_not_well_formed_is_an_error() {
+    let mut graph = single(&[1, 8, 8, 4], Op::Relu, None);
+    graph.nodes[0].inputs[0] = TensorId::new(99);
+    let text = compile(&graph, &options()).unwrap_err().problems()[0].to_string();
+    assert!(text.starts_with("node 0, Relu (y): "), "{text}");
+}
+
+#[test]
 fn a_small_file_cannot_ask_for_endless_lists() {
     let pool = Pool2d { window: Hw::new(9, 9), stride: Hw::ONE, padding: Padding::NONE, activation: Activation::None };
     let graph = single(&[1, 20_000, 20_000, 1], Op::MaxPool2d(pool), None);
