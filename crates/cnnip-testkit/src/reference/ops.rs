@@ -5,7 +5,9 @@ use cnnip_graph::{
 };
 
 use super::Values;
-use super::number::{Multiplier, Profile, clamp_range, divided, finished, float_scaled, halves_away, multiplier, scaled};
+use super::number::{
+    Multiplier, Profile, clamp_range, divided, finished, float_scaled, halves_away, multiplier, scaled,
+};
 
 /// A node with its tensors.
 struct At<'a> {
@@ -146,9 +148,10 @@ fn fully_connected(at: &At<'_>, op: &FullyConnected) -> Option<Vec<i8>> {
     let mut out = vec![];
     for row in x.chunks_exact(depth) {
         for o in 0..outputs {
-            let products = row.iter().zip(&w[o * depth..]).map(|(&value, &weight)| {
-                (i64::from(value) - zero) * (i64::from(weight) - weight_zero)
-            });
+            let products = row
+                .iter()
+                .zip(&w[o * depth..])
+                .map(|(&value, &weight)| (i64::from(value) - zero) * (i64::from(weight) - weight_zero));
             out.push(at.product(products.sum(), o, op.activation));
         }
     }
