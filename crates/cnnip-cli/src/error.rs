@@ -1,5 +1,6 @@
 //! Everything that makes a program end with another status than 0.
 
+use std::fmt::{self, Display};
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -62,8 +63,22 @@ pub(crate) enum Error {
     #[error("{}: the file is larger than {limit} bytes", path.display())]
     TooLarge { path: PathBuf, limit: u64 },
     /// The program under test did something wrong.
-    #[error("{0}")]
-    Fault(Box<FaultReport>),
+    #[error("{report}")]
+    Fault { report: Box<FaultReport>, registers: Vec<RegisterValue> },
+}
+
+/// A register of an engine, after a fault.
+#[derive(Debug)]
+pub(crate) struct RegisterValue {
+    pub(crate) engine: String,
+    pub(crate) name: &'static str,
+    pub(crate) value: u32,
+}
+
+impl Display for RegisterValue {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {} = {:#010x}", self.engine, self.name, self.value)
+    }
 }
 
 fn lines<T>(items: &[T], line: impl FnMut(&T) -> String) -> String {
@@ -84,7 +99,7 @@ impl Error {
     /// 1 if the program under test is wrong, else 2.
     pub(crate) fn status(&self) -> u8 {
         match self {
-            Self::Fault(_) => 1,
+            Self::Fault { .. } => 1,
             _ => 2,
         }
     }
@@ -101,7 +116,7 @@ impl Error {
             Self::Assembly { .. } | Self::Utf8 { .. } => "assembly",
             Self::Model { .. } | Self::ModelFormat { .. } | Self::TooLarge { .. } => "model",
             Self::Compile { .. } => "compile",
-            Self::Fault(_) => "fault",
+            Self::Fault { .. } => "fault",
         }
     }
 
@@ -124,14 +139,16 @@ impl Error {
             Self::ModelFormat { .. } => "convert the model to int8 TFLite".to_owned(),
             Self::Utf8 { .. } => "is this an assembly text?".to_owned(),
             Self::TooLarge { .. } => "is this the right file?".to_owned(),
-            Self::Assembly { .. } | Self::Model { .. } | Self::Compile { .. } | Self::Fault(_) => return None,
+            Self::Assembly { .. } | Self::Model { .. } | Self::Compile { .. } | Self::Fault { .. } => return None,
         })
     }
 
     /// For a person.
     pub(crate) fn text(&self) -> String {
         match self {
-            Self::Fault(report) => report.to_string(),
+            Self::Fault { report, registers } => {
+                registers.iter().map(|register| format!("{register}\n")).chain([report.to_string()]).collect()
+            }
             _ => match self.hint() {
                 Some(hint) => format!("error: {self}\n  hint: {hint}"),
                 None => format!("error: {self}"),
@@ -148,13 +165,18 @@ impl Error {
         if let (Value::Object(data), Some((key, value))) = (&mut data, self.details()) {
             data.insert(key.to_owned(), value);
         }
+        if let Self::Fault { registers, .. } = self {
+            for RegisterValue { engine, name, value } in registers {
+                data["registers"][engine][name] = (*value).into();
+            }
+        }
         data
     }
 
     /// What the kind has beside the message.
     fn details(&self) -> Option<(&'static str, Value)> {
         Some(match self {
-            Self::Fault(report) => ("fault", fault::data(report)),
+            Self::Fault { report, .. } => ("fault", fault::data(report)),
             Self::Assembly { diagnostics, .. } => ("problems", diagnostics.iter().map(diagnostic).collect()),
             Self::Model { problems, .. } => {
                 ("problems", problems.list().iter().map(|problem| place(&problem.place, &problem.rule, None)).collect())
@@ -177,7 +199,7 @@ fn diagnostic(found: &Diagnostic) -> Value {
     json!({ "line": line, "column": column, "length": length, "message": message, "hint": hint })
 }
 
-fn place(place: &cnnip_graph::Place, rule: &dyn std::fmt::Display, hint: Option<&str>) -> Value {
+fn place(place: &cnnip_graph::Place, rule: &dyn Display, hint: Option<&str>) -> Value {
     json!({ "place": place.to_string(), "message": rule.to_string(), "hint": hint })
 }
 

@@ -32,6 +32,9 @@ pub(crate) enum InputError {
     /// A number that is none.
     #[error("element {index} is {value}, tensor `{tensor}` takes finite numbers only")]
     NotFinite { tensor: String, index: usize, value: f32 },
+    /// A file with more bytes than the tensor.
+    #[error("`{tensor}` takes {needed} bytes, the file has {given}")]
+    Long { tensor: String, needed: u64, given: u64 },
     /// The driver refuses it.
     #[error("{0}")]
     Bind(#[from] BindError),
@@ -44,6 +47,9 @@ impl InputError {
             Self::Npy(_) | Self::Type { .. } => "save it with numpy in the tensor's own type, row-major".to_owned(),
             Self::Shape { .. } => "`cnnip info` shows the shape; numpy's reshape gives it".to_owned(),
             Self::NotFinite { .. } => "look for a division by zero where the file was made".to_owned(),
+            Self::Long { .. } => {
+                "raw bytes are the tensor's elements, densely packed; `cnnip info` shows its shape".to_owned()
+            }
             Self::Bind(why) => why.hint().to_owned(),
         }
     }
@@ -81,9 +87,19 @@ pub(crate) fn bind(session: &mut Session, index: usize, path: &Path) -> Result<(
     let bound = match kind(path) {
         Kind::Picture => bind_picture(session, index, input, &file),
         Kind::Npy => array(tensor, &file).and_then(|bytes| bind_bytes(session, index, tensor, bytes)),
-        Kind::Raw => bind_bytes(session, index, tensor, &file),
+        Kind::Raw => fits(tensor, &file, path).and_then(|()| bind_bytes(session, index, tensor, &file)),
     };
     bound.map_err(|why| Error::Input { path: path.into(), why })
+}
+
+/// That a file, of which at most a byte more than the tensor's was read, is not longer than that.
+fn fits(tensor: &Tensor, file: &[u8], path: &Path) -> Result<(), InputError> {
+    let (needed, read) = (tensor.bytes().unwrap_or(0), u64::try_from(file.len()).unwrap_or(u64::MAX));
+    if read <= needed {
+        return Ok(());
+    }
+    let given = std::fs::metadata(path).map_or(read, |found| found.len().max(read));
+    Err(InputError::Long { tensor: tensor.name.clone(), needed, given })
 }
 
 fn bind_bytes(session: &mut Session, index: usize, tensor: &Tensor, bytes: &[u8]) -> Result<(), InputError> {

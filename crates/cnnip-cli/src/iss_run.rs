@@ -8,7 +8,7 @@ use clap::{Parser, ValueEnum};
 use cnnip_driver::{Checks, Device, Failed, Job, Observer, Outputs, RunOptions, Session, Status};
 use cnnip_isa::registers_of;
 
-use crate::error::Error;
+use crate::error::{Error, RegisterValue};
 use crate::results::{self, Style};
 use crate::stream::{DONE, Streams};
 use crate::trace::Trace;
@@ -114,7 +114,7 @@ fn run(arguments: &Arguments, streams: &mut Streams<'_>) -> Result<(), Error> {
     let target = cnnip_isa::Target::by_name(&job.package().target);
     let outputs = match traced(job, arguments, streams)? {
         Ok(outputs) => outputs,
-        Err(failed) => return Err(fault(&failed, arguments, streams)),
+        Err(failed) => return Err(fault(&failed, arguments)),
     };
     for (index, path) in saves {
         if let Ok(view) = outputs.get(index) {
@@ -200,33 +200,25 @@ fn advance(mut job: Job, step: Step, observer: &mut dyn Observer) -> Result<Outp
     job.wait_with(observer)
 }
 
-/// The error of a faulted job; prints its registers first, if asked to.
-fn fault(failed: &Failed, arguments: &Arguments, streams: &mut Streams<'_>) -> Error {
-    if arguments.registers && !arguments.json {
-        for line in registers(&failed.job) {
-            let _ = writeln!(streams.err, "{line}");
-        }
-    }
-    match failed.job.report() {
-        Some(report) => Error::Fault(Box::new(report)),
-        None => Error::NoFile { name: String::new() },
-    }
+/// The error of a faulted job, with all registers if they are asked for.
+fn fault(failed: &Failed, arguments: &Arguments) -> Error {
+    let registers = if arguments.registers { registers(&failed.job) } else { Vec::new() };
+    Error::Fault { report: Box::new(failed.report()), registers }
 }
 
 /// Every register of every engine that is not zero.
-fn registers(job: &Job) -> Vec<String> {
-    let mut lines = Vec::new();
-    for index in 0.. {
-        let Some(engine) = cnnip_driver::EngineId::from_index(index) else { break };
-        let Some(registers) = job.state().registers(engine) else { break };
-        for spec in registers_of(registers.kind()) {
-            let value = registers.get(spec.index).unwrap_or(0);
-            if value != 0 {
-                lines.push(format!("{engine} {} = {value:#010x}", spec.name));
-            }
-        }
-    }
-    lines
+fn registers(job: &Job) -> Vec<RegisterValue> {
+    let files = (0..).map_while(|index| {
+        let engine = cnnip_driver::EngineId::from_index(index)?;
+        Some((engine.to_string(), job.state().registers(engine)?))
+    });
+    let values = files.flat_map(|(engine, registers)| {
+        registers_of(registers.kind()).iter().filter_map(move |spec| {
+            let value = registers.get(spec.index).filter(|&value| value != 0)?;
+            Some(RegisterValue { engine: engine.clone(), name: spec.name, value })
+        })
+    });
+    values.collect()
 }
 
 #[cfg(test)]

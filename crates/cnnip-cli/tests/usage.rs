@@ -116,7 +116,7 @@ fn bad_inputs_are_refused_with_one_error_and_a_hint() {
         ("iss-run @copy.cnnip", "error: input `in` has no file"),
         ("iss-run @copy.cnnip @nothing", "error: @nothing: cannot be read"),
         ("iss-run @copy.cnnip @short.bin", "error: @short.bin: `in` takes 4 bytes, 1 are given"),
-        ("iss-run @copy.cnnip @long.bin", "error: @long.bin: `in` takes 4 bytes, 5 are given"),
+        ("iss-run @copy.cnnip @long.bin", "error: @long.bin: `in` takes 4 bytes, the file has 1000"),
         ("iss-run @copy.cnnip @in.bin @in.bin", "error: unexpected argument"),
         (
             "iss-run @copy.cnnip @in.bin --input @in.bin",
@@ -198,6 +198,9 @@ fn json_has_results_faults_and_errors() {
         (&fault["name"], &fault["command"]["pc"], &fault["registers"]["RUN_BYTES"]),
         (&"Budget".into(), &11.into(), &4.into())
     );
+
+    let data = bench.run("iss-run @copy.cnnip @in.bin --json --max-commands 2 --registers").data();
+    assert_eq!(data["error"]["registers"]["dma0"]["RUN_BYTES"], 4);
 
     for (line, kind) in [
         ("iss-run @nothing --json", "read"),

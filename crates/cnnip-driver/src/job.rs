@@ -75,6 +75,13 @@ pub struct Failed {
     pub job: Job,
 }
 
+impl Failed {
+    /// The fault with everything a person needs to find its cause.
+    pub fn report(&self) -> FaultReport {
+        FaultReport::new(&self.job.session.plan, &self.fault)
+    }
+}
+
 impl fmt::Debug for Failed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Failed").field("fault", &self.fault).finish_non_exhaustive()

@@ -8,7 +8,7 @@ use std::process::{Command, Output};
 use serde_json::Value;
 
 /// Path of a program of this crate.
-pub fn program(name: &str) -> &'static str {
+pub(crate) fn program(name: &str) -> &'static str {
     match name {
         "iss-run" => env!("CARGO_BIN_EXE_iss-run"),
         "cnnip" => env!("CARGO_BIN_EXE_cnnip"),
@@ -17,48 +17,48 @@ pub fn program(name: &str) -> &'static str {
 }
 
 /// The repository's root.
-pub fn root() -> PathBuf {
+pub(crate) fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
 }
 
 /// What a program printed and how it ended.
 #[derive(Debug)]
-pub struct Ran {
-    pub status: i32,
-    pub out: String,
-    pub err: String,
+pub(crate) struct Ran {
+    pub(crate) status: i32,
+    pub(crate) out: String,
+    pub(crate) err: String,
 }
 
 impl Ran {
     /// The standard output as JSON.
-    pub fn data(&self) -> Value {
+    pub(crate) fn data(&self) -> Value {
         serde_json::from_str(&self.out).unwrap_or_else(|why| panic!("{why}: {self:?}"))
     }
 }
 
 /// A folder of its own for files, whose name does not show in what programs print.
-pub struct Bench {
+pub(crate) struct Bench {
     folder: tempfile::TempDir,
 }
 
 impl Bench {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self { folder: tempfile::tempdir().unwrap() }
     }
 
     /// A path in the folder, as text.
-    pub fn path(&self, name: &str) -> String {
+    pub(crate) fn path(&self, name: &str) -> String {
         self.folder.path().join(name).display().to_string()
     }
 
     /// Writes a file.
-    pub fn file(&self, name: &str, bytes: impl AsRef<[u8]>) -> String {
+    pub(crate) fn file(&self, name: &str, bytes: impl AsRef<[u8]>) -> String {
         std::fs::write(self.path(name), bytes).unwrap();
         self.path(name)
     }
 
     /// Names of the files.
-    pub fn files(&self) -> Vec<String> {
+    pub(crate) fn files(&self) -> Vec<String> {
         let entries = std::fs::read_dir(self.folder.path()).unwrap();
         let mut names: Vec<String> = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
         names.sort();
@@ -66,7 +66,7 @@ impl Bench {
     }
 
     /// Runs a command line; `@name` stands for a path in the folder.
-    pub fn run(&self, line: &str) -> Ran {
+    pub(crate) fn run(&self, line: &str) -> Ran {
         let mut words = line.split_whitespace();
         let mut command = Command::new(program(words.next().unwrap()));
         command.current_dir(root()).env_remove("COLUMNS");
@@ -81,21 +81,21 @@ impl Bench {
     }
 
     /// Runs a command line that must succeed.
-    pub fn done(&self, line: &str) -> Ran {
+    pub(crate) fn done(&self, line: &str) -> Ran {
         let ran = self.run(line);
         assert_eq!(ran.status, 0, "{line}: {ran:?}");
         ran
     }
 
     /// Runs a command line that must be refused; gives what it says.
-    pub fn refused(&self, line: &str) -> String {
+    pub(crate) fn refused(&self, line: &str) -> String {
         let ran = self.run(line);
         assert_eq!((ran.status, ran.out.as_str()), (2, ""), "{line}: {ran:?}");
         ran.err
     }
 
     /// Makes a package from text.
-    pub fn package(&self, name: &str, text: &str) {
+    pub(crate) fn package(&self, name: &str, text: &str) {
         self.file(&format!("{name}.s"), text);
         self.done(&format!("cnnip asm @{name}.s -o @{name}.cnnip"));
     }
