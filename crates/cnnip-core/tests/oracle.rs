@@ -5,6 +5,7 @@ use std::sync::{Arc, LazyLock};
 use cnnip_core::{Checks, EngineId, FaultCause, Machine, NoObserver, Options, Program, Region, RegionKind, Slot, Stop};
 use cnnip_isa::operation::Operation;
 use cnnip_isa::{EngineKind, Target};
+use cnnip_kernels::{Backend, Kernels};
 use cnnip_testkit::generate::{Scene, Zone, array_operation, cnn_operation, dma_operation, single};
 use cnnip_testkit::{Rng, oracle};
 
@@ -64,14 +65,15 @@ impl Case {
     }
 
     /// A machine before its first cycle, and the cycle in which the `RUN` starts.
-    fn machine(&self) -> (Machine, u64) {
+    fn machine(&self, kernels: Kernels) -> (Machine, u64) {
         let (words, start) = single(&self.operation);
         let program = Program::new(self.target, [(self.engine(), Arc::from(words))], []).unwrap();
         let kinds = [RegionKind::Input, RegionKind::Input, RegionKind::Scratch, RegionKind::Output];
         let regions = kinds.into_iter().zip(&self.before.regions);
         let regions = regions.map(|(kind, bytes)| Region::Buffer { kind, bytes: bytes.clone() }).collect();
         let checks = Checks { race: true, uninitialised: false };
-        let mut machine = Machine::new(self.target, program, regions, Options { checks, ..Options::default() });
+        let mut machine =
+            Machine::new(self.target, program, regions, Options { checks, kernels, ..Options::default() });
         machine.write_sram(0, 0, &self.before.sram).unwrap();
         (machine, start)
     }
@@ -109,7 +111,7 @@ fn check(seed: u64, generate: Generate) -> bool {
     let what = format!("seed {seed} on {}: {:?}", case.target.name, case.operation);
     let length = u32::try_from(oracle::cycles(&case.operation, case.target)).unwrap();
     let cycle = u64::from(case.rng.within(0..=length));
-    let (mut machine, start) = case.machine();
+    let (mut machine, start) = case.machine(Kernels::scalar());
     assert_eq!(machine.run_until(start, &mut NoObserver), Stop::Paused, "{what}");
     machine.run_until(start + cycle, &mut NoObserver);
     let want = oracle::after(&case.operation, case.target, &case.before, cycle);
@@ -119,14 +121,14 @@ fn check(seed: u64, generate: Generate) -> bool {
     want.in_work.is_some()
 }
 
-/// From where the machine stands, twice from a saved state, the end is that of a run without a stop.
+/// From where the machine stands, again and again from a saved state, the end is that of a run without a stop on any kernels.
 fn check_going_on(case: &Case, machine: &mut Machine, start: u64, what: &str) {
     let saved = machine.state().clone();
     let end = oracle::after(&case.operation, case.target, &case.before, u64::MAX);
-    let (mut whole, _) = case.machine();
-    assert_end(&whole.run(&mut NoObserver), start, end.overflow.as_ref(), what);
-    assert_memory(&whole, &end.memory, what);
-    for _ in 0..2 {
+    for kernels in Backend::ALL.into_iter().filter_map(Kernels::new) {
+        let (mut whole, _) = case.machine(kernels);
+        assert_end(&whole.run(&mut NoObserver), start, end.overflow.as_ref(), what);
+        assert_memory(&whole, &end.memory, what);
         assert_end(&machine.run(&mut NoObserver), start, end.overflow.as_ref(), what);
         assert_eq!(machine.state().differences(whole.state()), [], "{what}");
         machine.restore(&saved);

@@ -10,7 +10,7 @@ fn random_lists(rng: &mut Rng) -> Lists {
     let target = Target::by_name(rng.pick(&["v3m", "v3m", "v3u"])).expect("a target");
     // Now and then more accesses than the machine keeps in a plain list.
     let tasks = if rng.chance(5) { 250 } else { rng.within(4..=24) };
-    lists(&ListOptions { target, tasks, overflows: false }, rng)
+    lists(&ListOptions { target, tasks, overflows: false, cold: false }, rng)
 }
 
 fn options(race: bool) -> Options {

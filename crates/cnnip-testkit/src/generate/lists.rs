@@ -8,7 +8,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use cnnip_core::{EngineId, Machine, Options, Program, Region, RegionKind, Slot, TokenOwner};
-use cnnip_isa::operation::{Copy, Eltwise, FeatureMap, Location, Operation, OutputStage, Space, Stage};
+use cnnip_isa::operation::{
+    Copy, DmaPattern, Eltwise, FeatureMap, Fill, Location, Operation, OutputStage, Space, Stage,
+};
 use cnnip_isa::{
     CnnRegister, Command, DmaRegister, ElementType, EltwiseFunction, EngineKind, OperationCode, Pairs, RegisterFile,
     Target, encode, registers_of,
@@ -28,6 +30,8 @@ pub struct ListOptions {
     pub tasks: u32,
     /// Operations that overflow now and then.
     pub overflows: bool,
+    /// The lists themselves load the scratchpads and fill scratch and output, as those of a package must.
+    pub cold: bool,
 }
 
 /// A pair of commands that orders two engines.
@@ -50,9 +54,9 @@ pub struct Lists {
     pub lists: Vec<(EngineId, Vec<u32>)>,
     /// Owners of the tokens.
     pub owners: Vec<TokenOwner>,
-    /// Regions 0 (input), 1 (constants), 2 (scratch) and 3 (output).
+    /// Regions 0 (input), 1 (constants), 2 (scratch), 3 (output) and 4 (constants that cold lists load).
     pub regions: Vec<Region>,
-    /// What each scratchpad holds at the start, from this address on.
+    /// What each scratchpad holds at the start, from this address on; nothing if the lists are cold.
     pub images: (u32, Vec<Vec<u8>>),
     /// The synchronisation that the lists need.
     pub syncs: Vec<Sync>,
@@ -61,7 +65,7 @@ pub struct Lists {
 const NOP: u32 = 0x0100_0000;
 
 impl Lists {
-    /// A machine ready to run the lists, with every byte they may read written.
+    /// A machine ready to run the lists; unless they are cold, every byte they may read is written.
     ///
     /// # Panics
     /// If lists or owners do not fit the target, which generated ones do.
@@ -72,8 +76,10 @@ impl Lists {
         for (core, image) in (0..).zip(&self.images.1) {
             machine.write_sram(core, self.images.0, image).expect("the zone fits the scratchpad");
         }
-        let scratch = machine.state().region(2).map(<[u8]>::to_vec).unwrap_or_default();
-        machine.write_region(2, 0, &scratch).expect("the region's own bytes fit");
+        if !self.images.1.is_empty() {
+            let scratch = machine.state().region(2).map(<[u8]>::to_vec).unwrap_or_default();
+            machine.write_region(2, 0, &scratch).expect("the region's own bytes fit");
+        }
         machine
     }
 
@@ -95,6 +101,9 @@ pub fn lists(options: &ListOptions, rng: &mut Rng) -> Lists {
     let base = 64 * rng.within(0..=100);
     let zone = Zone { base, data: 64 * rng.within(96..=192) };
     let mut builder = Builder::new(options, zone, rng);
+    if options.cold {
+        builder.warm_up(rng);
+    }
     for _ in 0..options.tasks {
         let engine = rng.index(builder.writers.len());
         if builder.writers[engine].id.slot != Slot::Cnn && rng.chance(15) {
@@ -188,6 +197,7 @@ struct Builder {
     target: &'static Target,
     zone: Zone,
     overflows: bool,
+    cold: bool,
     writers: Vec<Writer>,
     /// `seen[q][p]`: how many of p's tasks happened before whatever q does next.
     seen: Vec<Vec<usize>>,
@@ -200,7 +210,7 @@ impl Builder {
     fn new(options: &ListOptions, zone: Zone, rng: &mut Rng) -> Self {
         let engines = 3 * usize::try_from(options.target.cores).unwrap_or(1);
         let mut ids: Vec<EngineId> = (0..engines).filter_map(EngineId::from_index).collect();
-        if rng.chance(20) {
+        if !options.cold && rng.chance(20) {
             ids.remove(rng.index(engines)); // an engine without a list
         }
         let writer = |id: EngineId| Writer {
@@ -214,6 +224,7 @@ impl Builder {
             target: options.target,
             zone,
             overflows: options.overflows,
+            cold: options.cold,
             seen: vec![vec![0; ids.len()]; ids.len()],
             writers: ids.into_iter().map(writer).collect(),
             tokens: BTreeMap::new(),
@@ -232,6 +243,30 @@ impl Builder {
         let mut scene = self.scene(rng);
         let operation = if kind == EngineKind::Cnn { cnn_operation(&mut scene) } else { dma_operation(&mut scene) };
         let (pairs, rounds) = rounds(&operation, kind, &mut scene);
+        self.append(engine, &pairs, &rounds, rng);
+    }
+
+    /// Loads every scratchpad, and fills scratch and output.
+    fn warm_up(&mut self, rng: &mut Rng) {
+        let bytes = self.zone.bytes();
+        let mut from = 0;
+        for core in 0..u8::try_from(self.target.cores).unwrap_or(1) {
+            let engine = EngineId { core, slot: Slot::Dma0 }.index();
+            let load = Copy::dense(Location::dram(4, from), Location::sram(self.zone.base), bytes);
+            self.append(engine, &[], &[Operation::Copy(load)], rng);
+            from += bytes;
+        }
+        let pattern = DmaPattern::dense(REGION_BYTES);
+        let (source, scratch) = (Location::dram(0, 0), Location::dram(2, 0));
+        let destination = Location::dram(3, 0);
+        let fill = Fill { destination, pattern, destination_steps: [0; 4], value: rng.word(), value_bytes: 4 };
+        self.append(0, &[], &[Operation::Copy(Copy::dense(source, scratch, REGION_BYTES))], rng);
+        self.append(1, &[], &[Operation::Fill(fill)], rng);
+    }
+
+    /// Appends an operation, or a loop of operations whose registers differ by `pairs`.
+    fn append(&mut self, engine: usize, pairs: &[[u32; 2]], rounds: &[Operation], rng: &mut Rng) {
+        let Some(operation) = rounds.first() else { return };
         let touched: Vec<Touched> = rounds.iter().flat_map(touched).collect();
         self.order_after_conflicts(engine, &touched, rng);
         let writer = &mut self.writers[engine];
@@ -241,7 +276,7 @@ impl Builder {
         writer.set(&registers);
         let code = operation.code();
         match u16::try_from(rounds.len()) {
-            Ok(count) if count > 1 => writer.repeat(count, &pairs, |writer| writer.run(code, rng)),
+            Ok(count) if count > 1 => writer.repeat(count, pairs, |writer| writer.run(code, rng)),
             _ => writer.run(code, rng),
         }
         writer.idle(rng);
@@ -337,6 +372,7 @@ impl Builder {
             tokens.iter().map(owner).collect::<Vec<_>>()
         });
         let bytes = usize::try_from(REGION_BYTES).unwrap_or(0);
+        let images: Vec<Vec<u8>> = (0..self.target.cores).map(|_| self.zone.image(rng, self.overflows)).collect();
         let buffer = |kind, bytes| Region::Buffer { kind, bytes };
         Lists {
             target: self.target,
@@ -346,8 +382,9 @@ impl Builder {
                 Region::Constant(Arc::new(rng.bytes(bytes))),
                 buffer(RegionKind::Scratch, rng.bytes(bytes)),
                 buffer(RegionKind::Output, vec![0; bytes]),
+                Region::Constant(Arc::new(images.concat())),
             ],
-            images: (self.zone.base, (0..self.target.cores).map(|_| self.zone.image(rng, self.overflows)).collect()),
+            images: (self.zone.base, if self.cold { Vec::new() } else { images }),
             syncs: self.syncs,
             lists: self.writers.into_iter().map(Writer::finish).collect(),
         }
