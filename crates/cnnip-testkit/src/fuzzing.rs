@@ -7,6 +7,9 @@ use std::sync::Arc;
 use cnnip_core::{Checks, EngineId, Machine, NoObserver, Options, Program, Region, RegionKind, Slot, Stop, TokenOwner};
 use cnnip_isa::{EngineKind, Target, asm, decode_at, disassemble, encode};
 
+use crate::Rng;
+use crate::generate::{ListOptions, Lists, lists};
+
 /// A target's name and its function.
 pub type FuzzTarget = (&'static str, fn(&[u8]));
 
@@ -64,27 +67,65 @@ pub fn tflite(bytes: &[u8]) {
     }
 }
 
-/// Any lists: running, stepping by command and running in pieces end in the same state. The first word says how the others
-/// are dealt to the three engines.
+/// Any lists: running, stepping by command and running in pieces end in the same state.
+///
+/// If the first word is odd, the next two are the seed of generated lists that are right, and every further pair of words
+/// changes one word of them. Otherwise it says how the words after it are dealt to the three engines.
 pub fn run_lists(bytes: &[u8]) {
     let words = words(bytes);
-    let Some((&split, lists)) = words.split_first() else { return };
-    let Some(target) = Target::by_name("v3m") else { return };
-    let at = |bits: u32| usize::try_from(bits & 0xfff).unwrap_or(0).min(lists.len());
-    let (first, second) = (at(split), at(split >> 12));
-    let (low, high) = (first.min(second), first.max(second));
-    let parts = [&lists[..low], &lists[low..high], &lists[high..]];
+    let Some((&split, rest)) = words.split_first() else { return };
     let piece = u64::from(split >> 24) + 1;
-    let ran = ended(target, parts, |machine| machine.run(&mut NoObserver));
+    if split % 2 == 1 {
+        let lists = changed(rest);
+        same_in_all_modes(|| lists.machine(options()), piece);
+    } else {
+        same_in_all_modes(|| raw(split, rest), piece);
+    }
+}
+
+fn options() -> Options {
+    Options { checks: Checks::ALL, max_commands: 2_000, max_cycles: 100_000, ..Options::default() }
+}
+
+fn same_in_all_modes(machine: impl Fn() -> Machine, piece: u64) {
+    let ran = ended(machine(), |machine| machine.run(&mut NoObserver));
     for (how, other) in [
-        ("by command", ended(target, parts, |machine| machine.step_command(&mut NoObserver))),
-        (
-            "in pieces",
-            ended(target, parts, |machine| machine.run_until(machine.state().cycle() + piece, &mut NoObserver)),
-        ),
+        ("by command", ended(machine(), |machine| machine.step_command(&mut NoObserver))),
+        ("in pieces", ended(machine(), |m| m.run_until(m.state().cycle() + piece * 16, &mut NoObserver))),
     ] {
         assert_eq!(other.1, ran.1, "{how}");
         assert_eq!(other.0.state().differences(ran.0.state()), [], "{how}");
+    }
+}
+
+/// Generated lists with some words changed.
+fn changed(words: &[u32]) -> Lists {
+    let at = |index: usize| words.get(index).copied().unwrap_or(0);
+    let mut rng = Rng::new(u64::from(at(0)));
+    let options = ListOptions { target: target(), tasks: at(1) % 16, overflows: at(1) % 5 == 0, cold: true };
+    let mut lists = lists(&options, &mut rng);
+    for change in words.get(2..).unwrap_or(&[]).chunks_exact(2) {
+        let index = |n: u32, len: usize| usize::try_from(n).unwrap_or(0) % len.max(1);
+        let list = index(change[0] >> 16, lists.lists.len());
+        let list = &mut lists.lists[list].1;
+        let word = index(change[0] & 0xffff, list.len());
+        if let Some(word) = list.get_mut(word) {
+            *word ^= change[1];
+        }
+    }
+    lists
+}
+
+fn target() -> &'static Target {
+    Target::by_name("v3m").expect("v3m is a target")
+}
+
+fn ended(mut machine: Machine, mut step: impl FnMut(&mut Machine) -> Stop) -> (Machine, Stop) {
+    loop {
+        match step(&mut machine) {
+            Stop::Paused => {}
+            stop => return (machine, stop),
+        }
     }
 }
 
@@ -92,12 +133,17 @@ pub fn run_lists(bytes: &[u8]) {
 const TOKENS: [(u8, Slot, Slot); 4] =
     [(0, Slot::Dma0, Slot::Cnn), (1, Slot::Cnn, Slot::Dma1), (2, Slot::Dma1, Slot::Dma0), (3, Slot::Cnn, Slot::Dma0)];
 
-fn ended(target: &'static Target, lists: [&[u32]; 3], mut step: impl FnMut(&mut Machine) -> Stop) -> (Machine, Stop) {
+/// Words dealt to the three engines of a machine with four small regions.
+fn raw(split: u32, words: &[u32]) -> Machine {
+    let at = |bits: u32| usize::try_from(bits & 0x7ff).unwrap_or(0).min(words.len());
+    let (first, second) = (at(split >> 1), at(split >> 12));
+    let (low, high) = (first.min(second), first.max(second));
     let engine = |slot| EngineId { core: 0, slot };
-    let lists = Slot::ALL.into_iter().zip(lists).map(|(slot, list)| (engine(slot), Arc::from(list)));
+    let parts = [&words[..low], &words[low..high], &words[high..]];
+    let lists = Slot::ALL.into_iter().zip(parts).map(|(slot, list)| (engine(slot), Arc::from(list)));
     let owners =
         TOKENS.map(|(token, signals, waits)| TokenOwner { token, signals: engine(signals), waits: engine(waits) });
-    let program = Program::new(target, lists, owners).expect("three lists and four tokens fit any target");
+    let program = Program::new(target(), lists, owners).expect("three lists and four tokens fit any target");
     let pattern: Vec<u8> = (0..=u8::MAX).cycle().take(4096).collect();
     let constant: cnnip_core::SharedBytes = Arc::new(pattern.clone());
     let regions = vec![
@@ -106,12 +152,5 @@ fn ended(target: &'static Target, lists: [&[u32]; 3], mut step: impl FnMut(&mut 
         Region::Buffer { kind: RegionKind::Scratch, bytes: vec![0; 4096] },
         Region::Constant(constant),
     ];
-    let options = Options { checks: Checks::ALL, max_commands: 500, max_cycles: 20_000, ..Options::default() };
-    let mut machine = Machine::new(target, program, regions, options);
-    loop {
-        match step(&mut machine) {
-            Stop::Paused => {}
-            stop => return (machine, stop),
-        }
-    }
+    Machine::new(target(), program, regions, options())
 }
