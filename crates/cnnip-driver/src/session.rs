@@ -52,6 +52,8 @@ pub struct Session {
     pub(crate) options: RunOptions,
     /// Whether each input has been bound.
     bound: Vec<bool>,
+    /// Whether a job has had the memory. Until then it is as new, and large buffers cost nothing.
+    used: bool,
 }
 
 impl fmt::Debug for Session {
@@ -88,7 +90,7 @@ impl Session {
             ids().map(|(id, region)| if region.core_visible { bind_region(package, id) } else { Region::Unbound });
         let machine = Machine::new(plan.target, plan.idle.clone(), regions.collect(), Options::default());
         let bound = vec![false; package.inputs.len()];
-        Self { machine, host, handler: None, options: RunOptions::default(), bound, plan }
+        Self { machine, host, handler: None, options: RunOptions::default(), bound, used: false, plan }
     }
 
     /// The package.
@@ -167,6 +169,9 @@ impl Session {
 
     /// Makes all memory but constants and inputs as new.
     pub(crate) fn forget(&mut self) {
+        if !std::mem::replace(&mut self.used, true) {
+            return;
+        }
         for (id, region) in (0..=u8::MAX).zip(&self.plan.package.regions) {
             if !matches!(region.kind, RegionKind::Output | RegionKind::Scratch) {
                 continue;
