@@ -94,14 +94,17 @@ fn assert_accumulators(machine: &Machine, engine: EngineId, want: Option<&oracle
     assert_eq!(got.as_ref(), want, "{what}: accumulators");
 }
 
-fn assert_end(stop: &Stop, start: u64, want: Option<&oracle::Overflow>, what: &str) {
+/// The machine ended with the operation: with its last cycle and `END`, or where it overflowed.
+fn assert_end(machine: &Machine, stop: &Stop, case: &Case, start: u64, want: Option<&oracle::Overflow>, what: &str) {
     let (Stop::Fault(fault), Some(want)) = (stop, want) else {
         assert_eq!((stop, want), (&Stop::Done, None), "{what}");
+        let length = oracle::cycles(&case.operation, case.target);
+        assert_eq!(machine.state().cycle(), start + length + 1, "{what}");
         return;
     };
     let &oracle::Overflow { cycle, place: [row, column, channel], value, bits } = want;
     assert_eq!(fault.cause, FaultCause::AccumulatorOverflow { row, column, channel, value, bits }, "{what}");
-    assert_eq!(fault.at.cycle, start + cycle, "{what}");
+    assert_eq!((fault.at.cycle, machine.state().cycle()), (start + cycle, start + cycle), "{what}");
 }
 
 /// Stops a case at a random cycle, compares, saves, goes on to the end, restores and goes on again. True if the operation was
@@ -127,9 +130,10 @@ fn check_going_on(case: &Case, machine: &mut Machine, start: u64, what: &str) {
     let end = oracle::after(&case.operation, case.target, &case.before, u64::MAX);
     for kernels in Backend::ALL.into_iter().filter_map(Kernels::new) {
         let (mut whole, _) = case.machine(kernels);
-        assert_end(&whole.run(&mut NoObserver), start, end.overflow.as_ref(), what);
+        let stop = whole.run(&mut NoObserver);
+        assert_end(&whole, &stop, case, start, end.overflow.as_ref(), what);
         assert_memory(&whole, &end.memory, what);
-        assert_end(&machine.run(&mut NoObserver), start, end.overflow.as_ref(), what);
+        assert_eq!(machine.run(&mut NoObserver), stop, "{what}");
         assert_eq!(machine.state().differences(whole.state()), [], "{what}");
         machine.restore(&saved);
     }
