@@ -117,7 +117,7 @@ pub enum StackError {
 #[non_exhaustive]
 pub enum FaultCause {
     /// A command that cannot be decoded.
-    #[error("{0}")]
+    #[error("{}", .0.why)]
     Encoding(DecodeError),
     /// A register that does not exist, or a reserved bit of one.
     #[error("{0}")]

@@ -64,11 +64,12 @@ impl Races {
     pub(crate) fn check(&self, engine: EngineId, operand: &Operand) -> Option<FaultCause> {
         let clock = &self.clocks[engine.index()];
         let others = self.live.iter().enumerate().filter(|(index, _)| *index != engine.index());
-        let mut races = others.filter_map(|(index, live)| {
-            live.find(&operand.bytes, |other| {
-                if other.epoch > clock[index] { conflict(engine, operand, other) } else { None }
-            })
-        });
+        let mut races =
+            others.filter_map(|(index, live)| {
+                live.find(&operand.bytes, |other| {
+                    if other.epoch > clock[index] { conflict(engine, operand, other) } else { None }
+                })
+            });
         races.next().map(|(other, byte)| FaultCause::Race {
             role: operand.role,
             space: operand.bytes.space(),

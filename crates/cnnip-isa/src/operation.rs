@@ -174,12 +174,14 @@ impl Operation {
         operands
     }
 
-    /// The operand pair that may legally be the same bytes: element-wise operations and accumulators work in place.
-    pub(crate) fn in_place(&self, read: &Operand, write: &Operand) -> bool {
-        let same = read.bytes == write.bytes;
-        match self {
-            Self::Eltwise(_) | Self::Lookup(_) => same && matches!(read.role, Role::Input | Role::SecondInput),
-            Self::Conv(_) | Self::Reduce(_) => same && read.role == Role::AccumulatorsIn,
+    /// Whether an operand may be the very bytes of the result: element-wise operations and accumulators work in place, each
+    /// element on its own.
+    fn in_place(&self, read: &Operand, write: &Operand) -> bool {
+        match (self, read.role) {
+            (Self::Eltwise(op), Role::Input) => op.first.is_at(&op.output),
+            (Self::Eltwise(op), Role::SecondInput) => op.second.is_some_and(|second| second.is_at(&op.output)),
+            (Self::Lookup(op), Role::Input) => op.input.is_at(&op.output),
+            (Self::Conv(_) | Self::Reduce(_), Role::AccumulatorsIn) => read.bytes == write.bytes,
             _ => false,
         }
     }

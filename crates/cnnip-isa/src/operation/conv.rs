@@ -138,7 +138,9 @@ impl Conv {
         let accumulators = read_accumulators(reader)?;
         let output_element = match accumulators.store {
             Some(_) => ElementType::None,
-            None => reader.element("FORMAT.OUT", cnn_field::FORMAT_OUT, &OUTPUTS, code.name())?,
+            None => {
+                reader.element("FORMAT.OUT", cnn_field::FORMAT_OUT, outputs_of(input_element), "this input type")?
+            }
         };
         let input = FeatureMap::read_input(reader, input_element)?;
         let conv = Self {
@@ -151,7 +153,7 @@ impl Conv {
             weights: read_weights(reader, input_element)?,
             records: aligned("REC_ADDR", reader.cnn(CnnRegister::RecAddr), RECORD_BYTES)?,
             accumulators,
-            requant: read_requant(reader, accumulators)?,
+            requant: read_requant(reader, input_element, output_element)?,
             activation: match accumulators.store {
                 Some(_) => NO_ACTIVATION,
                 None => Activation::read(reader, output_element)?,
@@ -230,8 +232,8 @@ impl Conv {
         registers.set_cnn(CnnRegister::WZero, self.weights.zero.cast_unsigned());
         registers.set_cnn(CnnRegister::RecAddr, self.records);
         self.accumulators.store_registers(registers);
-        registers.set_cnn(CnnRegister::Requant, cnn_field::REQUANT_MODE.put(self.requant.code()));
         if self.accumulators.store.is_none() {
+            registers.set_cnn(CnnRegister::Requant, cnn_field::REQUANT_MODE.put(self.requant.code()));
             self.activation.store(registers);
         }
     }
@@ -334,12 +336,27 @@ fn read_weights(reader: &Reader<'_>, input: ElementType) -> Result<Weights, Oper
     })
 }
 
-fn read_requant(reader: &Reader<'_>, accumulators: Accumulators) -> Result<RoundingMode, OperationError> {
+/// The rounding mode, if `numerics.md` lists it for these types; not looked at where accumulators are stored.
+fn read_requant(reader: &Reader<'_>, input: ElementType, output: ElementType) -> Result<RoundingMode, OperationError> {
+    if output == ElementType::None {
+        return Ok(RoundingMode::None);
+    }
     let code = reader.field(CnnRegister::Requant, cnn_field::REQUANT_MODE);
     let mode = reader.choice("REQUANT.MODE", "RoundingMode", code, RoundingMode::from_code)?;
-    let (legal, here) = match accumulators.store {
-        Some(_) => (mode == RoundingMode::None, "ACC_MODE.STORE"),
-        None => (mode != RoundingMode::None, "an output"),
+    let legal = match mode {
+        RoundingMode::Double | RoundingMode::Single => true,
+        RoundingMode::Float => output == ElementType::Int8,
+        RoundingMode::Reduced => input == ElementType::Int16,
+        RoundingMode::None | RoundingMode::FloatZero => false,
     };
-    if legal { Ok(mode) } else { Err(illegal("REQUANT.MODE", code, Rule::NotLegalHere { here })) }
+    if legal { Ok(mode) } else { Err(illegal("REQUANT.MODE", code, Rule::NotLegalHere { here: "these types" })) }
+}
+
+/// The types of output that `numerics.md` lists for an input.
+fn outputs_of(input: ElementType) -> &'static [ElementType] {
+    match input {
+        ElementType::Int8 => &OUTPUTS,
+        ElementType::Int16 => &OUTPUTS[1..],
+        ElementType::None | ElementType::Uint8 | ElementType::Int32 => &OUTPUTS[..1],
+    }
 }

@@ -19,6 +19,11 @@ pub struct Stage {
 }
 
 impl Stage {
+    /// True if every element it reads lies where the output's element goes.
+    pub(super) fn is_at(&self, output: &FeatureMap) -> bool {
+        self.map.is_at(output) && (!self.broadcast || output.channels == 1)
+    }
+
     fn footprint(&self) -> Footprint {
         if !self.broadcast {
             return self.map.footprint();
@@ -48,6 +53,8 @@ pub struct Eltwise {
 
 const INPUTS: [ElementType; 3] = [ElementType::Int8, ElementType::Uint8, ElementType::Int16];
 const OUTPUTS: [ElementType; 2] = [ElementType::Int8, ElementType::Int16];
+const OUTPUT_MODES: [RoundingMode; 5] =
+    [RoundingMode::None, RoundingMode::Double, RoundingMode::Single, RoundingMode::Float, RoundingMode::FloatZero];
 const INPUT_MODES: [RoundingMode; 3] = [RoundingMode::None, RoundingMode::Double, RoundingMode::Single];
 
 /// An 8-bit difference shifted by more would leave 32 bits.
@@ -81,7 +88,7 @@ impl Eltwise {
             first: read_first(reader, input, &output)?,
             second,
             output,
-            stage: OutputStage::read_output(reader, RoundingMode::ALL)?,
+            stage: OutputStage::read_output(reader, &OUTPUT_MODES)?,
             activation: Activation::read(reader, element)?,
         })
     }

@@ -42,6 +42,13 @@ impl FeatureMap {
         Footprint::new(Space::Sram, u64::from(self.address), run, &[(self.width, self.pixel), (self.height, self.row)])
     }
 
+    /// True if every element lies exactly where the element of `other`, a map of the same size, lies.
+    pub(super) fn is_at(&self, other: &Self) -> bool {
+        let rows = self.height == 1 || self.row == other.row;
+        let pixels = self.width == 1 || self.pixel == other.pixel;
+        self.address == other.address && rows && pixels && element_bytes(self.element) == element_bytes(other.element)
+    }
+
     /// Elements of the map.
     pub fn elements(&self) -> u64 {
         u64::from(self.width) * u64::from(self.height) * u64::from(self.channels)
@@ -369,6 +376,10 @@ pub struct OutputStage {
     /// Shift; positive shifts left.
     pub shift: i32,
 }
+
+/// Rounding modes of a sum that is scaled by one scale for all channels.
+pub(super) const SUM_MODES: [RoundingMode; 4] =
+    [RoundingMode::None, RoundingMode::Double, RoundingMode::Single, RoundingMode::Float];
 
 impl OutputStage {
     /// No scaling.

@@ -1,8 +1,9 @@
 //! `POOL_MAX` and `POOL_AVERAGE`.
 
+use super::map::SUM_MODES;
 use super::reader::{Reader, illegal, within_signed, zero_range};
 use super::{Activation, FeatureMap, Operands, OperationError, OutputStage, Role, Rule, Window};
-use crate::{CnnRegister, ElementType, OperationCode, RegisterFile, RoundingMode, cnn_field};
+use crate::{CnnRegister, ElementType, OperationCode, RegisterFile, cnn_field};
 
 /// What a window yields.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -111,6 +112,6 @@ fn read_average(reader: &Reader<'_>, element: ElementType) -> Result<PoolKind, O
     Ok(PoolKind::Average {
         input_zero: within_signed("IN_ZERO", reader.signed(CnnRegister::InZero), zero_range(element))?,
         count_pad: reader.field(CnnRegister::Pool, cnn_field::POOL_COUNT_PAD) == 1,
-        stage: OutputStage::read_output(reader, RoundingMode::ALL)?,
+        stage: OutputStage::read_output(reader, &SUM_MODES)?,
     })
 }

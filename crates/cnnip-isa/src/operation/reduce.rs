@@ -1,11 +1,12 @@
 //! `REDUCE`.
 
 use super::conv::{NO_ACTIVATION, OUTPUTS, read_accumulators};
+use super::map::SUM_MODES;
 use super::reader::{Reader, aligned, element_bytes, illegal, within, within_signed, zero_range};
 use super::{
     Accumulators, Activation, FeatureMap, Footprint, Operands, OperationError, OutputStage, Role, Rule, Space,
 };
-use crate::{CnnRegister, ElementType, ReduceFunction, RegisterFile, RoundingMode, cnn_field};
+use crate::{CnnRegister, ElementType, ReduceFunction, RegisterFile, cnn_field};
 
 /// Where a reduction's result goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -130,8 +131,7 @@ fn read_output(
     if accumulators.store.is_some() {
         return Ok(NO_OUTPUT);
     }
-    let legal: &[ElementType] = if sum { &OUTPUTS } else { &[input] };
-    let element = reader.element("FORMAT.OUT", cnn_field::FORMAT_OUT, legal, "this reduction")?;
+    let element = reader.element("FORMAT.OUT", cnn_field::FORMAT_OUT, &[input], "an input of another type")?;
     let address = aligned("OUT_ADDR", reader.cnn(CnnRegister::OutAddr), element_bytes(element))?;
     if !sum {
         let (min, max) = Activation::read_clamp(reader, element)?;
@@ -141,7 +141,7 @@ fn read_output(
     Ok(ReduceOutput {
         address,
         element,
-        stage: OutputStage::read_output(reader, RoundingMode::ALL)?,
+        stage: OutputStage::read_output(reader, &SUM_MODES)?,
         divisor: within("DIVISOR", reader.cnn(CnnRegister::Divisor), 1, 0x7fff_ffff)?,
         activation: Activation::read_no_table(reader, element)?,
     })

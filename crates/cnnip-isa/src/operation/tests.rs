@@ -173,7 +173,7 @@ fn illegal_parameters_name_register_value_and_rule() {
         (CnnRegister::OutPix, 15, "OUT_PIX = 15 (0xf): lets destination elements alias: it must be at least 16"),
         (CnnRegister::Groups, 3, "IN_C = 4 (0x4): must be a multiple of 3"),
         (CnnRegister::InZero, 200, "IN_ZERO = 200 (0xc8): must lie in -128..=127"),
-        (CnnRegister::Requant, 0, "REQUANT.MODE = 0 (0x0): is not legal for an output"),
+        (CnnRegister::Requant, 0, "REQUANT.MODE = 0 (0x0): is not legal for these types"),
         (
             CnnRegister::OutSize,
             0x0020_0008,
