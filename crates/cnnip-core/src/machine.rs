@@ -169,5 +169,6 @@ pub(crate) fn fresh_state(program: &Program, memory: Memory) -> State {
         memory,
         tokens: program.token_keys().map(|key| (key, Default::default())).collect::<BTreeMap<_, _>>(),
         fault: None,
+        told: false,
     }
 }

@@ -19,7 +19,7 @@ pub trait Observer {
     /// `INT` was executed.
     fn interrupt(&mut self, _core: u8, _code: u32, _cycle: u64) {}
 
-    /// The machine stops at a fault.
+    /// The machine has stopped at a fault, and what was in flight has drained. Called once.
     fn fault(&mut self, _fault: &Fault) {}
 }
 

@@ -56,22 +56,29 @@ impl Machine {
 
     /// Nothing starts any more: lets commands in flight drain and says how it ended.
     fn settle(&mut self, limit: u64, observer: &mut dyn Observer) -> Stop {
+        // First what is in flight: an overflow ends its operation early, and comes before a deadlock of the same cycle.
+        self.advance_all(limit, observer);
         let drained = self.state.engines.iter().map(|engine| engine.ready).max().unwrap_or(0);
         if self.state.fault.is_none() && matches!(self.next(), Next::Deadlock) && drained <= limit {
-            self.deadlock(drained, observer);
+            self.deadlock(drained);
         }
         let fault_cycle = self.state.fault.as_ref().map_or(0, |fault| fault.at.cycle);
         let end = drained.max(fault_cycle);
         if end > limit {
-            self.advance_all(limit, observer);
             return self.pause(limit);
         }
-        self.advance_all(end, observer);
         self.state.now = self.state.now.max(end);
-        match &self.state.fault {
-            Some(fault) => Stop::Fault(Box::new(fault.clone())),
-            None => Stop::Done,
+        self.stop(observer)
+    }
+
+    /// How the machine stopped; the observer hears of a fault only now, when no earlier one can be found any more.
+    fn stop(&mut self, observer: &mut dyn Observer) -> Stop {
+        let Some(fault) = &self.state.fault else { return Stop::Done };
+        if !self.state.told {
+            observer.fault(fault);
+            self.state.told = true;
         }
+        Stop::Fault(Box::new(fault.clone()))
     }
 
     /// The next start, unless a fault comes before it.
@@ -140,7 +147,7 @@ impl Machine {
         match work.advance(&mut self.state.memory, &mut self.fast, to) {
             Err((cycle, cause)) => {
                 self.state.engines[engine.index()].ready = cycle;
-                self.fail(CommandId { cycle, ..work.at }, cause, observer);
+                self.fail(CommandId { cycle, ..work.at }, cause);
             }
             Ok(()) if to >= end => observer.retired(engine, work.at.pc, &work.operation, &self.state),
             Ok(()) => self.state.engines[engine.index()].in_flight = Some(work),
@@ -148,23 +155,22 @@ impl Machine {
     }
 
     /// Notes a fault, unless an earlier one is known: earlier in time, or at the same cycle of an earlier engine.
-    fn fail(&mut self, at: CommandId, cause: FaultCause, observer: &mut dyn Observer) {
+    fn fail(&mut self, at: CommandId, cause: FaultCause) {
         let known = self.state.fault.as_ref().map(|fault| (fault.at.cycle, fault.at.engine));
         if known.is_some_and(|known| known <= (at.cycle, at.engine)) {
             return;
         }
         let engine = &self.state.engines[at.engine.index()];
-        let fault = Fault { cause, at, layer: engine.layer, registers: Box::new(engine.registers.clone()) };
-        observer.fault(&fault);
-        self.state.fault = Some(fault);
+        self.state.fault =
+            Some(Fault { cause, at, layer: engine.layer, registers: Box::new(engine.registers.clone()) });
     }
 
-    fn deadlock(&mut self, cycle: u64, observer: &mut dyn Observer) {
+    fn deadlock(&mut self, cycle: u64) {
         let waiting = self.engines().filter(|&engine| !self.has_ended(engine));
         let waits: Vec<Waiting> = waiting.filter_map(|engine| self.waiting(engine)).collect();
         if let Some(first) = waits.first() {
             let at = CommandId { cycle, ..first.at };
-            self.fail(at, FaultCause::Deadlock { waits }, observer);
+            self.fail(at, FaultCause::Deadlock { waits });
         }
     }
 
@@ -191,7 +197,7 @@ impl Machine {
             self.execute(at, &command, words, observer)
         });
         if let Err(cause) = result {
-            self.fail(at, cause, observer);
+            self.fail(at, cause);
         }
     }
 
@@ -274,7 +280,7 @@ impl Machine {
         if owner != Some(at.engine) {
             return Err(FaultCause::TokenOwner { token, owner });
         }
-        let signal = Signal { available: at.cycle + 1, clock: self.state.races.clock(at.engine) };
+        let signal = Signal { available: at.cycle.saturating_add(1), clock: self.state.races.clock(at.engine) };
         let key = crate::program::token_key(token, at.engine.core);
         let counted = self.state.tokens.entry(key).or_default().signal(signal);
         if counted { Ok(()) } else { Err(FaultCause::TokenOverflow { token }) }

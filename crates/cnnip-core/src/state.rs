@@ -21,6 +21,8 @@ pub struct State {
     pub(crate) tokens: BTreeMap<(u8, u8), Token>,
     pub(crate) races: Races,
     pub(crate) fault: Option<Fault>,
+    /// The observer has heard of the fault.
+    pub(crate) told: bool,
 }
 
 /// The first place of one kind in which two states differ.
@@ -127,7 +129,7 @@ impl State {
         for (what, equal) in [
             ("tokens", self.tokens == other.tokens),
             ("clocks and accesses", self.races == other.races),
-            ("faults", self.fault == other.fault),
+            ("faults", (&self.fault, self.told) == (&other.fault, other.told)),
         ] {
             if !equal {
                 found.push(Difference::Other { what: what.to_owned() });
