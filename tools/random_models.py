@@ -394,24 +394,47 @@ def _transpose(dice: Dice, builder: ModelBuilder):
 # Element by element
 
 
-def _add(dice: Dice, builder: ModelBuilder):
+def _sum(name: str, options_type):
+    def build(dice: Dice, builder: ModelBuilder):
+        first, second = dice.quantization(), dice.quantization()
+        if dice.chance(0.6):  # near scales, as trained networks have them
+            second = Quantization.per_tensor(first.scale * 2.0 ** dice.rng.uniform(-3, 3), second.zero_point)
+        reach = max(first.scale, second.scale) * 2.0 ** dice.rng.uniform(-3, 3)
+        result = Quantization.per_tensor(reach, dice.zero_point())
+        return _binary(dice, builder, name, first, second, result, options_type())
+
+    return build
+
+
+def _mul(dice: Dice, builder: ModelBuilder):
+    first, second = dice.quantization(), dice.quantization()
+    reach = first.scale * second.scale * 127 * 2.0 ** dice.rng.uniform(-6, 3)
+    result = Quantization.per_tensor(reach, dice.zero_point())
+    return _binary(dice, builder, "MUL", first, second, result, schema.MulOptionsT())
+
+
+def _extremum(name: str):
+    def build(dice: Dice, builder: ModelBuilder):
+        one = dice.quantization()
+        return _binary(dice, builder, name, one, one, one, schema.MaximumMinimumOptionsT())
+
+    return build
+
+
+def _binary(dice: Dice, builder: ModelBuilder, name: str, first, second, result, options):
+    """A function of two tensors that broadcast, the second now and then a constant."""
     left, right = _broadcastable(dice)
     activation = dice.activation()
-    first, second = dice.quantization(), dice.quantization()
-    if dice.chance(0.6):  # near scales, as trained networks have them
-        second = Quantization.per_tensor(first.scale * 2.0 ** dice.rng.uniform(-3, 3), second.zero_point)
-    reach = max(first.scale, second.scale) * 2.0 ** dice.rng.uniform(-3, 3)
-    result = Quantization.per_tensor(reach, dice.zero_point())
-    options = schema.AddOptionsT()
-    options.fusedActivationFunction = ACTIVATIONS[activation]
+    if hasattr(options, "fusedActivationFunction"):
+        options.fusedActivationFunction = ACTIVATIONS[activation]
     a = builder.tensor("left", left, np.int8, first)
     left_values, right_values = dice.values(left, first.zero_point), dice.values(right, second.zero_point)
     fixed = dice.chance(0.3)
     b = builder.constant("right", right_values, second) if fixed else builder.tensor("right", right, np.int8, second)
     target = builder.tensor("output", np.broadcast_shapes(left, right), np.int8, result)
-    builder.operator("ADD", [a, b], [target], options)
+    builder.operator(name, [a, b], [target], options)
     entries, arrays = ([a], [left_values]) if fixed else ([a, b], [left_values, right_values])
-    note = f"{left} + {right} {activation} scales {first.scale} {second.scale} {result.scale}"
+    note = f"{left} {name} {right} {activation} scales {first.scale} {second.scale} {result.scale}"
     return entries, [target], arrays, note
 
 
@@ -472,6 +495,54 @@ def _relu6(dice: Dice, builder: ModelBuilder):
     return _unary(dice, builder, "RELU6", shape, both, shape, both, None, f"{shape} {both}")
 
 
+def _leaky_relu(dice: Dice, builder: ModelBuilder):
+    shape = dice.image(dice.size(48))
+    source, result = _near_pair(dice)
+    options = schema.LeakyReluOptionsT()
+    options.alpha = float(np.float32(dice.one_of(0.01, 0.1, 0.2, 0.3, 0.5, 1.0, 0.0, 1.5, dice.rng.uniform(0, 2))))
+    note = f"{shape} alpha {options.alpha} scales {source.scale} {result.scale}"
+    return _unary(dice, builder, "LEAKY_RELU", shape, source, shape, result, options, note)
+
+
+def _hard_swish(dice: Dice, builder: ModelBuilder):
+    shape = dice.image(dice.size(48))
+    source = dice.quantization()
+    reach = source.scale * 2.0 ** dice.rng.uniform(-4, 2)  # the kernel takes no scale below 1/128 of the input's
+    result = Quantization.per_tensor(reach, dice.zero_point())
+    note = f"{shape} scales {source.scale} {result.scale}"
+    return _unary(dice, builder, "HARD_SWISH", shape, source, shape, result, schema.HardSwishOptionsT(), note)
+
+
+def _curve(name: str, result: Quantization):
+    def build(dice: Dice, builder: ModelBuilder):
+        shape = dice.image(dice.size(48))
+        source = dice.quantization()
+        return _unary(dice, builder, name, shape, source, shape, result, None, f"{shape} scale {source.scale}")
+
+    return build
+
+
+def _prelu(dice: Dice, builder: ModelBuilder):
+    shape = dice.image(dice.size(48))
+    source, result = _near_pair(dice)
+    slopes = Quantization.per_tensor(2.0 ** dice.rng.uniform(-10, -5), dice.one_of(0, dice.zero_point()))
+    alpha = dice.one_of((1, 1, shape[3]), (1, 1, shape[3]), shape[1:], (1, 1, 1))
+    entry = builder.tensor("input", shape, np.int8, source)
+    constant = builder.constant("slopes", dice.values(alpha, slopes.zero_point), slopes)
+    target = builder.tensor("output", shape, np.int8, result)
+    builder.operator("PRELU", [entry, constant], [target])
+    note = f"{shape} slopes {alpha} scales {source.scale} {slopes.scale} {result.scale}"
+    return [entry], [target], [dice.values(shape, source.zero_point)], note
+
+
+def _near_pair(dice: Dice) -> tuple[Quantization, Quantization]:
+    """Quantizations of an input and an output, most often with scales near each other."""
+    source, result = dice.quantization(), dice.quantization()
+    if dice.chance(0.8):
+        result = Quantization.per_tensor(source.scale * 2.0 ** dice.rng.uniform(-2, 2), result.zero_point)
+    return source, result
+
+
 OPERATORS = {
     "conv2d": _conv2d,
     "grouped_conv2d": _grouped_conv2d,
@@ -481,7 +552,16 @@ OPERATORS = {
     "average_pool": _pool("AVERAGE_POOL_2D"),
     "mean": _mean,
     "pad": _pad,
-    "add": _add,
+    "add": _sum("ADD", schema.AddOptionsT),
+    "sub": _sum("SUB", schema.SubOptionsT),
+    "mul": _mul,
+    "maximum": _extremum("MAXIMUM"),
+    "minimum": _extremum("MINIMUM"),
+    "prelu": _prelu,
+    "leaky_relu": _leaky_relu,
+    "hard_swish": _hard_swish,
+    "logistic": _curve("LOGISTIC", Quantization.per_tensor(1 / 256, INT8_MIN)),
+    "tanh": _curve("TANH", Quantization.per_tensor(1 / 128, 0)),
     "reshape": _reshape,
     "transpose": _transpose,
     "quantize": _quantize,

@@ -276,18 +276,63 @@ def transpose(layer: Layer, x: np.ndarray) -> np.ndarray:
     return x.transpose(layer.fixed(1))
 
 
-def add(layer: Layer, x: np.ndarray, y: np.ndarray | None = None) -> np.ndarray:
+def add(layer: Layer, x: np.ndarray, y: np.ndarray | None = None, sign: int = 1) -> np.ndarray:
     """Both inputs shifted left by 20 and scaled to twice the larger scale, summed, scaled to the output."""
     y = layer.fixed(1) if y is None else y
     twice = 2.0 * max(layer.source(0).scale, layer.source(1).scale)
     parts = [_add_operand(value, layer.source(index), twice) for index, value in enumerate((x, y))]
     m, e = quantize_multiplier(twice / (2**ADD_LEFT_SHIFT * layer.result().scale))
-    return _to_int8(multiply(parts[0] + parts[1], m, e) + layer.result().zero_point, *layer.clamp())
+    return _to_int8(multiply(parts[0] + sign * parts[1], m, e) + layer.result().zero_point, *layer.clamp())
 
 
 def _add_operand(values: np.ndarray, quantization, twice: float):
     centred = values.astype(np.int64) - quantization.zero_point
     return multiply(centred << ADD_LEFT_SHIFT, *quantize_multiplier(quantization.scale / twice))
+
+
+def sub(layer: Layer, x: np.ndarray, y: np.ndarray | None = None) -> np.ndarray:
+    """As `add`, with the difference."""
+    return add(layer, x, y, sign=-1)
+
+
+def mul(layer: Layer, x: np.ndarray, y: np.ndarray | None = None) -> np.ndarray:
+    """Product of the differences from the zero points, scaled once."""
+    y = layer.fixed(1) if y is None else y
+    product = _centred(layer, 0, x) * _centred(layer, 1, y)
+    scale = layer.source(0).scale * layer.source(1).scale / layer.result().scale
+    return _to_int8(multiply(product, *quantize_multiplier(scale)) + layer.result().zero_point, *layer.clamp())
+
+
+def maximum(layer: Layer, x: np.ndarray, y: np.ndarray | None = None) -> np.ndarray:
+    """The larger integer; quantization is not looked at."""
+    return np.maximum(x, layer.fixed(1) if y is None else y)
+
+
+def minimum(layer: Layer, x: np.ndarray, y: np.ndarray | None = None) -> np.ndarray:
+    """The smaller integer."""
+    return np.minimum(x, layer.fixed(1) if y is None else y)
+
+
+def prelu(layer: Layer, x: np.ndarray) -> np.ndarray:
+    """From zero on scaled, below it multiplied by the slope and scaled otherwise."""
+    value, product = _centred(layer, 0, x), _centred(layer, 0, x) * _centred(layer, 1, layer.fixed(1))
+    real = layer.source(0).scale / layer.result().scale
+    steep = layer.source(0).scale * layer.source(1).scale / layer.result().scale
+    above, below = multiply(value, *quantize_multiplier(real)), multiply(product, *quantize_multiplier(steep))
+    return _to_int8(np.where(value >= 0, above, below) + layer.result().zero_point)
+
+
+def leaky_relu(layer: Layer, x: np.ndarray) -> np.ndarray:
+    """One multiplier from zero on, another below; both quotients are float32."""
+    value = _centred(layer, 0, x)
+    source, result = np.float32(layer.source().scale), np.float32(layer.result().scale)
+    real, steep = float(source / result), float(source * np.float32(layer.options.alpha) / result)
+    above, below = multiply(value, *quantize_multiplier(real)), multiply(value, *quantize_multiplier(steep))
+    return _to_int8(np.where(value >= 0, above, below) + layer.result().zero_point)
+
+
+def _centred(layer: Layer, index: int, values: np.ndarray) -> np.ndarray:
+    return values.astype(np.int64) - layer.source(index).zero_point
 
 
 def quantize(layer: Layer, x: np.ndarray) -> np.ndarray:
@@ -310,6 +355,62 @@ def relu6(layer: Layer, x: np.ndarray) -> np.ndarray:
     """Clamp between the input's zero point and its value for six; the output's quantization is not read."""
     six = np.clip(quantize_value(6.0, layer.source()), INT8_MIN, INT8_MAX)
     return np.minimum(np.maximum(x, np.int8(layer.source().zero_point)), np.int8(six))
+
+
+# Curves of one value
+
+
+def hard_swish(layer: Layer, x: np.ndarray) -> np.ndarray:
+    """`x * relu6(x + 3) / 6` in 16-bit fixed point; multipliers are float32 quotients cut to 16 bits."""
+    fine = np.float32(layer.source().scale) / np.float32(128)
+    m, e = quantize_multiplier(float(fine / np.float32(layer.result().scale)))
+    gate_m, gate_e = quantize_multiplier(float(fine / (np.float32(3) / np.float32(32768))))
+    value = _centred(layer, 0, x) << 7
+    gate = value
+    if gate_e > 0:
+        gate = np.clip(gate << (gate_e - 1), -(2**15), 2**15 - 1)
+    gate = _high_mul16(gate, gate_m)
+    if gate_e > 0:
+        gate = np.clip(gate << 1, -(2**15), 2**15 - 1)
+    gate = (shift_right_rounding(gate, max(-gate_e, 0)) + 2**15) >> 1
+    product = _divide_towards_zero(gate * _high_mul16(value, m), 2**15)
+    return _to_int8(shift_right_rounding(product, max(-e, 0)) + layer.result().zero_point)
+
+
+def _high_mul16(a: np.ndarray, multiplier: int) -> np.ndarray:
+    product = a * min((multiplier + 2**15) >> 16, 2**15 - 1)
+    nudged = product + np.where(product >= 0, 2**14, 1 - 2**14)
+    return np.minimum(_divide_towards_zero(nudged, 2**15), 2**15 - 1)
+
+
+def logistic(layer: Layer, x: np.ndarray) -> np.ndarray:
+    """`1 / (1 + exp(-x))` from Q4.27, output scale 1/256 and zero point -128."""
+    value, far = _curve_input(layer, x)
+    positive = one_over_one_plus(exp_on_negative(-np.abs(value), integer_bits=4))
+    real = np.where(value == 0, 2**30, np.where(value > 0, positive, INT32_MAX - positive))
+    return _curve_output(far, shift_right_rounding(real, 23) + INT8_MIN)
+
+
+def _curve_input(layer: Layer, x: np.ndarray):
+    """The input in Q4.27, and how far beyond the radius it is (0 inside) as a sign."""
+    m, e = quantize_multiplier(layer.source().scale * 2**27)
+    radius = math.floor(15 * 2.0 ** (27 - e))
+    difference = _centred(layer, 0, x)
+    far = np.where(difference <= -radius, -1, np.where(difference >= radius, 1, 0))
+    return multiply(np.where(far == 0, difference, 0), m, e), far
+
+
+def _curve_output(far: np.ndarray, inside: np.ndarray) -> np.ndarray:
+    return _to_int8(np.where(far < 0, INT8_MIN, np.where(far > 0, INT8_MAX, inside)))
+
+
+def tanh(layer: Layer, x: np.ndarray) -> np.ndarray:
+    """The hyperbolic tangent from Q4.27, output scale 1/128 and zero point 0."""
+    value, far = _curve_input(layer, x)
+    # twice a Q4.27 value is the same bits as Q5.26
+    positive = one_minus_over_one_plus(exp_on_negative(-np.abs(value)))
+    real = np.where(value == 0, 0, np.where(value > 0, positive, -positive))
+    return _curve_output(far, shift_right_rounding(real, 24))
 
 
 # Softmax: Q5.26 differences, Q0.31 exponentials, Q12.19 sum
@@ -352,12 +453,12 @@ def _softmax_row(row: np.ndarray, m: int, left: int, lowest: int) -> np.ndarray:
     return np.where(counted, np.clip(values, INT8_MIN, INT8_MAX), INT8_MIN).astype(np.int8)
 
 
-def exp_on_negative(a: np.ndarray) -> np.ndarray:
-    """exp of a Q5.26 value in (-32, 0] as Q0.31."""
-    fraction_bits = 31 - SCALED_DIFFERENCE_BITS
+def exp_on_negative(a: np.ndarray, integer_bits: int = SCALED_DIFFERENCE_BITS) -> np.ndarray:
+    """exp of a value at most zero with so many integer bits (Q5.26 down to -32) as Q0.31."""
+    fraction_bits = 31 - integer_bits
     quarter = 1 << (fraction_bits - 2)
     low = (a & (quarter - 1)) - quarter
-    result = _exp_near_zero(shift_left_saturating(low, SCALED_DIFFERENCE_BITS))
+    result = _exp_near_zero(shift_left_saturating(low, integer_bits))
     remainder = low - a
     for power, factor in EXP_POWERS.items():
         present = remainder & (1 << (fraction_bits + power))
@@ -378,12 +479,27 @@ def reciprocal_of(total: int) -> tuple[int, int]:
     """Q0.31 reciprocal of a Q12.19 sum normalized to [1, 2), and how many bits the sum exceeds one by."""
     headroom = 32 - total.bit_length()
     minus_one = (total << headroom) - 2**31
-    half = (minus_one + INT32_MAX + 1) // 2
+    return int(one_over_one_plus(minus_one)), SUM_BITS - headroom
+
+
+def one_over_one_plus(a):
+    """`1 / (1 + a)` in Q0.31 for a Q0.31 value in [0, 1)."""
+    return shift_left_saturating(_newton(a), 1)
+
+
+def one_minus_over_one_plus(a):
+    """`(1 - a) / (1 + a)` in Q0.31 for a Q0.31 value in [0, 1)."""
+    return shift_left_saturating(_newton(a) - 2**29, 2)
+
+
+def _newton(a):
+    """`2 / (1 + a)` in Q2.29."""
+    half = (np.asarray(a, np.int64) + INT32_MAX + 1) // 2
     x = 1515870810 + high_mul(half, -1010580540)  # 48/17 - 32/17 * half, Q2.29
     for _ in range(3):
         error = 2**29 - high_mul(half, x)
         x = x + shift_left_saturating(high_mul(x, error), 2)
-    return int(shift_left_saturating(x, 1)), SUM_BITS - headroom
+    return x
 
 
 OPERATORS = {
@@ -396,6 +512,15 @@ OPERATORS = {
     "PAD": pad,
     "PADV2": pad,
     "ADD": add,
+    "SUB": sub,
+    "MUL": mul,
+    "MAXIMUM": maximum,
+    "MINIMUM": minimum,
+    "PRELU": prelu,
+    "LEAKY_RELU": leaky_relu,
+    "HARD_SWISH": hard_swish,
+    "LOGISTIC": logistic,
+    "TANH": tanh,
     "RESHAPE": reshape,
     "TRANSPOSE": transpose,
     "QUANTIZE": quantize,

@@ -314,6 +314,8 @@ pub struct Eltwise {
     pub stage: OutputStage,
     /// Zero point and clamp of the output.
     pub activation: Activation,
+    /// Entries for -128 to 127, looked up instead of computing anything; the function is `pass`.
+    pub table: Option<Box<[i8; 256]>>,
 }
 
 /// One loop of a transfer.

@@ -10,8 +10,11 @@ mod mean;
 mod movement;
 mod pool;
 mod product;
+mod table;
 
 use cnnip_graph::{Graph, Node, Op, Place};
+use cnnip_isa::EltwiseFunction;
+use cnnip_numerics::quantize::Curve;
 
 use crate::error::{CompileErrors, Problem, Rule};
 use crate::layer::Legalized;
@@ -49,9 +52,18 @@ fn legalize_node<'a>(context: &mut Context<'a>, index: usize, node: &'a Node) ->
         Op::Reshape { .. } => movement::reshape(&mut at),
         Op::Transpose { perm } => movement::transpose(&mut at, perm),
         Op::Add { activation } => eltwise::add(&mut at, *activation),
+        Op::Sub { activation } => eltwise::sub(&mut at, *activation),
+        Op::Mul { activation } => eltwise::mul(&mut at, *activation),
+        Op::Maximum => eltwise::choose(&mut at, EltwiseFunction::Max),
+        Op::Minimum => eltwise::choose(&mut at, EltwiseFunction::Min),
+        Op::Prelu => eltwise::prelu(&mut at),
         Op::Relu => eltwise::relu(&mut at),
         Op::Relu6 => eltwise::clamp(&mut at, cnnip_graph::Activation::Relu6),
         Op::ReluN1To1 => eltwise::clamp(&mut at, cnnip_graph::Activation::ReluN1To1),
+        Op::LeakyRelu { alpha } => table::leaky_relu(&mut at, *alpha),
+        Op::HardSwish => table::hard_swish(&mut at),
+        Op::Logistic => table::curve(&mut at, Curve::Sigmoid),
+        Op::Tanh => table::curve(&mut at, Curve::Tanh),
         Op::Quantize => host::quantize(&mut at),
         Op::Dequantize => host::dequantize(&mut at),
         Op::Softmax { beta } => host::softmax(&mut at, *beta),

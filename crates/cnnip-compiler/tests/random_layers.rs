@@ -220,7 +220,7 @@ fn mean(build: &mut Build) {
     build.requantized(Op::Mean(Mean { axes, keep_dims }), &[x]);
 }
 
-fn add(build: &mut Build) {
+fn binary(build: &mut Build) {
     let rank = build.between(1, 5);
     let dims: Vec<usize> = (0..rank).map(|_| build.size(if rank > 3 { 9 } else { 25 })).collect();
     let operand = |build: &mut Build| {
@@ -230,15 +230,45 @@ fn add(build: &mut Build) {
     };
     let (a, b) = (operand(build), operand(build));
     let activation = build.activation();
-    build.requantized(Op::Add { activation }, &[a, b]);
+    match build.rng.index(3) {
+        0 => build.requantized(Op::Add { activation }, &[a, b]),
+        1 => build.requantized(Op::Sub { activation }, &[a, b]),
+        _ => build.requantized(Op::Mul { activation }, &[a, b]),
+    }
+}
+
+/// Inputs of one quantization: a tensor and what a clamp leaves of it along some axes.
+fn extremum(build: &mut Build) {
+    let rank = build.between(1, 4);
+    let dims: Vec<usize> = (0..rank).map(|_| build.size(16)).collect();
+    let x = build.input(&dims);
+    let clamped = build.graph.apply("clamped", Op::Relu6, &[x]);
+    let op = if build.rng.chance(50) { Op::Maximum } else { Op::Minimum };
+    build.kept(op, &[x, clamped]);
+}
+
+fn prelu(build: &mut Build) {
+    let dims = [build.size(2), build.size(12), build.size(12), build.size(20)];
+    let mut own = dims[1..].to_vec();
+    own[0] = if build.rng.chance(80) { 1 } else { own[0] };
+    own[1] = if build.rng.chance(80) { 1 } else { own[1] };
+    let (x, alpha) = (build.input(&dims), build.input(&own));
+    build.requantized(Op::Prelu, &[x, alpha]);
 }
 
 fn unary(build: &mut Build) {
     let rank = build.between(1, 4);
     let dims: Vec<usize> = (0..rank).map(|_| build.size(if rank > 2 { 16 } else { 200 })).collect();
     let x = build.input(&dims);
-    match build.rng.index(4) {
+    match build.rng.index(6) {
         0 => build.requantized(Op::Relu, &[x]),
+        4 => build.requantized(Op::LeakyRelu { alpha: 0.3 }, &[x]),
+        5 => {
+            let name = build.name("y");
+            let quantization = Quantization::per_tensor(1.0, -7);
+            let y = build.graph.apply_as(&name, Op::HardSwish, &[x], ElementType::I8, Some(quantization));
+            build.graph.output(y);
+        }
         1 => build.requantized(Op::Quantize, &[x]),
         2 => build.kept(Op::Relu6, &[x]),
         _ => build.kept(Op::ReluN1To1, &[x]),
@@ -315,8 +345,18 @@ fn means() {
 }
 
 #[test]
-fn sums() {
-    run(add, 6_000_000);
+fn functions_of_two_values() {
+    run(binary, 6_000_000);
+}
+
+#[test]
+fn larger_and_smaller() {
+    run(extremum, 10_000_000);
+}
+
+#[test]
+fn parametric_relu() {
+    run(prelu, 11_000_000);
 }
 
 #[test]

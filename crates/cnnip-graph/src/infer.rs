@@ -116,11 +116,15 @@ pub fn infer_shape(op: &Op, inputs: &[&Shape]) -> Result<Shape, InferError> {
         Op::MaxPool2d(pool) | Op::AveragePool2d(pool) => pool2d(pool, x),
         Op::Mean(mean) => reduce(mean, x),
         Op::Pad(pad) => padded(pad, x),
-        Op::Add { .. } => rest.first().map_or(Err(arity), |b| broadcast(x, b)),
+        Op::Add { .. } | Op::Sub { .. } | Op::Mul { .. } | Op::Maximum | Op::Minimum => {
+            rest.first().map_or(Err(arity), |b| broadcast(x, b))
+        }
+        Op::Prelu => rest.first().map_or(Err(arity), |alpha| slopes(x, alpha)),
         Op::Reshape { shape } => reshape(x, shape),
         Op::Transpose { perm } => transpose(perm, x),
         Op::Softmax { .. } if x.rank() == 0 => Err(InferError::Rank { what: "input", want: 1, found: x.clone() }),
         Op::Softmax { .. } | Op::Quantize | Op::Dequantize | Op::Relu | Op::Relu6 | Op::ReluN1To1 => Ok(x.clone()),
+        Op::LeakyRelu { .. } | Op::HardSwish | Op::Logistic | Op::Tanh => Ok(x.clone()),
     }
 }
 
@@ -210,6 +214,12 @@ fn broadcast(a: &Shape, b: &Shape) -> Result<Shape, InferError> {
     });
     let dims: Option<Vec<usize>> = dims.collect();
     Ok(Shape::new(dims.ok_or_else(|| InferError::Broadcast { a: a.clone(), b: b.clone() })?)?)
+}
+
+/// The shape of a parametric RELU: slopes are repeated, the input is not.
+fn slopes(x: &Shape, alpha: &Shape) -> Result<Shape, InferError> {
+    let shape = broadcast(x, alpha)?;
+    if shape == *x { Ok(shape) } else { Err(InferError::Broadcast { a: x.clone(), b: alpha.clone() }) }
 }
 
 fn reshape(x: &Shape, shape: &Shape) -> Result<Shape, InferError> {
@@ -364,6 +374,9 @@ mod tests {
         assert_eq!(infer(add(), &[&[2, 1, 3], &[4, 1]]), Ok(vec![2, 4, 3]));
         assert_eq!(infer(add(), &[&[], &[4, 1]]), Ok(vec![4, 1]));
         assert!(matches!(infer(add(), &[&[2, 3], &[2]]), Err(InferError::Broadcast { .. })));
+        assert_eq!(infer(Op::Maximum, &[&[1, 3], &[2, 1]]), Ok(vec![2, 3]));
+        assert_eq!(infer(Op::Prelu, &[&[2, 4, 3], &[1, 3]]), Ok(vec![2, 4, 3]));
+        assert!(matches!(infer(Op::Prelu, &[&[2, 1, 3], &[4, 3]]), Err(InferError::Broadcast { .. })));
         let to = |dims: &[usize]| Op::Reshape { shape: shape(dims) };
         assert_eq!(infer(to(&[3, 2]), &[&[6]]), Ok(vec![3, 2]));
         assert!(matches!(infer(to(&[3]), &[&[6]]), Err(InferError::Elements { .. })));

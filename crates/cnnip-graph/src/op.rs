@@ -228,6 +228,23 @@ pub enum Op {
         /// Fused clamp.
         activation: Activation,
     },
+    /// First input minus the second; shapes as for [`Op::Add`].
+    Sub {
+        /// Fused clamp.
+        activation: Activation,
+    },
+    /// Product of two inputs; shapes as for [`Op::Add`].
+    Mul {
+        /// Fused clamp.
+        activation: Activation,
+    },
+    /// The larger of two inputs; shapes as for [`Op::Add`].
+    Maximum,
+    /// The smaller of two inputs; shapes as for [`Op::Add`].
+    Minimum,
+    /// The input where it is at least 0, else its product with the second input, whose shape
+    /// broadcasts to that of the first.
+    Prelu,
     /// The same elements in the same order with another shape. One input.
     Reshape {
         /// Shape of the output.
@@ -253,6 +270,17 @@ pub enum Op {
     Relu6,
     /// Clamp to -1 ..= 1.
     ReluN1To1,
+    /// The input where it is at least 0, else its product with a constant.
+    LeakyRelu {
+        /// Factor below 0.
+        alpha: f32,
+    },
+    /// `x * min(max(x + 3, 0), 6) / 6`.
+    HardSwish,
+    /// `1 / (1 + exp(-x))`.
+    Logistic,
+    /// Hyperbolic tangent.
+    Tanh,
 }
 
 impl Op {
@@ -275,6 +303,15 @@ impl Op {
             Self::Relu => "Relu",
             Self::Relu6 => "Relu6",
             Self::ReluN1To1 => "ReluN1To1",
+            Self::Sub { .. } => "Sub",
+            Self::Mul { .. } => "Mul",
+            Self::Maximum => "Maximum",
+            Self::Minimum => "Minimum",
+            Self::Prelu => "Prelu",
+            Self::LeakyRelu { .. } => "LeakyRelu",
+            Self::HardSwish => "HardSwish",
+            Self::Logistic => "Logistic",
+            Self::Tanh => "Tanh",
         }
     }
 
@@ -282,7 +319,9 @@ impl Op {
     pub const fn inputs(&self) -> (usize, usize) {
         match self {
             Self::Conv2d(_) | Self::DepthwiseConv2d(_) | Self::FullyConnected(_) => (2, 3),
-            Self::Add { .. } => (2, 2),
+            Self::Add { .. } | Self::Sub { .. } | Self::Mul { .. } | Self::Maximum | Self::Minimum | Self::Prelu => {
+                (2, 2)
+            }
             Self::MaxPool2d(_)
             | Self::AveragePool2d(_)
             | Self::Mean(_)
@@ -294,7 +333,11 @@ impl Op {
             | Self::Softmax { .. }
             | Self::Relu
             | Self::Relu6
-            | Self::ReluN1To1 => (1, 1),
+            | Self::ReluN1To1
+            | Self::LeakyRelu { .. }
+            | Self::HardSwish
+            | Self::Logistic
+            | Self::Tanh => (1, 1),
         }
     }
 
@@ -316,7 +359,16 @@ impl Op {
             | Self::Softmax { .. }
             | Self::Relu
             | Self::Relu6
-            | Self::ReluN1To1 => None,
+            | Self::ReluN1To1
+            | Self::Sub { .. }
+            | Self::Mul { .. }
+            | Self::Maximum
+            | Self::Minimum
+            | Self::Prelu
+            | Self::LeakyRelu { .. }
+            | Self::HardSwish
+            | Self::Logistic
+            | Self::Tanh => None,
         }
     }
 }
@@ -351,11 +403,22 @@ impl fmt::Display for Op {
             Self::Pad(pad) => {
                 write!(f, " before={:?} after={:?} value={:?}", pad.before, pad.after, pad.value)
             }
-            Self::Add { activation } => fused(f, *activation),
+            Self::Add { activation } | Self::Sub { activation } | Self::Mul { activation } => fused(f, *activation),
+            Self::LeakyRelu { alpha } => write!(f, " alpha={alpha}"),
             Self::Reshape { shape } => write!(f, " shape={shape}"),
             Self::Transpose { perm } => write!(f, " perm={perm:?}"),
             Self::Softmax { beta } => write!(f, " beta={beta}"),
-            Self::Quantize | Self::Dequantize | Self::Relu | Self::Relu6 | Self::ReluN1To1 => Ok(()),
+            Self::Quantize
+            | Self::Dequantize
+            | Self::Relu
+            | Self::Relu6
+            | Self::ReluN1To1
+            | Self::Maximum
+            | Self::Minimum
+            | Self::Prelu
+            | Self::HardSwish
+            | Self::Logistic
+            | Self::Tanh => Ok(()),
         }
     }
 }

@@ -183,6 +183,20 @@ impl<'a> At<'a, '_> {
         affine("output", self.output())
     }
 
+    /// Checks that int8 input `index` is quantized as `output`.
+    pub(super) fn same_quantization(&self, index: usize, output: Affine) -> Result<(), Rule> {
+        let input = self.activation_in(index)?;
+        if input == output {
+            return Ok(());
+        }
+        Err(Rule::DifferentQuantization {
+            input: input.scale,
+            input_zero: input.zero,
+            output: output.scale,
+            output_zero: output.zero,
+        })
+    }
+
     /// Checks that input 0 and the output are int8, for operators that only move bytes.
     pub(super) fn moves_int8(&self) -> Result<(), Rule> {
         int8("input", self.input(0))?;

@@ -1,18 +1,27 @@
-//! Add, standalone activations, and requantization.
+//! Functions of two inputs, standalone activations, and requantization.
 
 use cnnip_graph::Activation;
-use cnnip_isa::EltwiseFunction;
 use cnnip_isa::operation::{Activation as Clamp, OutputStage};
-use cnnip_numerics::quantize::{add_scales, quantize_multiplier, requantize_scale};
+use cnnip_isa::{ElementType, EltwiseFunction};
+use cnnip_numerics::quantize::{add_scales, product_scale, quantize_multiplier, requantize_scale};
 
 use super::context::{Affine, At, INT8, clamp as clamp_of, extents, range, steps};
 use crate::error::Rule;
 use crate::layer::{Eltwise, EltwiseInput, Work};
 
-/// Left shift of ADD's inputs for int8.
+/// Left shift of the inputs of ADD and SUB for int8.
 const ADD_SHIFT: u32 = 20;
 
 pub(super) fn add(at: &mut At<'_, '_>, fused: Activation) -> Result<(), Rule> {
+    sum(at, EltwiseFunction::Add, fused)
+}
+
+pub(super) fn sub(at: &mut At<'_, '_>, fused: Activation) -> Result<(), Rule> {
+    sum(at, EltwiseFunction::Sub, fused)
+}
+
+/// A sum or difference of scaled inputs.
+fn sum(at: &mut At<'_, '_>, function: EltwiseFunction, fused: Activation) -> Result<(), Rule> {
     let (a, b, output) = (at.activation_in(0)?, at.activation_in(1)?, at.activation_out()?);
     check_add(a.scale, b.scale, output.scale)?;
     let scales = add_scales(a.scale, b.scale, output.scale, ADD_SHIFT)?;
@@ -24,15 +33,106 @@ pub(super) fn add(at: &mut At<'_, '_>, fused: Activation) -> Result<(), Rule> {
         stage: at.stage(scale),
     };
     let work = Eltwise {
-        function: EltwiseFunction::Add,
+        function,
         pre_shift: ADD_SHIFT,
         inputs: vec![operand(0, a, scales.a), operand(1, b, scales.b)],
         output: at.output_id(),
         extents: layout.extents.clone(),
         stage: at.stage(scales.output),
         activation: clamp_of(fused, output),
+        table: None,
     };
     at.push(0, Work::Eltwise(work));
+    Ok(())
+}
+
+/// MUL: the product of the integers, scaled once.
+pub(super) fn mul(at: &mut At<'_, '_>, fused: Activation) -> Result<(), Rule> {
+    let (a, b, output) = (at.activation_in(0)?, at.activation_in(1)?, at.activation_out()?);
+    let stage = at.stage(quantize_multiplier(product_scale(a.scale, b.scale, output.scale))?);
+    unscaled(at, EltwiseFunction::Mul, [a.zero, b.zero], stage, clamp_of(fused, output));
+    Ok(())
+}
+
+/// MAXIMUM and MINIMUM compare integers: all three quantizations are one.
+pub(super) fn choose(at: &mut At<'_, '_>, function: EltwiseFunction) -> Result<(), Rule> {
+    let output = at.activation_out()?;
+    for index in 0..2 {
+        at.same_quantization(index, output)?;
+    }
+    unscaled(at, function, [0, 0], OutputStage::NONE, Clamp::full_range(0, ElementType::Int8));
+    Ok(())
+}
+
+/// A function of both inputs less their zero points.
+fn unscaled(at: &mut At<'_, '_>, function: EltwiseFunction, zeros: [i32; 2], stage: OutputStage, activation: Clamp) {
+    let Layout { extents, steps } = Layout::of(at);
+    let operand = |(index, (steps, zero)): (usize, (Vec<u32>, i32))| EltwiseInput {
+        value: at.input_id(index),
+        steps,
+        zero,
+        stage: OutputStage::NONE,
+    };
+    let inputs = steps.into_iter().zip(zeros).enumerate().map(operand).collect();
+    let output = at.output_id();
+    at.push(
+        0,
+        Work::Eltwise(Eltwise { function, pre_shift: 0, inputs, output, extents, stage, activation, table: None }),
+    );
+}
+
+/// Beyond this a scaled difference of int8 values leaves 32 bits, and with it loses its sign.
+const MOST_PRELU_RATIO: f64 = 4_194_304.0;
+
+/// PRELU as a sum of its two branches, each of which is 0 where the other counts.
+pub(super) fn prelu(at: &mut At<'_, '_>) -> Result<(), Rule> {
+    let (input, alpha, output) = (at.activation_in(0)?, at.activation_in(1)?, at.activation_out()?);
+    let ratio = requantize_scale(input.scale, output.scale);
+    if ratio > MOST_PRELU_RATIO {
+        return Err(Rule::ScaleRatio { ratio, least: 0.0, most: MOST_PRELU_RATIO });
+    }
+    let above = at.stage(quantize_multiplier(ratio)?);
+    let below = at.stage(quantize_multiplier(product_scale(input.scale, alpha.scale, output.scale))?);
+    let layout = Layout::of(at);
+    let shape = extents(at.output());
+    let [negative, branch, positive] = ["negative", "branch", "positive"].map(|name| at.temporary(name, shape.clone()));
+    let operand = |index: usize, value, zero| EltwiseInput {
+        value,
+        steps: layout.steps[index].clone(),
+        zero,
+        stage: OutputStage::NONE,
+    };
+    let (x, slope) = (at.input_id(0), operand(1, at.input_id(1), alpha.zero));
+    let work = |function, inputs, output, stage, activation| {
+        let extents = layout.extents.clone();
+        Work::Eltwise(Eltwise { function, pre_shift: 0, inputs, output, extents, stage, activation, table: None })
+    };
+    let full = |zero| Clamp::full_range(zero, ElementType::Int8);
+    let works = [
+        work(
+            EltwiseFunction::Pass,
+            vec![operand(0, x, 0)],
+            negative,
+            OutputStage::NONE,
+            Clamp { max: input.zero, ..full(0) },
+        ),
+        work(EltwiseFunction::Mul, vec![operand(0, negative, input.zero), slope], branch, below, full(output.zero)),
+        work(
+            EltwiseFunction::Pass,
+            vec![operand(0, x, input.zero)],
+            positive,
+            above,
+            Clamp { min: output.zero, ..full(output.zero) },
+        ),
+        work(
+            EltwiseFunction::Add,
+            vec![operand(0, branch, output.zero), operand(0, positive, 0)],
+            at.output_id(),
+            OutputStage::NONE,
+            full(0),
+        ),
+    ];
+    works.into_iter().for_each(|work| at.push(0, work));
     Ok(())
 }
 
@@ -83,6 +183,24 @@ fn pass(at: &mut At<'_, '_>, zero: i32, stage: OutputStage, activation: Clamp) {
         extents: layout.extents,
         stage,
         activation,
+        table: None,
+    };
+    at.push(0, Work::Eltwise(work));
+}
+
+/// A table of 256 entries applied to every element.
+pub(super) fn lookup(at: &mut At<'_, '_>, table: [i8; 256]) {
+    let Layout { extents, mut steps } = Layout::of(at);
+    let input = EltwiseInput { value: at.input_id(0), steps: steps.remove(0), zero: 0, stage: OutputStage::NONE };
+    let work = Eltwise {
+        function: EltwiseFunction::Pass,
+        pre_shift: 0,
+        inputs: vec![input],
+        output: at.output_id(),
+        extents,
+        stage: OutputStage::NONE,
+        activation: Clamp::full_range(0, ElementType::Int8),
+        table: Some(Box::new(table)),
     };
     at.push(0, Work::Eltwise(work));
 }

@@ -2,14 +2,17 @@
 
 use std::ops::Range;
 
-use cnnip_isa::ElementType;
-use cnnip_isa::operation::{Eltwise as Operation, FeatureMap, Location, Operation as AnyOperation, Stage};
+use cnnip_isa::operation::{
+    Copy, Eltwise as Operation, FeatureMap, Location, Lookup, Operation as AnyOperation, Stage, Table,
+};
+use cnnip_isa::{ElementType, TableKind};
 
 use super::region::{DramMap, MapBox, len, offset};
 use super::{Lowered, Site};
 use crate::error::Rule;
 use crate::job::{BUFFER_ALIGNMENT, Job, Scratchpad, Turns};
 use crate::layer::{Eltwise, EltwiseInput, Stride};
+use crate::memory::Role;
 use crate::size::{aligned, pieces};
 use crate::strided::copies;
 use crate::tile::boxes::{Limits, Tile, largest};
@@ -19,7 +22,11 @@ pub(super) fn lower(site: &mut Site<'_>, layer: &Eltwise) -> Result<Lowered, Rul
     let [rows, columns, channels] = inner(&layer.extents);
     let outer: u64 = outer(&layer.extents).iter().map(|&extent| u64::from(extent)).product();
     site.reserve(outer.saturating_mul(tile.count(&Tile { rows, columns, channels })))?;
-    let mut lowering = Lowering::new(site, layer, tile, turns);
+    let entries = layer.table.as_ref().map(|table| {
+        let bytes: Vec<u8> = table.iter().map(|entry| entry.cast_unsigned()).collect();
+        site.constants.push(&bytes)
+    });
+    let mut lowering = Lowering::new(site, layer, tile, turns, entries);
     for (outer, part) in lowering.order() {
         lowering.job(outer, &part);
     }
@@ -45,8 +52,12 @@ fn plan(site: &Site<'_>, layer: &Eltwise) -> Result<(Tile, u32), Rule> {
 
 fn scratchpad(layer: &Eltwise, tile: Tile) -> u64 {
     let inputs = layer.inputs.iter().map(|input| aligned(input_bytes(input, tile), BUFFER_ALIGNMENT));
-    inputs.sum::<u64>() + aligned(output_bytes(tile), BUFFER_ALIGNMENT)
+    let table = layer.table.as_ref().map_or(0, |_| u64::from(TABLE_BYTES));
+    inputs.sum::<u64>() + aligned(output_bytes(tile), BUFFER_ALIGNMENT) + table
 }
+
+/// Bytes of a table; they are counted once per turn, though all turns share one.
+const TABLE_BYTES: u32 = 256;
 
 fn output_bytes(tile: Tile) -> u64 {
     u64::from(tile.rows) * u64::from(tile.columns) * u64::from(tile.channels)
@@ -79,18 +90,27 @@ struct Lowering<'a, 's> {
     layer: &'a Eltwise,
     tile: Tile,
     pad: Scratchpad,
+    table: Option<TableBuffer>,
     inputs: Vec<Turns<(u32, MapBox)>>,
     outputs: Turns<usize>,
     jobs: Vec<Job>,
 }
 
+/// Where a table stands in the constant region, and its buffer.
+#[derive(Clone, Copy, Debug)]
+struct TableBuffer {
+    offset: u64,
+    buffer: usize,
+}
+
 impl<'a, 's> Lowering<'a, 's> {
-    fn new(site: &'a Site<'s>, layer: &'a Eltwise, tile: Tile, turns: u32) -> Self {
+    fn new(site: &'a Site<'s>, layer: &'a Eltwise, tile: Tile, turns: u32, entries: Option<u64>) -> Self {
         let mut pad = Scratchpad::default();
+        let table = entries.map(|offset| TableBuffer { offset, buffer: pad.take("table", TABLE_BYTES.into()) });
         let inputs = layer.inputs.iter().map(|input| Turns::take(&mut pad, "input", input_bytes(input, tile), turns));
         let inputs = inputs.collect();
         let outputs = Turns::take(&mut pad, "output", output_bytes(tile), turns);
-        Self { site, layer, tile, pad, inputs, outputs, jobs: vec![] }
+        Self { site, layer, tile, pad, table, inputs, outputs, jobs: vec![] }
     }
 
     /// All pieces: the index over the outer axes and the box within the inner ones.
@@ -118,20 +138,37 @@ impl<'a, 's> Lowering<'a, 's> {
         job.uses.push(turn.buffer);
         let address = self.pad.address(turn.buffer);
         let size = [len(&part.rows), len(&part.columns), len(&part.channels)];
-        let Some((&first, rest)) = stages.split_first() else { return };
-        job.computes.push(AnyOperation::Eltwise(Operation {
-            function: self.layer.function,
-            pre_shift: self.layer.pre_shift,
-            first,
-            second: rest.first().copied(),
-            output: FeatureMap::dense(address, size, ElementType::Int8),
-            stage: self.layer.stage,
-            activation: self.layer.activation,
-        }));
+        let output = FeatureMap::dense(address, size, ElementType::Int8);
+        let table = self.table(&mut job);
+        job.computes.extend(self.operation(&stages, output, table));
         let [rows, columns, channels] = inner(&self.layer.extents);
         let map = DramMap { at: self.site.memory.location(self.layer.output), columns, channels }.nth(outer, rows);
         job.stores = part.store(&map, address, self.site.target.max_extent);
         self.jobs.push(job);
+    }
+
+    /// The operation of a job: a table lookup, or the layer's function.
+    fn operation(&self, stages: &[Stage], output: FeatureMap, table: Option<Table>) -> Option<AnyOperation> {
+        let (&first, rest) = stages.split_first()?;
+        if let Some(table) = table {
+            return Some(AnyOperation::Lookup(Lookup { input: first.map, output, table }));
+        }
+        let &Eltwise { function, pre_shift, stage, activation, .. } = self.layer;
+        let second = rest.first().copied();
+        Some(AnyOperation::Eltwise(Operation { function, pre_shift, first, second, output, stage, activation }))
+    }
+
+    /// Has the table, if there is one, in its buffer: the first job loads it.
+    fn table(&self, job: &mut Job) -> Option<Table> {
+        let TableBuffer { offset: from, buffer } = self.table?;
+        let address = self.pad.address(buffer);
+        job.uses.push(buffer);
+        if self.jobs.is_empty() {
+            job.claims.push(buffer);
+            let source = self.site.memory.locate(Role::Constant, from);
+            job.loads.push(AnyOperation::Copy(Copy::dense(source, Location::sram(address), TABLE_BYTES)));
+        }
+        Some(Table { kind: TableKind::Int8_256, address })
     }
 
     /// Has a piece of an input in a buffer; returns it as the operation sees it.

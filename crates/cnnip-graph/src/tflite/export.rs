@@ -167,6 +167,21 @@ impl Writer<'_> {
             Op::Add { activation } => {
                 Form::new(code::ADD, options::ADD, attributes().with(single::ADD_ACTIVATION, fused(*activation)))
             }
+            Op::Sub { activation } => {
+                Form::new(code::SUB, options::SUB, attributes().with(single::ADD_ACTIVATION, fused(*activation)))
+            }
+            Op::Mul { activation } => {
+                Form::new(code::MUL, options::MUL, attributes().with(single::ADD_ACTIVATION, fused(*activation)))
+            }
+            Op::Maximum => Form::plain(code::MAXIMUM, options::MAXIMUM_MINIMUM),
+            Op::Minimum => Form::plain(code::MINIMUM, options::MAXIMUM_MINIMUM),
+            Op::Prelu => Form::plain(code::PRELU, options::NONE),
+            Op::LeakyRelu { alpha } => {
+                Form::new(code::LEAKY_RELU, options::LEAKY_RELU, attributes().with(single::LEAKY_RELU_ALPHA, *alpha))
+            }
+            Op::HardSwish => Form::plain(code::HARD_SWISH, options::HARD_SWISH),
+            Op::Logistic => Form::plain(code::LOGISTIC, options::NONE),
+            Op::Tanh => Form::plain(code::TANH, options::NONE),
             Op::Reshape { shape } => {
                 let table = attributes().with_list(single::RESHAPE_SHAPE, &dims(shape)?);
                 Form::new(code::RESHAPE, options::RESHAPE, table).constant(constant(

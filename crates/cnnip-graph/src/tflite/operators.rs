@@ -62,10 +62,35 @@ pub(super) const BUILTINS: &[Builtin] = &[
         data: &[0, 1, 2],
         read: dense,
     },
+    Builtin {
+        code: code::HARD_SWISH,
+        options: options::HARD_SWISH,
+        inputs: (1, 1),
+        data: &[0],
+        read: |_| Ok(Op::HardSwish),
+    },
+    Builtin { code: code::LEAKY_RELU, options: options::LEAKY_RELU, inputs: (1, 1), data: &[0], read: leaky_relu },
+    Builtin { code: code::LOGISTIC, options: options::NONE, inputs: (1, 1), data: &[0], read: |_| Ok(Op::Logistic) },
+    Builtin {
+        code: code::MAXIMUM,
+        options: options::MAXIMUM_MINIMUM,
+        inputs: (2, 2),
+        data: &[0, 1],
+        read: |_| Ok(Op::Maximum),
+    },
     Builtin { code: code::MAX_POOL_2D, options: options::POOL_2D, inputs: (1, 1), data: &[0], read: max_pool },
     Builtin { code: code::MEAN, options: options::REDUCE, inputs: (2, 2), data: &[0], read: mean },
+    Builtin {
+        code: code::MINIMUM,
+        options: options::MAXIMUM_MINIMUM,
+        inputs: (2, 2),
+        data: &[0, 1],
+        read: |_| Ok(Op::Minimum),
+    },
+    Builtin { code: code::MUL, options: options::MUL, inputs: (2, 2), data: &[0, 1], read: mul },
     Builtin { code: code::PAD, options: options::PAD, inputs: (2, 2), data: &[0], read: pad },
     Builtin { code: code::PADV2, options: options::PADV2, inputs: (3, 3), data: &[0], read: pad },
+    Builtin { code: code::PRELU, options: options::NONE, inputs: (2, 2), data: &[0, 1], read: |_| Ok(Op::Prelu) },
     Builtin {
         code: code::QUANTIZE,
         options: options::QUANTIZE,
@@ -85,6 +110,8 @@ pub(super) const BUILTINS: &[Builtin] = &[
     Builtin { code: code::RESHAPE, options: options::RESHAPE, inputs: (1, 2), data: &[0], read: reshape },
     Builtin { code: code::SOFTMAX, options: options::SOFTMAX, inputs: (1, 1), data: &[0], read: softmax },
     Builtin { code: code::SQUEEZE, options: options::SQUEEZE, inputs: (1, 1), data: &[0], read: squeeze },
+    Builtin { code: code::SUB, options: options::SUB, inputs: (2, 2), data: &[0, 1], read: sub },
+    Builtin { code: code::TANH, options: options::NONE, inputs: (1, 1), data: &[0], read: |_| Ok(Op::Tanh) },
     Builtin { code: code::TRANSPOSE, options: options::TRANSPOSE, inputs: (2, 2), data: &[0], read: transpose },
 ];
 
@@ -245,6 +272,23 @@ fn pool(call: &Call<'_>) -> Result<Pool2d, Rule> {
 
 fn add(call: &Call<'_>) -> Result<Op, Rule> {
     Ok(Op::Add { activation: call.activation(single::ADD_ACTIVATION)? })
+}
+
+/// `SUB` and `MUL` have their activation where `ADD` has it.
+fn sub(call: &Call<'_>) -> Result<Op, Rule> {
+    Ok(Op::Sub { activation: call.activation(single::ADD_ACTIVATION)? })
+}
+
+fn mul(call: &Call<'_>) -> Result<Op, Rule> {
+    Ok(Op::Mul { activation: call.activation(single::ADD_ACTIVATION)? })
+}
+
+fn leaky_relu(call: &Call<'_>) -> Result<Op, Rule> {
+    let alpha = call.get(single::LEAKY_RELU_ALPHA)?;
+    if !alpha.is_finite() {
+        return Err(Rule::FloatAttribute { name: "alpha", value: alpha });
+    }
+    Ok(Op::LeakyRelu { alpha })
 }
 
 fn softmax(call: &Call<'_>) -> Result<Op, Rule> {

@@ -127,6 +127,7 @@ pub(super) mod single {
     use super::*;
     pub(crate) const SOFTMAX_BETA: Field<f32> = Field::scalar(0, 0.0);
     pub(crate) const ADD_ACTIVATION: Field<i8> = Field::scalar(0, 0);
+    pub(crate) const LEAKY_RELU_ALPHA: Field<f32> = Field::scalar(0, 0.0);
     pub(crate) const RESHAPE_SHAPE: Field<Scalars<i32>> = Field::scalars(0);
     pub(crate) const REDUCE_KEEP_DIMS: Field<bool> = Field::scalar(0, false);
     pub(crate) const SQUEEZE_DIMS: Field<Scalars<i32>> = Field::scalars(0);
@@ -140,20 +141,29 @@ pub(super) mod code {
     pub(crate) const DEPTHWISE_CONV_2D: i32 = 4;
     pub(crate) const DEQUANTIZE: i32 = 6;
     pub(crate) const FULLY_CONNECTED: i32 = 9;
+    pub(crate) const LOGISTIC: i32 = 14;
     pub(crate) const MAX_POOL_2D: i32 = 17;
+    pub(crate) const MUL: i32 = 18;
     pub(crate) const RELU: i32 = 19;
     pub(crate) const RELU_N1_TO_1: i32 = 20;
     pub(crate) const RELU6: i32 = 21;
     pub(crate) const RESHAPE: i32 = 22;
     pub(crate) const SOFTMAX: i32 = 25;
+    pub(crate) const TANH: i32 = 28;
     pub(crate) const CUSTOM: i32 = 32;
     pub(crate) const PAD: i32 = 34;
     pub(crate) const TRANSPOSE: i32 = 39;
     pub(crate) const MEAN: i32 = 40;
+    pub(crate) const SUB: i32 = 41;
     pub(crate) const SQUEEZE: i32 = 43;
+    pub(crate) const PRELU: i32 = 54;
+    pub(crate) const MAXIMUM: i32 = 55;
+    pub(crate) const MINIMUM: i32 = 57;
     pub(crate) const PADV2: i32 = 60;
     pub(crate) const EXPAND_DIMS: i32 = 70;
+    pub(crate) const LEAKY_RELU: i32 = 98;
     pub(crate) const QUANTIZE: i32 = 114;
+    pub(crate) const HARD_SWISH: i32 = 117;
 }
 
 /// Tags of the union of attributes.
@@ -167,14 +177,19 @@ pub(super) mod options {
     pub(crate) const SOFTMAX: u8 = 9;
     pub(crate) const ADD: u8 = 11;
     pub(crate) const RESHAPE: u8 = 17;
+    pub(crate) const MUL: u8 = 21;
     pub(crate) const PAD: u8 = 22;
     pub(crate) const TRANSPOSE: u8 = 26;
     pub(crate) const REDUCE: u8 = 27;
+    pub(crate) const SUB: u8 = 28;
     pub(crate) const SQUEEZE: u8 = 30;
     pub(crate) const DEQUANTIZE: u8 = 38;
+    pub(crate) const MAXIMUM_MINIMUM: u8 = 39;
     pub(crate) const PADV2: u8 = 43;
     pub(crate) const EXPAND_DIMS: u8 = 52;
+    pub(crate) const LEAKY_RELU: u8 = 75;
     pub(crate) const QUANTIZE: u8 = 89;
+    pub(crate) const HARD_SWISH: u8 = 91;
 }
 
 /// Values of the padding attribute.

@@ -99,6 +99,15 @@ fn sample() -> Graph {
     let x = build.apply("relu", Op::Relu, &[x]);
     let x = build.apply("relu6", Op::Relu6, &[x]);
     let x = build.apply("relu_n1", Op::ReluN1To1, &[x]);
+    let x = build.apply("difference", Op::Sub { activation: Activation::Relu }, &[x, x]);
+    let x = build.apply("product", Op::Mul { activation: Activation::Relu6 }, &[x, x]);
+    let x = build.apply("larger", Op::Maximum, &[x, x]);
+    let x = build.apply("smaller", Op::Minimum, &[x, x]);
+    let x = build.apply("prelu", Op::Prelu, &[x, x]);
+    let x = build.apply("leaky", Op::LeakyRelu { alpha: 0.25 }, &[x]);
+    let x = build.apply("swish", Op::HardSwish, &[x]);
+    let x = build.apply("logistic", Op::Logistic, &[x]);
+    let x = build.apply("tanh", Op::Tanh, &[x]);
     let x = build.apply_as("rescaled", Op::Quantize, &[x], ElementType::U8, Some(Quantization::per_tensor(0.25, 200)));
     let x = build.apply_as("real", Op::Dequantize, &[x], ElementType::F32, None);
     build.output(x);
@@ -340,7 +349,7 @@ fn node_cases() -> Vec<Case> {
                 m.0.tables_mut(model::OPERATOR_CODES)[0] = code;
             },
         ),
-        case("operator code", at_node(node::CONV, "?"), Rule::OperatorCode { index: 77, count: 17 }, |m| {
+        case("operator code", at_node(node::CONV, "?"), Rule::OperatorCode { index: 77, count: 26 }, |m| {
             m.operator(node::CONV).set(operator::CODE_INDEX, 77);
         }),
         case("options of another operator", conv(), Rule::Options { want: 1, found: 9 }, |m| {

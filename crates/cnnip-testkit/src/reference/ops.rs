@@ -30,7 +30,14 @@ pub(super) fn node(graph: &Graph, node: &Node, values: &Values, profile: Profile
         Op::AveragePool2d(op) => pool(&at, op, average),
         Op::Mean(op) => mean(&at, op),
         Op::Pad(op) => pad(&at, op),
-        Op::Add { activation } => add(&at, *activation),
+        Op::Add { activation } => sum(&at, 1, *activation),
+        Op::Sub { activation } => sum(&at, -1, *activation),
+        Op::Mul { activation } => mul(&at, *activation),
+        Op::Maximum => pairwise(&at, i64::max),
+        Op::Minimum => pairwise(&at, i64::min),
+        Op::Prelu => prelu(&at),
+        Op::LeakyRelu { alpha } => leaky_relu(&at, *alpha),
+        Op::HardSwish => hard_swish(&at),
         Op::Reshape { .. } => Some(at.input(0)?.to_vec()),
         Op::Transpose { perm } => transpose(&at, perm),
         Op::Quantize => requantize(&at, -128),
@@ -228,7 +235,8 @@ fn transpose(at: &At<'_>, perm: &[usize]) -> Option<Vec<i8>> {
     Some((0..x.len()).map(element).collect())
 }
 
-fn add(at: &At<'_>, activation: Activation) -> Option<Vec<i8>> {
+/// The sum of one input and `sign` times the other.
+fn sum(at: &At<'_>, sign: i64, activation: Activation) -> Option<Vec<i8>> {
     let (a, b) = (at.input(0)?, at.input(1)?);
     let (sa, sb, so) = (at.scale(at.tensor(0)), at.scale(at.tensor(1)), at.scale(at.output()));
     let twice = 2.0 * f64::from(if sa > sb { sa } else { sb });
@@ -240,10 +248,99 @@ fn add(at: &At<'_>, activation: Activation) -> Option<Vec<i8>> {
         scaled(value << 20, by, at.profile)
     };
     let element = |index: usize| {
-        let sum = operand(index, a, at.tensor(0), ma) + operand(index, b, at.tensor(1), mb);
+        let sum = operand(index, a, at.tensor(0), ma) + sign * operand(index, b, at.tensor(1), mb);
         finished(scaled(sum, mo, at.profile), at.zero(at.output()), at.range(activation))
     };
     Some((0..at.output().shape.elements()).map(element).collect())
+}
+
+/// A function of both inputs, with the output's zero point added and clamped to int8.
+fn pairwise(at: &At<'_>, of: impl Fn(i64, i64) -> i64) -> Option<Vec<i8>> {
+    let (a, b) = (at.input(0)?, at.input(1)?);
+    let dims = at.output().shape.dims();
+    let value = |index: usize, values: &[i8], tensor: &Tensor| values[broadcast(index, dims, tensor.shape.dims())];
+    let element = |index: usize| {
+        let (a, b) = (value(index, a, at.tensor(0)), value(index, b, at.tensor(1)));
+        finished(of(a.into(), b.into()), 0, (-128, 127))
+    };
+    Some((0..at.output().shape.elements()).map(element).collect())
+}
+
+fn mul(at: &At<'_>, activation: Activation) -> Option<Vec<i8>> {
+    let by = product_multiplier(at);
+    let (za, zb, zero) = (at.zero(at.tensor(0)), at.zero(at.tensor(1)), at.zero(at.output()));
+    let range = at.range(activation);
+    pairwise(at, |a, b| finished(scaled((a - za) * (b - zb), by, at.profile), zero, range).into())
+}
+
+fn product_multiplier(at: &At<'_>) -> Multiplier {
+    let scale = |tensor: &Tensor| f64::from(at.scale(tensor));
+    multiplier(scale(at.tensor(0)) * scale(at.tensor(1)) / scale(at.output()))
+}
+
+fn prelu(at: &At<'_>) -> Option<Vec<i8>> {
+    let above = multiplier(f64::from(at.scale(at.tensor(0))) / f64::from(at.scale(at.output())));
+    let below = product_multiplier(at);
+    let (zx, za, zero) = (at.zero(at.tensor(0)), at.zero(at.tensor(1)), at.zero(at.output()));
+    pairwise(at, |x, alpha| {
+        let value = if x >= zx {
+            scaled(x - zx, above, at.profile)
+        } else {
+            scaled((x - zx) * (alpha - za), below, at.profile)
+        };
+        finished(value, zero, (-128, 127)).into()
+    })
+}
+
+/// The entries of its table are made with two roundings in every profile.
+fn leaky_relu(at: &At<'_>, alpha: f32) -> Option<Vec<i8>> {
+    let (sx, so) = (at.scale(at.tensor(0)), at.scale(at.output()));
+    let (above, below) = (multiplier(f64::from(sx / so)), multiplier(f64::from(sx * alpha / so)));
+    let (zx, zero) = (at.zero(at.tensor(0)), at.zero(at.output()));
+    let element = |&x: &i8| {
+        let difference = i64::from(x) - zx;
+        let by = if difference < 0 { below } else { above };
+        finished(scaled(difference, by, Profile::Double), zero, (-128, 127))
+    };
+    Some(at.input(0)?.iter().map(element).collect())
+}
+
+fn hard_swish(at: &At<'_>) -> Option<Vec<i8>> {
+    let fine = at.scale(at.tensor(0)) / 128.0;
+    let (output, gate) = (short(fine / at.scale(at.output())), short(fine / (3.0 / 32768.0)));
+    let (zx, zero) = (at.zero(at.tensor(0)), at.zero(at.output()));
+    let hold = |value: i64| value.clamp(-0x8000, 0x7fff);
+    let element = |&x: &i8| {
+        let value = (i64::from(x) - zx) * 128;
+        let mut open = value;
+        for _ in 1..gate.e {
+            open = hold(open * 2);
+        }
+        open = hold(nearest(open, gate.m));
+        if gate.e > 0 {
+            open = hold(open * 2);
+        }
+        let open = (exactly(open, -gate.e) + 0x8000).div_euclid(2);
+        let product = open * hold(nearest(value, output.m)) / 0x8000;
+        finished(exactly(product, -output.e), zero, (-128, 127))
+    };
+    Some(at.input(0)?.iter().map(element).collect())
+}
+
+/// A multiplier with 15 bits.
+fn short(real: f32) -> Multiplier {
+    let Multiplier { m, e } = multiplier(real.into());
+    Multiplier { m: ((m + 0x8000) >> 16).min(0x7fff), e }
+}
+
+/// `value * m / 2^15`, halves up.
+fn nearest(value: i64, m: i128) -> i64 {
+    i64::try_from((i128::from(value) * m + 0x4000).div_euclid(0x8000)).expect("16 bits times 15")
+}
+
+/// `value / 2^bits`, halves away from zero; the value itself for negative `bits`.
+fn exactly(value: i64, bits: i32) -> i64 {
+    i64::try_from(halves_away(value.into(), 1 << bits.max(0))).expect("not larger than the value")
 }
 
 fn requantize(at: &At<'_>, low: i64) -> Option<Vec<i8>> {

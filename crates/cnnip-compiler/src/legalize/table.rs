@@ -1,0 +1,99 @@
+//! Functions of one int8 value: a table with an entry for each, by the formulas of TFLite's int8 kernels.
+
+use cnnip_numerics::fixed::rounding_divide_by_power_of_two;
+use cnnip_numerics::quantize::{Curve, QuantizedMultiplier, curve_table, quantize_multiplier};
+
+use super::context::{Affine, At};
+use super::eltwise::lookup;
+use crate::error::Rule;
+
+/// LOGISTIC and TANH, whose output quantization is their own.
+pub(super) fn curve(at: &mut At<'_, '_>, curve: Curve) -> Result<(), Rule> {
+    let (input, output) = (at.activation_in(0)?, at.activation_out()?);
+    let want = match curve {
+        Curve::Sigmoid => Affine { scale: 1.0 / 256.0, zero: -128 },
+        Curve::Tanh => Affine { scale: 1.0 / 128.0, zero: 0 },
+    };
+    if output != want {
+        return Err(Rule::CurveOutput { scale: output.scale, zero_point: output.zero, want: (want.scale, want.zero) });
+    }
+    lookup(at, curve_table(curve, input.scale, input.zero)?);
+    Ok(())
+}
+
+/// LEAKY_RELU: one multiplier from 0 on, another below.
+pub(super) fn leaky_relu(at: &mut At<'_, '_>, alpha: f32) -> Result<(), Rule> {
+    let (input, output) = (at.activation_in(0)?, at.activation_out()?);
+    let above = quantize_multiplier((input.scale / output.scale).into())?;
+    let below = quantize_multiplier((input.scale * alpha / output.scale).into())?;
+    lookup(
+        at,
+        entries(|x| {
+            let difference = x - input.zero;
+            let by = if difference >= 0 { above } else { below };
+            by.times(difference.into()).saturating_add(output.zero)
+        }),
+    );
+    Ok(())
+}
+
+/// HARD_SWISH in 16-bit fixed point.
+pub(super) fn hard_swish(at: &mut At<'_, '_>) -> Result<(), Rule> {
+    let (input, output) = (at.activation_in(0)?, at.activation_out()?);
+    let fine = input.scale / 128.0;
+    let to_output = quantize_multiplier((fine / output.scale).into())?;
+    let to_gate = quantize_multiplier((fine / (3.0 / 32768.0)).into())?;
+    if to_output.shift > 0 {
+        let ratio = f64::from(fine) / f64::from(output.scale);
+        return Err(Rule::ScaleRatio { ratio, least: 0.0, most: 1.0 });
+    }
+    lookup(
+        at,
+        entries(|x| {
+            let value = (x - input.zero) << 7;
+            let product = high_product(gate(value, to_gate), rounded_product(value, half(to_output)));
+            rounding_divide_by_power_of_two(product, to_output.shift.unsigned_abs()) + output.zero
+        }),
+    );
+    Ok(())
+}
+
+/// `(x / 3 + 1) / 2` of the value, held to 0 ..= 1, as a fraction of 2^15.
+fn gate(value: i32, scale: QuantizedMultiplier) -> i32 {
+    let left = scale.shift.max(0).unsigned_abs();
+    let early = saturated(i64::from(value) << left.saturating_sub(1).min(31));
+    let scaled = rounded_product(early, half(scale));
+    let late = if left > 0 { saturated(i64::from(scaled) << 1) } else { scaled };
+    let bounded = rounding_divide_by_power_of_two(late, scale.shift.min(0).unsigned_abs());
+    (bounded + (1 << 15)) >> 1
+}
+
+/// The upper 16 bits of a multiplier, rounded.
+fn half(scale: QuantizedMultiplier) -> i32 {
+    (scale.multiplier.saturating_add(1 << 15) >> 16).min(0x7fff)
+}
+
+fn saturated(value: i64) -> i32 {
+    i32::from(i16::try_from(value).unwrap_or(if value < 0 { i16::MIN } else { i16::MAX }))
+}
+
+/// `a * b / 2^15` of 16-bit numbers, halves away from zero below and up above it.
+fn rounded_product(a: i32, b: i32) -> i32 {
+    let product = a * b;
+    let nudge = if product >= 0 { 1 << 14 } else { 1 - (1 << 14) };
+    saturated(((product + nudge) / (1 << 15)).into())
+}
+
+/// `a * b / 2^15` of 16-bit numbers, towards zero.
+fn high_product(a: i32, b: i32) -> i32 {
+    saturated((a * b / (1 << 15)).into())
+}
+
+/// A table of `function`, clamped to int8.
+fn entries(function: impl Fn(i32) -> i32) -> [i8; 256] {
+    let mut table = [0; 256];
+    for (entry, x) in table.iter_mut().zip(-128..) {
+        *entry = i8::try_from(function(x).clamp(-128, 127)).unwrap_or(0);
+    }
+    table
+}
