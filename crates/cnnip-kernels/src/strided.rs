@@ -128,6 +128,20 @@ mod tests {
         assert_eq!(out, [1, 2, 1, 2, 9, 1, 2, 1, 2, 9]);
     }
 
+    /// Runs whose loops do not nest by size: gaps between them stay as they were.
+    #[test]
+    fn gaps_of_the_destination_are_not_touched() {
+        let runs = Runs { bytes: 40, counts: [2, 2, 2, 1], source: [40, 80, 160, 0], destination: [292, 40, 86, 0] };
+        let source = bytes(5, runs.extent(runs.source).unwrap());
+        for kernels in vector_kernels().into_iter().chain([Kernels::scalar()]) {
+            let mut out = vec![0xee; runs.extent(runs.destination).unwrap()];
+            kernels.copy_strided(&source, &mut out, &runs).unwrap();
+            assert_eq!(out[80..86], [0xee; 6], "{:?}", kernels.backend());
+            assert_eq!(out[166..292], [0xee; 126], "{:?}", kernels.backend());
+            assert_eq!(out[292..332], source[40..80], "{:?}", kernels.backend());
+        }
+    }
+
     prop_compose! {
         /// Destinations without aliasing: loops nested in any order, each step a little over what the inner ones reach.
         fn runs()(

@@ -48,3 +48,36 @@ fn pixels(map: Map) -> impl Iterator<Item = (usize, usize)> {
 fn entry(table: &[u8; 256], x: u8) -> u8 {
     table[usize::from(x ^ 0x80)] // x + 128
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::vector_kernels;
+
+    #[test]
+    fn every_value_is_replaced_by_its_entry_and_nothing_else_is_touched() {
+        let table: [u8; 256] = std::array::from_fn(|i| u8::try_from(i).unwrap().wrapping_mul(7));
+        let input: Vec<u8> = (0..=u8::MAX).collect();
+        let (in_map, map) = (Map::dense(4, 16, 4), Map { h: 4, w: 16, c: 4, row: 100, pix: 6 });
+        let entry = |x: u8| table[usize::from(x.wrapping_add(128))];
+        for kernels in vector_kernels().into_iter().chain([Kernels::scalar()]) {
+            let mut out = vec![0xee; map.extent().unwrap() + 2];
+            kernels.table8(&input, in_map, &table, &mut out, map).unwrap();
+            let mut want = vec![0xee; out.len()];
+            for (i, &x) in input.iter().enumerate() {
+                want[map.at(i / 64, i / 4 % 16) + i % 4] = entry(x);
+            }
+            assert_eq!(out, want, "{:?}", kernels.backend());
+            let mut bytes = input.clone();
+            kernels.table8_in_place(&mut bytes, in_map, &table).unwrap();
+            assert_eq!(bytes, input.iter().map(|&x| entry(x)).collect::<Vec<_>>(), "{:?}", kernels.backend());
+        }
+    }
+
+    #[test]
+    fn maps_of_different_sizes_are_declined() {
+        let declined =
+            Kernels::scalar().table8(&[0; 4], Map::dense(1, 1, 4), &[0; 256], &mut [0; 4], Map::dense(1, 2, 2));
+        assert_eq!(declined, Err(Declined::Shape { what: "table sizes" }));
+    }
+}

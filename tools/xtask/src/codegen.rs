@@ -1,7 +1,7 @@
 //! `isa-spec/` → the tables of `cnnip-isa` and the reference page: read, check, print.
 //!
 //! [`schema`] says what a specification file may hold, [`load`] reads the files, [`rules`] checks what a schema cannot
-//! say, [`rust`] and [`reference`] print.
+//! say, `rust` and `reference` print.
 
 mod load;
 mod reference;
@@ -33,7 +33,7 @@ pub(crate) fn write(root: &Path) -> Result<(), String> {
     Ok(())
 }
 
-/// Fails, naming every generated file that is not what [`write`] would leave.
+/// Fails, naming every generated file that is not what [`write()`] would leave.
 pub(crate) fn check(root: &Path) -> Result<(), String> {
     let stale: Vec<String> = generate(root)?
         .into_iter()
