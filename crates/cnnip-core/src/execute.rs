@@ -13,7 +13,7 @@ mod reduce;
 mod scales;
 
 pub(crate) use fast::Fast;
-pub(crate) use scales::check_scales;
+pub(crate) use scales::{check_record_scales, check_register_scales};
 
 use cnnip_isa::Target;
 use cnnip_isa::operation::{Operation, Space};
@@ -88,7 +88,7 @@ impl InFlight {
         while self.done.blocks < want.blocks {
             self.steps(memory, self.nest.steps);
             let block = self.done.blocks;
-            self.retire(memory, block).map_err(|cause| (self.at.cycle + self.nest.retires(block), cause))?;
+            self.retire(memory, block).map_err(|cause| (self.at.cycle.saturating_add(self.nest.retires(block)), cause))?;
             self.done = Progress { blocks: block + 1, steps: 0 };
             self.accumulators.clear();
         }

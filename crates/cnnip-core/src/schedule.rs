@@ -8,7 +8,7 @@ use cnnip_isa::{Command, DecodeError, OperationCode, Pairs, RegisterError, Regis
 use cnnip_timing::{Nest, control_cycles};
 
 use crate::engine::{Frame, STACK_FRAMES};
-use crate::execute::{InFlight, check_scales};
+use crate::execute::{InFlight, check_record_scales, check_register_scales};
 use crate::tokens::Signal;
 use crate::{CommandId, EngineId, Fault, FaultCause, Limit, Machine, Observer, StackError, Stop, Waiting};
 
@@ -345,15 +345,15 @@ impl Machine {
     fn begin(&mut self, at: CommandId, code: OperationCode, observer: &mut dyn Observer) -> Result<u64, FaultCause> {
         let registers = &self.state.engines[at.engine.index()].registers;
         let operation = Operation::read(code, registers, self.target).map_err(FaultCause::Operation)?;
-        operation.check_overlap().map_err(FaultCause::Operation)?;
-        let operands = operation.operands();
-        for operand in operands.iter() {
+        check_register_scales(&operation)?;
+        for operand in operation.operands().iter() {
             self.state.memory.check_bounds(at.engine.core, operand)?;
         }
         let end = at.cycle.saturating_add(Nest::of(&operation, self.target).cycles());
         self.check_cycle_budget(end)?;
+        operation.check_overlap().map_err(FaultCause::Operation)?;
         self.check_accesses(at, &operation)?;
-        check_scales(&operation, self.state.memory.data(at.engine.core, Space::Sram))?;
+        check_record_scales(&operation, self.state.memory.data(at.engine.core, Space::Sram))?;
         self.note_accesses(at, &operation);
         observer.operation(at.engine, at.pc, &operation, at.cycle, end);
         self.state.engines[at.engine.index()].in_flight = Some(InFlight::new(operation, at, self.target));

@@ -108,3 +108,34 @@ fn a_fault_before_a_known_overflow_is_the_only_one_told() {
     let Stop::Fault(fault) = &stop else { panic!("{stop:?}") };
     assert_eq!((&fault.cause, fault.at.cycle), (&FaultCause::Trap { code: 5 }, 25));
 }
+
+#[test]
+fn checks_come_in_the_order_of_the_specification() {
+    // Each list breaks two rules; the earlier one is reported.
+    let copy = |source: &str, counts: &str| {
+        format!(
+            "set SRC_PLACE KIND=dram REGION=0, SRC_ADDR 0, DST_PLACE KIND=dram REGION=0, DST_ADDR {source}\n\
+             set RUN_BYTES 1, COUNT0 {counts}, COUNT1 1, 1, 1\nset SRC_STEP0 1\nset DST_STEP0 2\nrun COPY\nend"
+        )
+    };
+    let outside = copy("0xfffff0", "100");
+    let over_itself = copy("8", "60000");
+    let scale = "set FORMAT IN=int8 OUT=int8, IN_ADDR 0xfffffff0, IN_SIZE W=1 H=1, IN_C 1, IN_ROW 1, IN_PIX 1\n\
+        set OUT_ADDR 0x100\nset OUT_MIN -128, 127\nset REDUCE FUNCTION=sum, DIVISOR 1\n\
+        set REQUANT MODE=double, OUT_MULT 0x40000000, OUT_SHIFT 99\nrun REDUCE\nend";
+    let cases = [
+        ("bounds before overlap", DMA0, outside.as_str(), u64::MAX, FaultCode::RegionBounds),
+        ("budget before overlap", DMA0, over_itself.as_str(), 50_000, FaultCode::Budget),
+        ("overlap", DMA0, over_itself.as_str(), 100_000, FaultCode::IllegalParameter),
+        ("scales in registers before bounds", CNN, scale, u64::MAX, FaultCode::IllegalParameter),
+    ];
+    for (why, engine, text, max_cycles, want) in cases {
+        let make = || {
+            let mut machine = machine(&[(engine, text)], &[]);
+            let program = machine.program().clone();
+            machine.restart(program, Options { max_cycles, ..Options::default() });
+            machine
+        };
+        assert_eq!(code(&make().run(&mut NoObserver)), Some(want), "{why}");
+    }
+}

@@ -1,7 +1,7 @@
 //! Scales as arithmetic needs them, from registers and records.
 
 use cnnip_isa::RoundingMode;
-use cnnip_isa::operation::{Conv, Operation, OutputStage, PoolKind, RECORD_BYTES};
+use cnnip_isa::operation::{Conv, Operation, OutputStage, Pool, PoolKind, RECORD_BYTES};
 use cnnip_numerics::{ChannelRecord, IllegalParameter, Scale};
 
 use super::element::{at, bytes};
@@ -29,26 +29,39 @@ pub(super) fn record(conv: &Conv, sram: &[u8], channel: u32) -> ChannelRecord {
     ChannelRecord::from_le_bytes(bytes(sram, at(conv.records, u64::from(channel) * u64::from(RECORD_BYTES))))
 }
 
-/// Checks every multiplier and shift the operation uses, in registers and in records.
+/// Checks every multiplier and shift that the operation has in registers.
 ///
 /// # Errors
 /// The first scale that its mode does not allow.
-pub(crate) fn check_scales(operation: &Operation, sram: &[u8]) -> Result<(), FaultCause> {
-    let stage =
-        |stage: &OutputStage| of_stage(stage).map(|_| ()).map_err(|why| FaultCause::Scale { channel: None, why });
+pub(crate) fn check_register_scales(operation: &Operation) -> Result<(), FaultCause> {
+    let check = |stage: &OutputStage| match of_stage(stage) {
+        Ok(_) => Ok(()),
+        Err(why) => Err(FaultCause::Scale { channel: None, why }),
+    };
+    match operation {
+        Operation::Pool(Pool { kind: PoolKind::Average { stage, .. }, .. }) => check(stage),
+        Operation::Eltwise(eltwise) => {
+            check(&eltwise.first.scale)?;
+            eltwise.second.as_ref().map_or(Ok(()), |second| check(&second.scale))?;
+            check(&eltwise.stage)
+        }
+        Operation::Reduce(reduce) => check(&reduce.output.stage),
+        Operation::Pool(Pool { kind: PoolKind::Max, .. })
+        | Operation::Conv(_)
+        | Operation::Lookup(_)
+        | Operation::Copy(_)
+        | Operation::Fill(_) => Ok(()),
+    }
+}
+
+/// Checks every multiplier and shift that the operation has in records in SRAM.
+///
+/// # Errors
+/// The first scale that the operation's mode does not allow.
+pub(crate) fn check_record_scales(operation: &Operation, sram: &[u8]) -> Result<(), FaultCause> {
     match operation {
         Operation::Conv(conv) if conv.accumulators.store.is_none() => check_records(conv, sram),
-        Operation::Pool(pool) => match &pool.kind {
-            PoolKind::Max => Ok(()),
-            PoolKind::Average { stage: scale, .. } => stage(scale),
-        },
-        Operation::Eltwise(eltwise) => {
-            stage(&eltwise.first.scale)?;
-            eltwise.second.as_ref().map_or(Ok(()), |second| stage(&second.scale))?;
-            stage(&eltwise.stage)
-        }
-        Operation::Reduce(reduce) => stage(&reduce.output.stage),
-        Operation::Conv(_) | Operation::Lookup(_) | Operation::Copy(_) | Operation::Fill(_) => Ok(()),
+        _ => Ok(()),
     }
 }
 
