@@ -18,10 +18,10 @@ use crate::inputs::InputError;
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Error {
     /// A file cannot be read.
-    #[error("{}: cannot be read: {why}", path.display())]
+    #[error("{}: cannot be read: {why}", shown(.path))]
     Read { path: PathBuf, why: io::Error },
     /// A file cannot be written.
-    #[error("{}: cannot be written: {why}", path.display())]
+    #[error("{}: cannot be written: {why}", shown(.path))]
     Write { path: PathBuf, why: io::Error },
     /// A file is no package.
     #[error("{}: {why}", path.display())]
@@ -36,8 +36,14 @@ pub(crate) enum Error {
     #[error("{}: {why}", path.display())]
     Input { path: PathBuf, why: InputError },
     /// More files than inputs or outputs.
-    #[error("{}: there is no {what} left for it, all {count} have a file", path.display())]
+    #[error("{}: there is no {what} left for it, of {count} each has a file", path.display())]
     TooManyFiles { path: PathBuf, what: &'static str, count: usize },
+    /// Two files for the same input or output.
+    #[error("{}: {what} `{name}` has another file already", path.display())]
+    SecondFile { path: PathBuf, what: &'static str, name: String },
+    /// What would be written is what was read.
+    #[error("{}: would be written over itself", path.display())]
+    Itself { path: PathBuf },
     /// An input without file.
     #[error("input `{name}` has no file")]
     NoFile { name: String },
@@ -51,7 +57,7 @@ pub(crate) enum Error {
     #[error("{}", lines(.problems.list(), |found| format!("{}: {found}", path.display())))]
     Model { path: PathBuf, problems: Problems },
     /// A model that cannot be compiled.
-    #[error("{}", lines(.errors.problems(), |found| format!("{}: {found}", path.display())))]
+    #[error("{}", compile_problems(path, .errors.problems()))]
     Compile { path: PathBuf, errors: CompileErrors },
     /// A format that there is no importer for.
     #[error("{}: a model must be a .tflite file", path.display())]
@@ -107,14 +113,14 @@ impl Error {
     /// Its kind, for programs.
     fn kind(&self) -> &'static str {
         match self {
-            Self::Read { .. } => "read",
+            Self::Read { .. } | Self::Utf8 { .. } | Self::TooLarge { .. } => "read",
             Self::Write { .. } => "write",
             Self::Package { .. } => "package",
             Self::Device { .. } | Self::Load { .. } => "load",
             Self::Input { .. } | Self::NoFile { .. } => "input",
-            Self::TooManyFiles { .. } | Self::NoScale { .. } => "usage",
-            Self::Assembly { .. } | Self::Utf8 { .. } => "assembly",
-            Self::Model { .. } | Self::ModelFormat { .. } | Self::TooLarge { .. } => "model",
+            Self::TooManyFiles { .. } | Self::SecondFile { .. } | Self::NoScale { .. } | Self::Itself { .. } => "usage",
+            Self::Assembly { .. } => "assembly",
+            Self::Model { .. } | Self::ModelFormat { .. } => "model",
             Self::Compile { .. } => "compile",
             Self::Fault { .. } => "fault",
         }
@@ -124,9 +130,7 @@ impl Error {
     fn hint(&self) -> Option<String> {
         Some(match self {
             Self::Read { why, path } => read_hint(why, path).to_owned(),
-            Self::Write { .. } => {
-                "the folder must exist and be writable; what was there before is unchanged".to_owned()
-            }
+            Self::Write { why, path } => write_hint(why, path).to_owned(),
             Self::Package { why: PackageError::Malformed(error), .. } => error.why.hint().to_owned(),
             Self::Package { .. } => "the tool that made the package breaks isa-spec/package.md".to_owned(),
             Self::Device { .. } => "compile the model for one of these".to_owned(),
@@ -137,8 +141,9 @@ impl Error {
             Self::NoFile { name } => format!("give one with --input {name}=FILE"),
             Self::NoScale { .. } => "leave --dequantize out".to_owned(),
             Self::ModelFormat { .. } => "convert the model to int8 TFLite".to_owned(),
-            Self::Utf8 { .. } => "is this an assembly text?".to_owned(),
-            Self::TooLarge { .. } => "is this the right file?".to_owned(),
+            Self::SecondFile { .. } => "every tensor takes one file".to_owned(),
+            Self::Itself { .. } => "name another file for the output".to_owned(),
+            Self::Utf8 { .. } | Self::TooLarge { .. } => "is this the right file?".to_owned(),
             Self::Assembly { .. } | Self::Model { .. } | Self::Compile { .. } | Self::Fault { .. } => return None,
         })
     }
@@ -203,8 +208,35 @@ fn place(place: &cnnip_graph::Place, rule: &dyn Display, hint: Option<&str>) -> 
     json!({ "place": place.to_string(), "message": rule.to_string(), "hint": hint })
 }
 
+/// A path in a message; one that is empty would not be seen.
+fn shown(path: &Path) -> String {
+    if path.as_os_str().is_empty() { "an empty file name".to_owned() } else { path.display().to_string() }
+}
+
+/// One line per problem; a hint stands once below all that share it, where they follow each other.
+fn compile_problems(path: &Path, problems: &[cnnip_compiler::Problem]) -> String {
+    let hints = problems.iter().skip(1).map(|problem| Some(problem.rule.hint())).chain([None]);
+    let block = |(problem, next): (&cnnip_compiler::Problem, Option<&str>)| {
+        let (line, hint) = (format!("{}: {}: {}", path.display(), problem.place, problem.rule), problem.rule.hint());
+        if next == Some(hint) { line } else { format!("{line}\n  hint: {hint}") }
+    };
+    problems.iter().zip(hints).map(block).collect::<Vec<_>>().join("\n")
+}
+
+fn write_hint(why: &io::Error, path: &Path) -> &'static str {
+    match why.kind() {
+        _ if path.as_os_str().is_empty() => "name a file",
+        _ if path.is_dir() => "this is a folder: name a file in it",
+        io::ErrorKind::NotFound => "make the folder first",
+        io::ErrorKind::PermissionDenied => "you may not write there; what was there before is unchanged",
+        io::ErrorKind::StorageFull => "make room; what was there before is unchanged",
+        _ => "the folder must exist and be writable; what was there before is unchanged",
+    }
+}
+
 fn read_hint(why: &io::Error, path: &Path) -> &'static str {
     match why.kind() {
+        _ if path.as_os_str().is_empty() => "name a file",
         io::ErrorKind::NotFound if path.as_os_str().as_encoded_bytes().contains(&b'=') => {
             "what is before the `=` is no tensor's name, so this was taken for a file: `cnnip info` lists the names"
         }

@@ -37,6 +37,14 @@ pub(crate) fn open(path: &Path) -> Result<Package, Error> {
     Ok(if regular { Package::open_mapped(path)? } else { Package::read_file(path)? })
 }
 
+/// That writing `output` does not take away `input`.
+pub(crate) fn distinct(input: &Path, output: &Path) -> Result<(), Error> {
+    match (input.canonicalize(), output.canonicalize()) {
+        (Ok(read), Ok(written)) if read == written && read.is_file() => Err(Error::Itself { path: output.into() }),
+        _ => Ok(()),
+    }
+}
+
 /// Writes all of a file or nothing.
 pub(crate) fn write(path: &Path, write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> Result<(), Error> {
     atomic_write(path, write).map_err(|why| Error::Write { path: path.into(), why })

@@ -3,7 +3,7 @@
 use std::io::Cursor;
 use std::path::Path;
 
-use cnnip_driver::{BindError, Picture, Session};
+use cnnip_driver::{BindError, Picture, PictureError, Session};
 use cnnip_package::{Color, ElementType, Input, Tensor};
 use image::{ImageReader, Limits};
 
@@ -49,6 +49,13 @@ impl InputError {
             Self::NotFinite { .. } => "look for a division by zero where the file was made".to_owned(),
             Self::Long { .. } => {
                 "raw bytes are the tensor's elements, densely packed; `cnnip info` shows its shape".to_owned()
+            }
+            Self::Bind(BindError::Picture { why: PictureError::Size { needed, .. }, .. }) => {
+                let size = needed.split(' ').next().unwrap_or_default();
+                format!(
+                    "make it that size as the model's training did, for instance `magick IN -resize {size}! OUT.png`; \
+                     how decides over the result, so nothing is guessed here"
+                )
             }
             Self::Bind(why) => why.hint().to_owned(),
         }

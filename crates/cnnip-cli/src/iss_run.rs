@@ -9,6 +9,7 @@ use cnnip_driver::{Checks, Device, Failed, Job, Observer, Outputs, RunOptions, S
 use cnnip_isa::registers_of;
 
 use crate::error::{Error, RegisterValue};
+use crate::names::Misfit;
 use crate::results::{self, Style};
 use crate::stream::{DONE, Streams};
 use crate::trace::Trace;
@@ -157,8 +158,7 @@ fn bind(session: &mut Session, arguments: &Arguments) -> Result<(), Error> {
     let tensors = package.inputs.iter().filter_map(|input| package.tensor(input.tensor));
     let names: Vec<&str> = tensors.map(|tensor| tensor.name.as_str()).collect();
     let given: Vec<OsString> = arguments.file.iter().chain(&arguments.inputs).cloned().collect();
-    let count = names.len();
-    let assigned = names::assign(&given, &names).map_err(|path| Error::TooManyFiles { path, what: "input", count })?;
+    let assigned = names::assign(&given, &names).map_err(|misfit| misfit_of("input", &names, misfit))?;
     assigned.iter().try_for_each(|(index, path)| inputs::bind(session, *index, path))
 }
 
@@ -166,8 +166,14 @@ fn saves(session: &Session, arguments: &Arguments) -> Result<Vec<(usize, PathBuf
     let package = session.package();
     let tensors = package.outputs.iter().filter_map(|&id| package.tensor(id));
     let names: Vec<&str> = tensors.map(|tensor| tensor.name.as_str()).collect();
-    let count = names.len();
-    names::assign(&arguments.outputs, &names).map_err(|path| Error::TooManyFiles { path, what: "output", count })
+    names::assign(&arguments.outputs, &names).map_err(|misfit| misfit_of("output", &names, misfit))
+}
+
+fn misfit_of(what: &'static str, names: &[&str], misfit: Misfit) -> Error {
+    match misfit {
+        Misfit::NoneLeft(path) => Error::TooManyFiles { path, what, count: names.len() },
+        Misfit::Twice { tensor, path } => Error::SecondFile { path, what, name: names[tensor].to_owned() },
+    }
 }
 
 fn submit(session: Session) -> Result<Job, Error> {

@@ -8,6 +8,7 @@
 mod error;
 mod fault;
 mod files;
+mod info;
 mod inputs;
 mod iss_run;
 mod names;
@@ -25,12 +26,18 @@ pub use iss_run::iss_run;
 pub use stream::Streams;
 pub use tool::cnnip;
 
-/// Runs a program on the process's arguments and streams.
+use stream::{BAD_INPUT, DONE, Remembering};
+
+/// Runs a program on the process's arguments and streams. Results that cannot be written are an error, unless their reader
+/// has gone away.
 pub fn main(program: fn(Vec<OsString>, &mut Streams<'_>) -> u8) -> ExitCode {
-    let (mut out, mut err) = (BufWriter::new(io::stdout()), io::stderr());
-    let mut streams = Streams { out: &mut out, err: &mut err };
+    let (mut out, mut err) = (Remembering::new(io::stdout()), io::stderr());
+    let mut buffered = BufWriter::new(&mut out);
+    let mut streams = Streams { out: &mut buffered, err: &mut err };
     let status = program(std::env::args_os().collect(), &mut streams);
-    // A reader that has gone away needs no more output.
-    let _ = out.flush();
-    ExitCode::from(status)
+    let _ = buffered.flush(); // `out` remembers a failure
+    drop(buffered);
+    let Some(why) = out.failure() else { return ExitCode::from(status) };
+    let _ = writeln!(err, "error: standard output cannot be written: {why}");
+    ExitCode::from(if status == DONE { BAD_INPUT } else { status })
 }

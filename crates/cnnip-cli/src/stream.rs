@@ -2,7 +2,7 @@
 
 use std::ffi::OsString;
 use std::fmt::Display;
-use std::io::Write;
+use std::io::{self, Write};
 
 use clap::Parser;
 use serde_json::Value;
@@ -12,9 +12,47 @@ use crate::error::Error;
 /// Exit status: done.
 pub(crate) const DONE: u8 = 0;
 /// Exit status: bad usage or bad input.
-const BAD_INPUT: u8 = 2;
+pub(crate) const BAD_INPUT: u8 = 2;
 
-/// Where a program writes. Errors of writing are of no interest: a reader that has gone away needs no more output.
+/// A writer that remembers its first failure, so that those who write need not care.
+pub(crate) struct Remembering<W> {
+    out: W,
+    failure: Option<io::Error>,
+}
+
+impl<W: Write> Remembering<W> {
+    pub(crate) fn new(out: W) -> Self {
+        Self { out, failure: None }
+    }
+
+    /// What kept results from their reader; that he has gone away is no failure.
+    pub(crate) fn failure(self) -> Option<io::Error> {
+        self.failure.filter(|why| why.kind() != io::ErrorKind::BrokenPipe)
+    }
+
+    fn note<T>(&mut self, done: io::Result<T>) -> io::Result<T> {
+        done.map_err(|why| {
+            let kind = why.kind();
+            self.failure.get_or_insert(why);
+            kind.into()
+        })
+    }
+}
+
+impl<W: Write> Write for Remembering<W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let done = self.out.write(bytes);
+        self.note(done)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        let done = self.out.flush();
+        self.note(done)
+    }
+}
+
+/// Where a program writes. It does not look at errors of writing: who gives it the streams does, as [`main`](crate::main)
+/// does for standard output.
 pub struct Streams<'a> {
     /// Results.
     pub out: &'a mut dyn Write,

@@ -7,12 +7,13 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use cnnip_compiler::{Options, PixelRule, Rounding, compile};
 use cnnip_graph::tflite::import_tflite;
 use cnnip_isa::{TARGETS, Target};
+use cnnip_package::Package;
 use cnnip_package::text::{from_text, to_text};
-use cnnip_package::{Package, Summary, Tensor};
 use serde_json::{Value, json};
 
 use crate::error::Error;
 use crate::files;
+use crate::info;
 use crate::stream::{DONE, Streams};
 
 /// Largest model file: the format's own limit.
@@ -83,7 +84,8 @@ struct Compile {
     /// Keep a tensor in memory to the end of a job; may repeat
     #[arg(long, value_name = "NAME")]
     keep: Vec<String>,
-    /// How pixels become an int8 input: minus 128, as they are, or not at all
+    /// What of a picture becomes an int8 input: `auto` takes the pixel minus 128, `raw` its byte as it stands, `none`
+    /// refuses pictures. A model does not say which it was trained with
     #[arg(long, value_enum, default_value_t = PixelName::Auto)]
     preprocess: PixelName,
     /// Print results and errors as JSON
@@ -139,6 +141,7 @@ fn compile_model(arguments: &Compile, streams: &mut Streams<'_>) -> Result<(), E
     if path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("onnx")) {
         return Err(Error::ModelFormat { path: path.clone() });
     }
+    files::distinct(path, &arguments.output)?;
     let bytes = files::read(path, MAX_MODEL_BYTES)?;
     let graph = import_tflite(&bytes).map_err(|problems| Error::Model { path: path.clone(), problems })?;
     let package =
@@ -166,6 +169,7 @@ fn options(arguments: &Compile) -> Options {
 }
 
 fn assemble(path: &Path, output: &Path, json: bool, streams: &mut Streams<'_>) -> Result<(), Error> {
+    files::distinct(path, output)?;
     let text = files::read_text(path, MAX_TEXT_BYTES)?;
     let package = from_text(&text).map_err(|diagnostics| Error::Assembly { path: path.into(), diagnostics })?;
     written(output, &package, json, streams)
@@ -174,29 +178,26 @@ fn assemble(path: &Path, output: &Path, json: bool, streams: &mut Streams<'_>) -
 /// Writes a package and says what it is.
 fn written(path: &Path, package: &Package, json: bool, streams: &mut Streams<'_>) -> Result<(), Error> {
     files::write_package(path, package)?;
-    let summary = package.summary();
     if json {
-        streams.data(&info_data(&summary));
+        streams.data(&info::data(package));
     } else {
-        streams.say(format_args!("{}: {}", path.display(), headline(&summary)));
+        streams.say(format_args!("{}: {}", path.display(), info::headline(&package.summary())));
     }
     Ok(())
 }
 
-fn headline(summary: &Summary) -> String {
-    let words: usize = summary.lists.iter().map(|(_, _, words)| words).sum();
-    format!(
-        "for {}, {} layers, {} MACs, {} steps, {} lists of {words} words, {} bytes of constants",
-        summary.target,
-        summary.layers,
-        summary.macs,
-        summary.steps.len(),
-        summary.lists.len(),
-        summary.constant_bytes,
-    )
+fn info(path: &Path, json: bool, streams: &mut Streams<'_>) -> Result<(), Error> {
+    let package = files::open(path)?;
+    if json {
+        streams.data(&info::data(&package));
+    } else {
+        streams.say(format_args!("{}: {}", path.display(), info::text(&package)));
+    }
+    Ok(())
 }
 
 fn disassemble(path: &Path, output: Option<&Path>, streams: &mut Streams<'_>) -> Result<(), Error> {
+    output.map_or(Ok(()), |output| files::distinct(path, output))?;
     let text = to_text(&files::open(path)?);
     match output {
         Some(output) => files::write(output, |out| out.write_all(text.as_bytes())),
@@ -205,76 +206,6 @@ fn disassemble(path: &Path, output: Option<&Path>, streams: &mut Streams<'_>) ->
             Ok(())
         }
     }
-}
-
-fn info(path: &Path, json: bool, streams: &mut Streams<'_>) -> Result<(), Error> {
-    let package = files::open(path)?;
-    let summary = package.summary();
-    if json {
-        streams.data(&info_data(&summary));
-        return Ok(());
-    }
-    streams.say(format_args!("{}: {}", path.display(), headline(&summary)));
-    for (key, value) in &summary.provenance {
-        streams.say(format_args!("  made with {key} = {value}"));
-    }
-    streams
-        .say(format_args!("  needs {} commands, {} cycles (estimate)", summary.budget.commands, summary.budget.cycles));
-    for (what, tensors) in [("input", &summary.inputs), ("output", &summary.outputs)] {
-        for tensor in tensors {
-            streams.say(format_args!("  {what} {}", tensor_text(tensor)));
-        }
-    }
-    for (name, kind, bytes) in &summary.regions {
-        streams.say(format_args!("  region `{name}`: {kind:?}, {bytes} bytes"));
-    }
-    for step in &summary.steps {
-        streams.say(format_args!("  step: {step}"));
-    }
-    for layer in &package.layers {
-        let sources = layer.sources.join(", ");
-        streams.say(format_args!("  layer {} `{}`: {} MACs, of {sources}", layer.mark, layer.name, layer.macs));
-    }
-    Ok(())
-}
-
-fn tensor_text(tensor: &Tensor) -> String {
-    let scale = tensor.quantization.map(|found| format!(", scale {}, zero point {}", found.scale, found.zero_point));
-    format!("`{}`: {} {:?}{}", tensor.name, tensor.element, tensor.shape, scale.unwrap_or_default())
-}
-
-fn info_data(summary: &Summary) -> Value {
-    let regions = summary.regions.iter();
-    json!({
-        "target": summary.target,
-        "spec_version": summary.spec_version,
-        "budget": { "commands": summary.budget.commands, "cycles_estimate": summary.budget.cycles },
-        "provenance": summary.provenance.iter().map(|(key, value)| (key.clone(), value.clone().into()))
-            .collect::<serde_json::Map<_, Value>>(),
-        "regions": regions.map(|(name, kind, bytes)| json!({
-            "name": name, "kind": format!("{kind:?}").to_lowercase(), "bytes": bytes,
-        })).collect::<Vec<_>>(),
-        "lists": summary.lists.iter().map(|(name, engine, words)| json!({
-            "name": name, "engine": engine.to_string(), "words": words,
-        })).collect::<Vec<_>>(),
-        "inputs": summary.inputs.iter().map(tensor_data).collect::<Vec<_>>(),
-        "outputs": summary.outputs.iter().map(tensor_data).collect::<Vec<_>>(),
-        "steps": summary.steps,
-        "layers": summary.layers,
-        "macs": summary.macs,
-        "constant_bytes": summary.constant_bytes,
-        "tiles": summary.tiles,
-    })
-}
-
-fn tensor_data(tensor: &Tensor) -> Value {
-    json!({
-        "name": tensor.name,
-        "type": tensor.element.name(),
-        "shape": tensor.shape,
-        "scale": tensor.quantization.map(|found| found.scale),
-        "zero_point": tensor.quantization.map(|found| found.zero_point),
-    })
 }
 
 fn targets(json: bool, streams: &mut Streams<'_>) {

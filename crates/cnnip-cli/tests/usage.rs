@@ -84,6 +84,7 @@ fn bad_files_are_refused_with_one_error_and_a_hint() {
         ("cnnip info @text", "error: @text: at byte 0x0"),
         ("cnnip asm @bad.s -o @x", "error: @bad.s: the text is not UTF-8 from byte 0x1 on"),
         ("cnnip asm @nothing.s -o @x", "error: @nothing.s: cannot be read"),
+        ("cnnip asm @empty -o @x", "error: @empty: line 1, column 1: the text has no directive"),
         ("cnnip compile @nothing.tflite -o @x", "error: @nothing.tflite: cannot be read"),
         ("cnnip compile @text -o @x", "error: @text: "),
         ("cnnip compile @empty -o @x", "error: @empty: "),
@@ -120,8 +121,13 @@ fn bad_inputs_are_refused_with_one_error_and_a_hint() {
         ("iss-run @copy.cnnip @in.bin @in.bin", "error: unexpected argument"),
         (
             "iss-run @copy.cnnip @in.bin --input @in.bin",
-            "error: @in.bin: there is no input left for it, all 1 have a file",
+            "error: @in.bin: there is no input left for it, of 1 each has a file",
         ),
+        (
+            "iss-run @copy.cnnip --input in=@in.bin --input in=@four.npy",
+            "error: @four.npy: input `in` has another file already",
+        ),
+        ("iss-run @copy.cnnip --input in=", "error: an empty file name: cannot be read"),
         ("iss-run @copy.cnnip --input out=@in.bin", "error: out=@in.bin: cannot be read"),
         ("iss-run @copy.cnnip @fake.npy", "error: @fake.npy: this is not an .npy file"),
         ("iss-run @copy.cnnip @fake.png", "error: @fake.png: the picture cannot be decoded"),
@@ -165,6 +171,54 @@ fn bad_assembly_is_shown_all_at_once_in_its_place() {
     let data = bench.run("cnnip asm @bad.s -o @bad.cnnip --json").data();
     assert_eq!(data["error"]["kind"], "assembly");
     assert_eq!(data["error"]["problems"][1]["line"], 3);
+}
+
+#[test]
+fn what_is_read_is_not_written_over() {
+    let bench = copy();
+    for line in
+        ["cnnip asm @copy.s -o @copy.s", "cnnip disasm @copy.cnnip -o @copy.cnnip", "cnnip compile @in.bin -o @in.bin"]
+    {
+        let err = bench.refused(line);
+        assert!(err.contains(": would be written over itself\n  hint: "), "{line}: {err}");
+    }
+    assert_eq!(std::fs::read_to_string(bench.path("copy.s")).unwrap(), COPY);
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn results_that_cannot_be_written_are_an_error() {
+    let bench = copy();
+    let full = || std::fs::File::options().write(true).open("/dev/full").unwrap();
+    for (name, arguments) in
+        [("cnnip", "info @copy.cnnip"), ("iss-run", "@copy.cnnip @in.bin --json"), ("cnnip", "--help")]
+    {
+        let arguments = arguments.split(' ').map(|argument| match argument.strip_prefix('@') {
+            Some(file) => bench.path(file),
+            None => argument.to_owned(),
+        });
+        let output = Command::new(program(name)).args(arguments).stdout(full()).output().unwrap();
+        let err = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(2), "{err}");
+        assert!(err.starts_with("error: standard output cannot be written: "), "{err}");
+    }
+}
+
+#[test]
+fn a_hint_that_many_problems_share_stands_once() {
+    use cnnip_graph::{ElementType, GraphBuilder, Op, Shape, Tensor, tflite::export_tflite};
+    let mut build = GraphBuilder::new("float");
+    let x = build.input(Tensor::new("x", Shape::new([1, 4]).unwrap(), ElementType::F32));
+    let a = build.apply("a", Op::Relu, &[x]);
+    let b = build.apply("b", Op::Relu6, &[a]);
+    build.output(b);
+    let bench = Bench::new();
+    bench.file("float.tflite", export_tflite(&build.finish().unwrap()).unwrap());
+    let err = bench.refused("cnnip compile @float.tflite -o @x");
+    let lines: Vec<&str> = err.lines().collect();
+    assert!(lines[0].starts_with("error: @float.tflite: node 0, Relu (a): "), "{err}");
+    assert!(lines[1].starts_with("@float.tflite: node 1, Relu6 (b): "), "{err}");
+    assert_eq!(lines[2..], ["  hint: quantize the whole model to int8, biases to int32"]);
 }
 
 #[test]
@@ -241,6 +295,8 @@ fn a_package_goes_to_text_and_back() {
     let info = bench.done("cnnip info @copy.cnnip --json").data();
     assert_eq!((&info["inputs"][0]["name"], &info["lists"][0]["words"]), (&"in".into(), &13.into()));
     assert!(bench.done("cnnip info @copy.cnnip").out.contains("input `in`: int8 [4]"));
+    bench.package("picture", PICTURE);
+    assert!(bench.done("cnnip info @picture.cnnip").out.contains(", from 2x1 grey pictures, pixel - 128\n"));
     assert_eq!(bench.done("cnnip targets --json").data()[3]["name"], "v4h");
     assert!(bench.done("cnnip targets").out.contains("v3m: "));
 }

@@ -248,8 +248,9 @@ impl fmt::Display for FaultReport {
             writeln!(f, "  with {other}")?;
         }
         if let Some((mark, name, sources)) = &self.layer {
-            let from = if sources.is_empty() { "" } else { ", from " };
-            writeln!(f, "  layer {mark} `{name}`{from}{}", sources.join(", "))?;
+            let sources = sources.join(", ");
+            let from = if sources.is_empty() || sources == *name { String::new() } else { format!(", from {sources}") };
+            writeln!(f, "  layer {mark} `{name}`{from}")?;
         }
         for line in &self.context {
             writeln!(f, "  {} {}", if line.here { '>' } else { '|' }, line.text)?;

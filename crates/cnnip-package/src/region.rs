@@ -36,3 +36,15 @@ pub enum RegionKind {
     /// Everything between: contents before and after a job mean nothing.
     Scratch,
 }
+
+impl RegionKind {
+    /// The name in texts.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Constant => "constant",
+            Self::Input => "input",
+            Self::Output => "output",
+            Self::Scratch => "scratch",
+        }
+    }
+}

@@ -29,6 +29,13 @@ fn wrong(text: &str) -> Vec<String> {
 }
 
 #[test]
+fn a_text_that_says_nothing_is_no_package() {
+    for text in ["", "\n\n", "; only a comment\n"] {
+        assert_eq!(wrong(text), ["1:1 the text has no directive"]);
+    }
+}
+
+#[test]
 fn the_sample_comes_back_from_text() {
     let text = to_text(&sample());
     let package = from_text(&text).unwrap_or_else(|problems| panic!("{problems:#?}\n{text}"));

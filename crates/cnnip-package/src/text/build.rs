@@ -50,6 +50,10 @@ pub fn from_text(text: &str) -> Result<Package, Vec<Diagnostic>> {
 fn build(lines: &[&str]) -> Result<Package, Vec<Diagnostic>> {
     let mut builder = Builder::new();
     let mut statements = builder.statements(lines);
+    if statements.is_empty() && builder.problems.is_empty() {
+        let nothing = Span { line: 1, column: 1, length: 0 }.error("the text has no directive");
+        return Err(vec![nothing.hint("a package needs a `.list` or a `.step`; isa-spec/package.md has an example")]);
+    }
     statements.sort_by_key(|statement| statement.phase); // stable: within a phase the order of the text
     for statement in statements {
         let handler = statement.handler;

@@ -49,11 +49,8 @@ impl Builder {
     pub(super) fn region(&mut self, mut statement: Statement) -> Parsed<()> {
         let arguments = &mut statement.arguments;
         let name = arguments.next("the region's name")?;
-        let kind = arguments.next("the region's kind")?.choice(&[
-            ("input", RegionKind::Input),
-            ("output", RegionKind::Output),
-            ("scratch", RegionKind::Scratch),
-        ])?;
+        let kinds = [RegionKind::Input, RegionKind::Output, RegionKind::Scratch].map(|kind| (kind.name(), kind));
+        let kind = arguments.next("the region's kind")?.choice(&kinds)?;
         let bytes: Option<u64> = arguments.key("bytes").map(|bytes| bytes.number()).transpose()?;
         let core_visible = !arguments.flag("host");
         arguments.finish()?;

@@ -112,13 +112,10 @@ impl<'a> Printer<'a> {
 
     fn region(&mut self, region: &Region) {
         let host = if region.core_visible { "" } else { " host" };
-        let kind = match region.kind {
-            RegionKind::Constant => return self.constant(region, host),
-            RegionKind::Input => "input",
-            RegionKind::Output => "output",
-            RegionKind::Scratch => "scratch",
-        };
-        self.line(format_args!(".region {} {kind} bytes={}{host}", name(&region.name), region.bytes));
+        if region.kind == RegionKind::Constant {
+            return self.constant(region, host);
+        }
+        self.line(format_args!(".region {} {} bytes={}{host}", name(&region.name), region.kind.name(), region.bytes));
     }
 
     fn constant(&mut self, region: &Region, host: &str) {
