@@ -1,5 +1,7 @@
 //! The bytes an operand occupies: runs of bytes over nested strides.
 
+mod meet;
+
 use std::ops::Range;
 
 /// Which memory a footprint is in. SRAM is that of the engine's own core.
@@ -20,9 +22,11 @@ pub struct Footprint {
     space: Space,
     base: u64,
     run: u64,
-    /// Innermost first; unused ones are `(1, 0)`.
-    dims: [(u64, u64); 4],
+    dims: Dimensions,
 }
+
+/// Count and step, innermost first; unused ones are `(1, 0)`.
+type Dimensions = [(u64, u64); 4];
 
 impl Footprint {
     /// The bytes of runs of `run` bytes from `base` on, over `(count, step)` pairs, innermost first.
@@ -91,19 +95,56 @@ impl Footprint {
         Ok(())
     }
 
-    /// The first byte of this footprint within `range`, if any; exact.
-    pub fn first_in(&self, range: &Range<u64>) -> Option<u64> {
-        first_in(self.base, self.run, &self.dims, range)
+    /// True if every step reaches over all that is within it, so that no byte is covered twice. What is written always is;
+    /// a source may overlap itself.
+    pub fn is_nested(&self) -> bool {
+        (0..self.dims.len()).all(|i| self.dims[i].0 == 1 || self.dims[i].1 >= span(self.run, &self.dims[..i]))
     }
 
-    /// A byte that both footprints have, if any; exact, however the strides interleave.
-    pub fn first_common_byte(&self, other: &Self) -> Option<u64> {
+    /// Calls `visit` with the part within `range` of every run that reaches into it; stops at the first `Err`.
+    ///
+    /// # Errors
+    /// What `visit` returned.
+    pub fn try_for_each_run_in<E>(
+        &self,
+        range: &Range<u64>,
+        mut visit: impl FnMut(Range<u64>) -> Result<(), E>,
+    ) -> Result<(), E> {
+        runs_in(self.base, self.run, &self.dims, range, &mut visit)
+    }
+
+    /// A byte of this footprint within `range`, if any; of a nested footprint the first.
+    pub fn first_in(&self, range: &Range<u64>) -> Option<u64> {
+        self.try_for_each_run_in(range, |run| Err(run.start)).err()
+    }
+
+    /// Whether both footprints have a byte in common; exact, and fast however many runs they have. `None` if the strides are
+    /// at such odds that this would not be fast.
+    ///
+    /// ```
+    /// use cnnip_isa::operation::{Footprint, Space};
+    /// let columns = |first| Footprint::new(Space::Sram, first, 3, &[(60_000, 8), (60_000, 480_000)]);
+    /// assert_eq!(columns(0).meets(&columns(3)), Some(false));
+    /// assert_eq!(columns(0).meets(&columns(6)), Some(true));
+    /// ```
+    pub fn meets(&self, other: &Self) -> Option<bool> {
         let (a, b) = (self.extent(), other.extent());
         if self.space != other.space || a.start >= b.end || b.start >= a.end {
+            return Some(false);
+        }
+        if self.is_dense() && other.is_dense() { Some(true) } else { meet::meet(self, other) }
+    }
+
+    /// A byte that both footprints have, if any; exact, however the strides interleave. Takes time in proportion to the runs
+    /// if there is one.
+    pub fn first_common_byte(&self, other: &Self) -> Option<u64> {
+        if self.meets(other) == Some(false) {
             return None;
         }
         let (few, many) = if self.runs() <= other.runs() { (self, other) } else { (other, self) };
-        few.try_for_each_run(|run| many.first_in(&run).map_or(Ok(()), Err)).err()
+        // Looking up a byte is fast in a nested footprint only.
+        let (walked, searched) = if many.is_nested() { (few, many) } else { (many, few) };
+        walked.try_for_each_run_in(&searched.extent(), |run| searched.first_in(&run).map_or(Ok(()), Err)).err()
     }
 
     /// Number of runs.
@@ -118,18 +159,23 @@ fn span(run: u64, dims: &[(u64, u64)]) -> u64 {
 }
 
 /// Descends from the outermost dimension, visiting only the indices whose span meets `range`.
-fn first_in(base: u64, run: u64, dims: &[(u64, u64)], range: &Range<u64>) -> Option<u64> {
+fn runs_in<E>(
+    base: u64,
+    run: u64,
+    dims: &[(u64, u64)],
+    range: &Range<u64>,
+    visit: &mut impl FnMut(Range<u64>) -> Result<(), E>,
+) -> Result<(), E> {
     let Some((&(count, step), inner)) = dims.split_last() else {
-        let start = base.max(range.start);
-        return (start < range.end.min(base + run)).then_some(start);
+        let part = base.max(range.start)..range.end.min(base + run);
+        return if part.is_empty() { Ok(()) } else { visit(part) };
     };
     if count == 1 {
-        return first_in(base, run, inner, range);
+        return runs_in(base, run, inner, range, visit);
     }
-    let inner_span = span(run, inner);
-    let first = (range.start + 1).saturating_sub(base + inner_span).div_ceil(step);
-    let last = range.end.saturating_sub(base + 1).checked_div(step)?;
-    (first..=last.min(count - 1)).find_map(|i| first_in(base + i * step, run, inner, range))
+    let first = (range.start + 1).saturating_sub(base + span(run, inner)).div_ceil(step);
+    let end = range.end.saturating_sub(base).div_ceil(step).min(count);
+    (first..end).try_for_each(|i| runs_in(base + i * step, run, inner, range, visit))
 }
 
 #[cfg(test)]
@@ -151,6 +197,23 @@ mod tests {
     fn any_footprint() -> impl Strategy<Value = Footprint> {
         (0_u64..64, 1_u64..8, proptest::collection::vec((1_u32..5, 0_u32..20), 0..=4))
             .prop_map(|(base, run, dims)| Footprint::new(Space::Sram, base, run, &dims))
+    }
+
+    /// Billions of runs, with strides that have nothing to do with each other.
+    #[test]
+    fn no_pair_of_maps_takes_long() {
+        let cases = [
+            (1, [(65_535, 8), (65_535, 524_288)], 3, [(65_535, 8), (65_535, 524_288)], false),
+            (1, [(65_535, 65_537), (1, 0)], 0, [(65_535, 65_539), (1, 0)], true),
+            (1, [(65_535, 65_536), (1, 0)], 1, [(65_535, 65_538), (1, 0)], false),
+            (7, [(60_000, 1_000), (60_000, 60_000_000)], 900, [(60_000, 1_000), (50_000, 60_000_000)], false),
+            (7, [(60_000, 1_000), (60_000, 60_000_000)], 900, [(50_000, 1_003), (50_000, 60_000_000)], true),
+        ];
+        for (run, a, base, b, want) in cases {
+            let a = Footprint::new(Space::Sram, 0, run, &a);
+            let b = Footprint::new(Space::Sram, base, 1, &b);
+            assert_eq!(a.meets(&b), Some(want), "{a:?} {b:?}");
+        }
     }
 
     #[test]
@@ -181,6 +244,30 @@ mod tests {
                 Some(byte) => prop_assert!(common.contains(&byte)),
                 None => prop_assert!(common.is_empty()),
             }
+            prop_assert_eq!(a.meets(&b), Some(!common.is_empty()));
+        }
+
+        #[test]
+        fn parts_of_runs_are_the_bytes_within_a_range(f in any_footprint(), start in 0_u64..150, len in 0_u64..40) {
+            let range = start..start + len;
+            let want: BTreeSet<_> = bytes(&f).intersection(&range.clone().collect()).copied().collect();
+            let mut got = Vec::new();
+            let done: Result<(), ()> = f.try_for_each_run_in(&range, |run| {
+                got.extend(run);
+                Ok(())
+            });
+            prop_assert_eq!(done, Ok(()));
+            if f.is_nested() {
+                prop_assert_eq!(f.first_in(&range), want.first().copied());
+                prop_assert!(got.is_sorted());
+            }
+            prop_assert_eq!(got.into_iter().collect::<BTreeSet<_>>(), want);
+        }
+
+        #[test]
+        fn what_is_nested_covers_no_byte_twice(f in any_footprint()) {
+            let visited = f.runs() * f.run;
+            prop_assert!(!f.is_nested() || u64::try_from(bytes(&f).len()) == Ok(visited));
         }
     }
 }
