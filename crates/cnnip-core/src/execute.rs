@@ -88,7 +88,8 @@ impl InFlight {
         while self.done.blocks < want.blocks {
             self.steps(memory, self.nest.steps);
             let block = self.done.blocks;
-            self.retire(memory, block).map_err(|cause| (self.at.cycle.saturating_add(self.nest.retires(block)), cause))?;
+            self.retire(memory, block)
+                .map_err(|cause| (self.at.cycle.saturating_add(self.nest.retires(block)), cause))?;
             self.done = Progress { blocks: block + 1, steps: 0 };
             self.accumulators.clear();
         }

@@ -293,7 +293,8 @@ impl Machine {
         }
         let key = crate::program::token_key(token, engine.core);
         let state = &mut self.state;
-        for signal in state.tokens.entry(key).or_default().consume(count) {
+        // The signals are of one engine: the last has seen what the others had.
+        if let Some(signal) = state.tokens.entry(key).or_default().consume(count) {
             state.races.join(engine, &signal.clock);
         }
         Ok(())
@@ -360,7 +361,7 @@ impl Machine {
         Ok(end)
     }
 
-    fn check_accesses(&self, at: CommandId, operation: &Operation) -> Result<(), FaultCause> {
+    fn check_accesses(&mut self, at: CommandId, operation: &Operation) -> Result<(), FaultCause> {
         let checks = self.options.checks;
         for operand in operation.operands().iter() {
             if checks.race

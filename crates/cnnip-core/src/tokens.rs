@@ -43,9 +43,9 @@ impl Token {
         self.signals.get(last).map(|signal| signal.available)
     }
 
-    /// Removes the oldest `count` signals.
-    pub(crate) fn consume(&mut self, count: u16) -> impl Iterator<Item = Signal> {
+    /// Removes the oldest `count` signals and gives the last of them.
+    pub(crate) fn consume(&mut self, count: u16) -> Option<Signal> {
         let count = usize::from(count).min(self.signals.len());
-        self.signals.drain(..count)
+        self.signals.drain(..count).next_back()
     }
 }

@@ -10,6 +10,7 @@ use cnnip_isa::asm::assemble_str;
 use cnnip_isa::{FaultCode, Target};
 
 const DMA0: EngineId = EngineId { core: 0, slot: Slot::Dma0 };
+const DMA1: EngineId = EngineId { core: 0, slot: Slot::Dma1 };
 const CNN: EngineId = EngineId { core: 0, slot: Slot::Cnn };
 
 /// Bytes of regions 0 and 1, both scratch.
@@ -137,5 +138,60 @@ fn checks_come_in_the_order_of_the_specification() {
             machine
         };
         assert_eq!(code(&make().run(&mut NoObserver)), Some(want), "{why}");
+    }
+}
+
+/// A DMA list that repeats an operation, adding to a register each time.
+fn repeated(setup: &str, operation: &str, rounds: u32, next: &str) -> String {
+    format!("{setup}\nloop {rounds}\nrun {operation}\nnext {next}\nend")
+}
+
+/// `COUNT` and `STEP` registers of a pattern, innermost first.
+fn pattern(run: u32, dims: [(u32, u32); 4], steps: &[&str]) -> String {
+    let [a, b, c, d] = dims.map(|(count, _)| count);
+    let counts = format!("set RUN_BYTES {run}, COUNT0 {a}, {b}, {c}, {d}\n");
+    let [e, f, g, h] = dims.map(|(_, step)| step);
+    steps.iter().fold(counts, |text, name| text + &format!("set {name}_STEP0 {e}, {f}, {g}, {h}\n"))
+}
+
+const DRAM: &str = "set SRC_PLACE KIND=dram REGION=0, SRC_ADDR 0, DST_PLACE KIND=dram REGION=1, DST_ADDR 0\n";
+const ONCE: (u32, u32) = (1, 0);
+
+/// Lists that would take minutes to years if every access were compared with every other, or every run with every other, or if
+/// an operation cost what lies between its bytes.
+#[test]
+fn no_list_takes_the_host_long() {
+    let value = "set FILL_VALUE 0, FILL_BYTES 1";
+    let bytes = |first: u32| format!("{}{DRAM}set DST_ADDR {first}\n{value}", pattern(1, [ONCE; 4], &["DST"]));
+    let every_other = |first: u32, step: u32| {
+        let dims = [(500, step), (500, 500 * step), ONCE, ONCE];
+        format!("{}{DRAM}set DST_ADDR {first}\n{value}", pattern(3, dims, &["DST"]))
+    };
+    let over_itself = pattern(1, [(500, 61), (500, 63), ONCE, ONCE], &["SRC"])
+        + &pattern(1, [(500, 1), (500, 500), ONCE, ONCE], &["DST"])
+        + DRAM
+        + "set DST_ADDR 8000000";
+    let far = |first: u32| {
+        let places = format!("set SRC_PLACE KIND=sram, SRC_ADDR {first}, DST_PLACE KIND=sram, DST_ADDR {first}\n");
+        let steps = "set SRC_STEP0 400000\nset DST_STEP0 400002\n";
+        format!("set RUN_BYTES 1, COUNT0 2, COUNT1 1, 1, 1\n{steps}{places}set DST_ADDR {}", first + 2)
+    };
+    let wide = |first: u32| pattern(70_000, [ONCE; 4], &["DST"]) + DRAM + value + &format!("\nset DST_ADDR {first}");
+    let fills = |setup: &str, rounds: u32, step: u32| repeated(setup, "FILL", rounds, &format!("DST_ADDR=+{step}"));
+    let copies = |setup: &str, rounds: u32, source: u32| {
+        repeated(setup, "COPY", rounds, &format!("SRC_ADDR=+{source}, DST_ADDR=+{source}"))
+    };
+    let cases = [
+        ("bytes in few pages", fills(&bytes(0), 60_000, 1), fills(&bytes(100_000), 60_000, 1)),
+        ("bytes in many pages", fills(&bytes(0), 60_000, 150), fills(&bytes(1), 60_000, 150)),
+        ("runs that interleave", fills(&every_other(0, 60), 20, 6), fills(&every_other(3, 60), 20, 6)),
+        ("runs at odds", fills(&every_other(0, 60), 10, 6), fills(&every_other(3, 66), 1, 0)),
+        ("two bytes far apart", copies(&far(0), 30_000, 4), copies(&far(200_000), 30_000, 4)),
+        ("wide and new each time", fills(&wide(0), 20_000, 4), fills(&wide(8_000_000), 20_000, 4)),
+        ("sources over themselves", copies(&over_itself, 5, 1), fills(&bytes(15_000_000), 1, 0)),
+    ];
+    for (why, dma0, dma1) in cases {
+        let stop = machine(&[(DMA0, dma0.as_str()), (DMA1, dma1.as_str())], &[]).run(&mut NoObserver);
+        assert_eq!(stop, Stop::Done, "{why}");
     }
 }

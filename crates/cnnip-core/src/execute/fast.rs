@@ -8,7 +8,7 @@ use std::ops::Range;
 
 use cnnip_isa::operation::{
     Accumulators, Conv, ConvKind, Copy, DmaPattern, Eltwise, FeatureMap, Fill, Footprint, Lookup, Operation,
-    OutputStage, Pool, PoolKind, Reduce, Space, Stage, Table,
+    OutputStage, Pool, PoolKind, Reduce, Role, Space, Stage, Table,
 };
 use cnnip_isa::{ElementType, EltwiseFunction, ReduceFunction, RoundingMode, TableKind};
 use cnnip_kernels::{
@@ -19,7 +19,7 @@ use cnnip_numerics::eltwise::Function;
 
 use super::scales::mode;
 use super::{eltwise, reduce};
-use crate::memory::{Memory, index};
+use crate::memory::{Bound, Memory, index};
 
 /// The kernels of this processor and their working memory.
 #[derive(Debug)]
@@ -55,7 +55,7 @@ impl Fast {
     }
 
     fn conv(&mut self, conv: &Conv, sram: &mut [u8]) -> Option<()> {
-        let operands = Extents::of(&Operation::Conv(*conv));
+        let operands = Extents::of(&Operation::Conv(*conv), conv.macs());
         let Self { kernels, scratch, copies, .. } = self;
         let ([input, weights, records, load, _], destination) = operands.split(sram, copies)?;
         let source = source(input, &conv.input, conv.input_zero)?;
@@ -103,7 +103,8 @@ impl Fast {
     }
 
     fn pool(&mut self, pool: &Pool, sram: &mut [u8]) -> Option<()> {
-        let operands = Extents::of(&Operation::Pool(*pool));
+        let work = pool.output.elements() * u64::from(pool.window.taps());
+        let operands = Extents::of(&Operation::Pool(*pool), work);
         let Self { kernels, scratch, copies, .. } = self;
         let ([input, ..], out) = operands.split(sram, copies)?;
         let zero = if let PoolKind::Average { input_zero, .. } = pool.kind { input_zero } else { 0 };
@@ -121,7 +122,7 @@ impl Fast {
 
     fn eltwise(&mut self, op: &Eltwise, sram: &mut [u8]) -> Option<()> {
         int8(op.output.element)?;
-        let operands = Extents::of(&Operation::Eltwise(*op));
+        let operands = Extents::of(&Operation::Eltwise(*op), op.output.elements());
         let Self { kernels, copies, .. } = self;
         let ([first, second, ..], out) = operands.split(sram, copies)?;
         let a = stage_source(first, &op.first)?;
@@ -146,7 +147,7 @@ impl Fast {
         if op.table.kind != TableKind::Int8_256 {
             return None;
         }
-        let operands = Extents::of(&Operation::Lookup(*op));
+        let operands = Extents::of(&Operation::Lookup(*op), op.output.elements());
         let Self { kernels, copies, .. } = self;
         let ([input, _, _, _, table], out) = operands.split(sram, copies)?;
         let table: &[u8; 256] = table.try_into().ok()?;
@@ -180,9 +181,20 @@ impl Fast {
             let destination = region_mut(regions, to.space)?.get_mut(end..)?;
             return self.kernels.copy_strided(srams[usize::from(core)].data.get(start..)?, destination, &runs).ok();
         }
-        // Within one memory, or between regions: through a copy, so that no order of runs matters.
-        let operands = Operation::Copy(*copy).operands();
-        let extent = byte_range(&operands.iter().next()?.bytes);
+        if let (Space::Dram(source), Space::Dram(destination)) = (from.space, to.space)
+            && source != destination
+        {
+            let both = [usize::from(source), usize::from(destination)];
+            let [source, destination] = memory.regions.get_disjoint_mut(both).ok()?;
+            let destination = buffer_mut(destination)?.get_mut(end..)?;
+            return self.kernels.copy_strided(source.data().get(start..)?, destination, &runs).ok();
+        }
+        // Within one memory: through a copy, so that no order of runs matters.
+        let operands = Extents::of(&Operation::Copy(*copy), copy.pattern.bytes());
+        let extent = operands.sources[0].clone();
+        if !operands.is_worth_copying(&extent) {
+            return None;
+        }
         let through = &mut self.copies[0];
         through.clear();
         through.extend_from_slice(memory.data(core, from.space).get(extent)?);
@@ -203,12 +215,16 @@ struct Extents {
     /// Input, weights or second input, records, accumulators in, table; empty where there is none.
     sources: [Range<usize>; SOURCES],
     destination: Range<usize>,
+    /// Multiplications, elements or bytes that the operation works on.
+    work: u64,
 }
 
+/// Bytes that are copied sooner than one piece of work is done block by block.
+const COPIED_PER_WORK: u64 = 256;
+
 impl Extents {
-    fn of(operation: &Operation) -> Self {
-        use cnnip_isa::operation::Role;
-        let mut extents = Self { sources: [const { 0..0 }; SOURCES], destination: 0..0 };
+    fn of(operation: &Operation, work: u64) -> Self {
+        let mut extents = Self { sources: [const { 0..0 }; SOURCES], destination: 0..0, work };
         for operand in operation.operands().iter() {
             let place = match operand.role {
                 Role::Input | Role::Source => &mut extents.sources[0],
@@ -223,6 +239,11 @@ impl Extents {
         extents
     }
 
+    /// False where a few bytes lie so far apart that copying all between them takes longer than the slow form.
+    fn is_worth_copying(&self, source: &Range<usize>) -> bool {
+        u64::try_from(source.len()).is_ok_and(|bytes| bytes / COPIED_PER_WORK <= self.work)
+    }
+
     /// The destination for writing beside all sources for reading; a source that reaches into it is copied.
     fn split<'a>(
         &self,
@@ -233,6 +254,9 @@ impl Extents {
         for (range, copy) in self.sources.iter().zip(copies.iter_mut()) {
             copy.clear();
             if range.start < end && start < range.end {
+                if !self.is_worth_copying(range) {
+                    return None;
+                }
                 copy.extend_from_slice(sram.get(range.clone())?);
             }
         }
@@ -262,11 +286,15 @@ fn byte_range(bytes: &Footprint) -> Range<usize> {
     index(extent.start)..index(extent.end)
 }
 
-fn region_mut(regions: &mut [crate::memory::Bound], space: Space) -> Option<&mut [u8]> {
+fn region_mut(regions: &mut [Bound], space: Space) -> Option<&mut [u8]> {
     let Space::Dram(region) = space else { return None };
-    match regions.get_mut(usize::from(region))? {
-        crate::memory::Bound::Buffer { bytes, .. } => Some(&mut bytes.data),
-        crate::memory::Bound::Constant(_) | crate::memory::Bound::Unbound => None,
+    buffer_mut(regions.get_mut(usize::from(region))?)
+}
+
+fn buffer_mut(region: &mut Bound) -> Option<&mut [u8]> {
+    match region {
+        Bound::Buffer { bytes, .. } => Some(&mut bytes.data),
+        Bound::Constant(_) | Bound::Unbound => None,
     }
 }
 
