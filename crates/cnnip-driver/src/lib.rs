@@ -29,6 +29,10 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
+//! `examples/digits.rs` of this crate is a whole test harness: pictures in, every output bit compared, the report of a fault.
+//! For more than the result, [`Job::step_command`] and [`Job::step_cycle`] advance as far as one wants, [`Job::state`] shows
+//! registers, scratchpads and tokens at that point, and an [`Observer`] sees every command as it starts.
+//!
 //! What happens between the steps of a job: each device step starts on engines whose registers are zero, with all tokens at
 //! zero and scratchpads that nothing has written (they hold zeros, in checked mode reading them is a fault). External memory
 //! is what joins steps. Host steps take no cycle and no command. At submission all output and scratch regions are zeroed and
@@ -69,4 +73,4 @@ pub use tensor::{Element, TensorView, TypeMismatch};
 
 pub use cnnip_core::{Checks, EngineId, Fault, FaultCause, NoObserver, Observer, State};
 pub use cnnip_isa::Target;
-pub use cnnip_package::Package;
+pub use cnnip_package::{Color, ElementType, Package, Tensor};
