@@ -21,6 +21,9 @@ MAX_MACS = 1_500_000
 ACCUMULATOR_LIMIT = 2**30
 SOFTMAX_SUM_LIMIT = 500  # tflite-micro aborts at 512
 
+# Where tflite-micro is not the oracle: it pads with the integer 0, LiteRT with the zero point, which means real 0.
+LITERT_KNOWS_BETTER = frozenset({"space_to_batch"})
+
 ACTIVATIONS = {
     "none": schema.ActivationFunctionType.NONE,
     "relu": schema.ActivationFunctionType.RELU,
@@ -320,13 +323,26 @@ def _unary(dice, builder, name, shape, source, out_shape, result, options, note,
     return [entry], [target], [dice.values(shape, source.zero_point)], note
 
 
-def _mean(dice: Dice, builder: ModelBuilder):
+def _sum_over(dice: Dice, builder: ModelBuilder):
+    return _mean(dice, builder, "SUM")
+
+
+def _extremum_over(name: str):
+    def build(dice: Dice, builder: ModelBuilder):
+        return _mean(dice, builder, name, same=True)
+
+    return build
+
+
+def _mean(dice: Dice, builder: ModelBuilder, name: str = "MEAN", same: bool = False):
     shape = dice.image(dice.size(64)) if dice.chance(0.8) else tuple(dice.size(12) for _ in range(dice.between(1, 3)))
     axes = _axes(dice, len(shape))
     keep = dice.chance(0.5)
     source = dice.quantization()
     result = source if dice.chance(0.3) else dice.quantization()
-    if dice.chance(0.5):  # near scales, so that few outputs saturate
+    if same:
+        result = source
+    elif dice.chance(0.5):  # near scales, so that few outputs saturate
         result = Quantization.per_tensor(source.scale * 2.0 ** dice.rng.uniform(-1.5, 1.5), result.zero_point)
     reduced = {axis % len(shape) for axis in axes}
     out_shape = [1 if i in reduced else n for i, n in enumerate(shape) if keep or i not in reduced]
@@ -334,7 +350,7 @@ def _mean(dice: Dice, builder: ModelBuilder):
     options.keepDims = keep
     note = f"{shape} axes {axes} keep {keep} scales {source.scale} {result.scale}"
     constants = [("axes", np.array(axes, np.int32))]
-    return _unary(dice, builder, "MEAN", shape, source, out_shape, result, options, note, constants)
+    return _unary(dice, builder, name, shape, source, out_shape, result, options, note, constants)
 
 
 def _axes(dice: Dice, rank: int) -> list[int]:
@@ -389,6 +405,175 @@ def _transpose(dice: Dice, builder: ModelBuilder):
     note = f"{shape} order {order}"
     options = schema.TransposeOptionsT()
     return _unary(dice, builder, "TRANSPOSE", shape, both, out_shape, both, options, note, constants)
+
+
+def _concatenation(dice: Dice, builder: ModelBuilder):
+    shape = dice.image(dice.size(24))[dice.one_of(0, 0, 0, 1, 2) :]
+    axis = dice.between(0, len(shape) - 1)
+    shapes = [(*shape[:axis], dice.size(12), *shape[axis + 1 :]) for _ in range(dice.between(1, 5))]
+    out_shape = [*shape[:axis], sum(s[axis] for s in shapes), *shape[axis + 1 :]]
+    options = schema.ConcatenationOptionsT()
+    options.axis = axis - len(shape) if dice.chance(0.3) else axis
+    return _joined(dice, builder, "CONCATENATION", shapes, out_shape, options)
+
+
+def _pack(dice: Dice, builder: ModelBuilder):
+    shape = dice.image(dice.size(24), side=12)[dice.between(1, 3) :]
+    count, axis = dice.between(1, 5), dice.between(0, len(shape))
+    options = schema.PackOptionsT()
+    options.valuesCount, options.axis = count, axis - len(shape) - 1 if dice.chance(0.3) else axis
+    return _joined(dice, builder, "PACK", [shape] * count, [*shape[:axis], count, *shape[axis:]], options)
+
+
+def _joined(dice: Dice, builder: ModelBuilder, name: str, shapes, out_shape, options):
+    """Several inputs, some of them constants, of one quantization."""
+    both = dice.quantization()
+    operands, entries, arrays = [], [], []
+    for number, shape in enumerate(shapes):
+        values = dice.values(shape, both.zero_point)
+        if number and dice.chance(0.2):
+            operands.append(builder.constant(f"fixed{number}", values, both))
+            continue
+        entry = builder.tensor(f"input{number}", shape, np.int8, both)
+        operands.append(entry)
+        entries.append(entry)
+        arrays.append(values)
+    target = builder.tensor("output", out_shape, np.int8, both)
+    builder.operator(name, operands, [target], options)
+    return entries, [target], arrays, f"{shapes} -> {out_shape}"
+
+
+def _parts(dice: Dice, builder: ModelBuilder, name: str, shape, out_shapes, operands, options):
+    """One input between constants, several outputs; `None` among the operands stands for the input."""
+    both = dice.quantization()
+    entry = builder.tensor("input", shape, np.int8, both)
+    targets = [builder.tensor(f"output{number}", part, np.int8, both) for number, part in enumerate(out_shapes)]
+    inputs = [entry if value is None else builder.constant(f"fixed{at}", value) for at, value in enumerate(operands)]
+    builder.operator(name, inputs, targets, options)
+    return [entry], targets, [dice.values(shape, both.zero_point)], f"{shape} -> {out_shapes}"
+
+
+def _split(dice: Dice, builder: ModelBuilder):
+    shape = dice.image(dice.size(24), side=12)
+    axis, count = dice.between(0, 3), dice.between(1, 4)
+    part = (*shape[:axis], dice.size(6), *shape[axis + 1 :])
+    whole = (*shape[:axis], part[axis] * count, *shape[axis + 1 :])
+    options = schema.SplitOptionsT()
+    options.numSplits = count
+    return _parts(dice, builder, "SPLIT", whole, [part] * count, [np.array(axis, np.int32), None], options)
+
+
+def _split_v(dice: Dice, builder: ModelBuilder):
+    shape = dice.image(dice.size(24), side=12)
+    axis = dice.between(0, 3)
+    sizes = [dice.size(6) for _ in range(dice.between(1, 4))]
+    whole = (*shape[:axis], sum(sizes), *shape[axis + 1 :])
+    parts = [(*shape[:axis], size, *shape[axis + 1 :]) for size in sizes]
+    options = schema.SplitVOptionsT()
+    options.numSplits = len(sizes)
+    constants = [None, np.array(sizes, np.int32), np.array(axis, np.int32)]
+    return _parts(dice, builder, "SPLIT_V", whole, parts, constants, options)
+
+
+def _unpack(dice: Dice, builder: ModelBuilder):
+    shape = dice.image(dice.size(24), side=10)
+    axis = dice.between(0, 3)
+    shape = (*shape[:axis], dice.between(1, 5), *shape[axis + 1 :])
+    options = schema.UnpackOptionsT()
+    options.num, options.axis = shape[axis], axis - 4 if dice.chance(0.3) else axis
+    part = (*shape[:axis], *shape[axis + 1 :])
+    return _parts(dice, builder, "UNPACK", shape, [part] * shape[axis], [None], options)
+
+
+def _slice(dice: Dice, builder: ModelBuilder):
+    shape = dice.image(dice.size(32))
+    begin = [dice.between(0, n - 1) for n in shape]
+    count = [dice.between(1, n - b) for n, b in zip(shape, begin, strict=True)]
+    size = [-1 if b + c == n and dice.chance(0.5) else c for n, b, c in zip(shape, begin, count, strict=True)]
+    constants = [None, np.array(begin, np.int32), np.array(size, np.int32)]
+    return _parts(dice, builder, "SLICE", shape, [count], constants, schema.SliceOptionsT())
+
+
+def _strided_slice(dice: Dice, builder: ModelBuilder):
+    shape = dice.image(dice.size(32))
+    options = schema.StridedSliceOptionsT()
+    options.ellipsisMask = options.newAxisMask = 0
+    options.beginMask, options.endMask = dice.between(0, 15), dice.between(0, 15)
+    options.shrinkAxisMask = dice.one_of(0, 0, dice.between(0, 7))
+    rows = [_bounds(dice, n, bool(options.shrinkAxisMask >> axis & 1)) for axis, n in enumerate(shape)]
+    out_shape = []
+    for axis, (n, (begin, end, stride)) in enumerate(zip(shape, rows, strict=True)):
+        first = None if options.beginMask >> axis & 1 else begin
+        last = None if options.endMask >> axis & 1 else end
+        if not options.shrinkAxisMask >> axis & 1:
+            out_shape.append(len(range(n)[first:last:stride]))
+    constants = [None, *(np.array(column, np.int32) for column in zip(*rows, strict=True))]
+    entries, targets, arrays, note = _parts(dice, builder, "STRIDED_SLICE", shape, [out_shape], constants, options)
+    masks = (options.beginMask, options.endMask, options.shrinkAxisMask)
+    return entries, targets, arrays, f"{note} {rows} masks {masks}"
+
+
+def _bounds(dice: Dice, size: int, shrink: bool) -> tuple[int, int, int]:
+    """A begin, an end behind it, and a stride; now and then counted from the end."""
+    begin = dice.between(0, size - 1)
+    end = begin + 1 if shrink else dice.between(begin + 1, size)
+    stride = 1 if shrink else dice.one_of(1, 1, dice.between(1, 4))
+    return begin - size if dice.chance(0.2) else begin, end - size if end < size and dice.chance(0.2) else end, stride
+
+
+def _gather(dice: Dice, builder: ModelBuilder):
+    shape = dice.image(dice.size(24), side=12)
+    axis = dice.between(0, 3)
+    count = dice.one_of((dice.between(1, 9),), (dice.between(1, 9),), (2, 3))
+    indices = dice.rng.integers(0, shape[axis], count).astype(np.int32)
+    if dice.chance(0.3):
+        indices = np.sort(indices)
+    options = schema.GatherOptionsT()
+    options.axis, options.batchDims = axis, 0
+    return _parts(
+        dice, builder, "GATHER", shape, [[*shape[:axis], *count, *shape[axis + 1 :]]], [None, indices], options
+    )
+
+
+def _depth_to_space(dice: Dice, builder: ModelBuilder):
+    n, h, w, c = dice.image(dice.size(12), side=12)
+    block = dice.between(1, 4)
+    options = schema.DepthToSpaceOptionsT()
+    options.blockSize = block
+    whole = [(n, h, w, c * block * block), [(n, h * block, w * block, c)]]
+    return _parts(dice, builder, "DEPTH_TO_SPACE", *whole, [None], options)
+
+
+def _space_to_depth(dice: Dice, builder: ModelBuilder):
+    n, h, w, c = dice.image(dice.size(12), side=8)
+    block = dice.between(1, 4)
+    options = schema.SpaceToDepthOptionsT()
+    options.blockSize = block
+    whole = [(n, h * block, w * block, c), [(n, h, w, c * block * block)]]
+    return _parts(dice, builder, "SPACE_TO_DEPTH", *whole, [None], options)
+
+
+def _space_to_batch(dice: Dice, builder: ModelBuilder):
+    batches, shape, block, around = _batch_blocks(dice)
+    constants = [None, block, around]
+    return _parts(dice, builder, "SPACE_TO_BATCH_ND", shape, [batches], constants, schema.SpaceToBatchNDOptionsT())
+
+
+def _batch_to_space(dice: Dice, builder: ModelBuilder):
+    batches, shape, block, around = _batch_blocks(dice)
+    constants = [None, block, around]
+    return _parts(dice, builder, "BATCH_TO_SPACE_ND", batches, [shape], constants, schema.BatchToSpaceNDOptionsT())
+
+
+def _batch_blocks(dice: Dice):
+    """Shapes with the blocks in the batch and in place, the blocks, and what surrounds the positions."""
+    n, h, w, c = dice.image(dice.size(16), side=10)
+    block = (dice.between(1, 3), dice.between(1, 3))
+    whole = (h * block[0], w * block[1])
+    around = [[dice.between(0, min(2, (size - 1) // 2)) for _ in range(2)] for size in whole]
+    inner = [size - sum(pair) for size, pair in zip(whole, around, strict=True)]
+    batches = (n * block[0] * block[1], h, w, c)
+    return batches, (n, *inner, c), np.array(block, np.int32), np.array(around, np.int32)
 
 
 # Element by element
@@ -551,6 +736,21 @@ OPERATORS = {
     "max_pool": _pool("MAX_POOL_2D"),
     "average_pool": _pool("AVERAGE_POOL_2D"),
     "mean": _mean,
+    "sum": _sum_over,
+    "reduce_max": _extremum_over("REDUCE_MAX"),
+    "reduce_min": _extremum_over("REDUCE_MIN"),
+    "concatenation": _concatenation,
+    "pack": _pack,
+    "split": _split,
+    "split_v": _split_v,
+    "unpack": _unpack,
+    "slice": _slice,
+    "strided_slice": _strided_slice,
+    "gather": _gather,
+    "depth_to_space": _depth_to_space,
+    "space_to_depth": _space_to_depth,
+    "space_to_batch": _space_to_batch,
+    "batch_to_space": _batch_to_space,
     "pad": _pad,
     "add": _sum("ADD", schema.AddOptionsT),
     "sub": _sum("SUB", schema.SubOptionsT),

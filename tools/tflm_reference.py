@@ -259,6 +259,112 @@ def mean(layer: Layer, x: np.ndarray) -> np.ndarray:
     return _to_int8(scaled + layer.result().zero_point).reshape(layer.out_shape())
 
 
+def sum_over(layer: Layer, x: np.ndarray) -> np.ndarray:
+    """As `mean`, without the division."""
+    axes = _axes(layer, x)
+    total = x.astype(np.int64).sum(axis=axes) - math.prod(x.shape[a] for a in axes) * layer.source().zero_point
+    scaled = multiply(total, *quantize_multiplier(layer.source().scale / layer.result().scale))
+    return _to_int8(scaled + layer.result().zero_point).reshape(layer.out_shape())
+
+
+def reduce_max(layer: Layer, x: np.ndarray) -> np.ndarray:
+    """The largest integer; quantization is not looked at."""
+    return x.max(axis=_axes(layer, x)).reshape(layer.out_shape())
+
+
+def reduce_min(layer: Layer, x: np.ndarray) -> np.ndarray:
+    """The smallest integer."""
+    return x.min(axis=_axes(layer, x)).reshape(layer.out_shape())
+
+
+def _axes(layer: Layer, x: np.ndarray) -> tuple[int, ...]:
+    return tuple({int(a) % x.ndim for a in layer.fixed(1).reshape(-1)})
+
+
+def _all_inputs(layer: Layer, computed) -> list[np.ndarray]:
+    """Computed inputs and constants in the operator's order."""
+    fixed = [layer.fixed(index) for index in range(len(layer.inputs))]
+    rest = iter(computed)
+    return [next(rest) if values is None else values for values in fixed]
+
+
+def concatenation(layer: Layer, *computed: np.ndarray) -> np.ndarray:
+    """One behind the other; quantization is not looked at."""
+    return np.concatenate(_all_inputs(layer, computed), layer.options.axis)
+
+
+def pack(layer: Layer, *computed: np.ndarray) -> np.ndarray:
+    """Along a new axis."""
+    return np.stack(_all_inputs(layer, computed), layer.options.axis)
+
+
+def split(layer: Layer, x: np.ndarray) -> list[np.ndarray]:
+    """Equal parts."""
+    return np.split(x, len(layer.outputs), int(layer.fixed(0).reshape(())))
+
+
+def split_v(layer: Layer, x: np.ndarray) -> list[np.ndarray]:
+    """Parts of given sizes."""
+    return np.split(x, np.cumsum(layer.fixed(1))[:-1], int(layer.fixed(2).reshape(())))
+
+
+def unpack_axis(layer: Layer, x: np.ndarray) -> list[np.ndarray]:
+    """One output per index of an axis."""
+    return list(np.moveaxis(x, layer.options.axis, 0))
+
+
+def slice_of(layer: Layer, x: np.ndarray) -> np.ndarray:
+    """A box."""
+    begin = layer.fixed(1)
+    return x[tuple(slice(int(b), int(b) + n) for b, n in zip(begin, layer.out_shape(), strict=True))]
+
+
+def strided_slice(layer: Layer, x: np.ndarray) -> np.ndarray:
+    """A box in steps; an axis that shrinks has its begin only."""
+    o, index = layer.options, []
+    for axis, (begin, end, stride) in enumerate(zip(*(layer.fixed(i).tolist() for i in (1, 2, 3)), strict=True)):
+        first = None if o.beginMask >> axis & 1 else begin
+        last = None if o.endMask >> axis & 1 else end
+        index.append((first or 0) if o.shrinkAxisMask >> axis & 1 else slice(first, last, stride))
+    return x[tuple(index)]
+
+
+def gather(layer: Layer, x: np.ndarray) -> np.ndarray:
+    """Elements at constant indices of an axis."""
+    return np.take(x, layer.fixed(1), layer.options.axis)
+
+
+def depth_to_space(layer: Layer, x: np.ndarray) -> np.ndarray:
+    """Channels to blocks, rows of a block first."""
+    n, h, w, _ = x.shape
+    b = layer.options.blockSize
+    return x.reshape(n, h, w, b, b, -1).transpose(0, 1, 3, 2, 4, 5).reshape(layer.out_shape())
+
+
+def space_to_depth(layer: Layer, x: np.ndarray) -> np.ndarray:
+    """Blocks to channels."""
+    n, h, w, c = x.shape
+    b = layer.options.blockSize
+    return x.reshape(n, h // b, b, w // b, b, c).transpose(0, 1, 3, 2, 4, 5).reshape(layer.out_shape())
+
+
+def space_to_batch(layer: Layer, x: np.ndarray) -> np.ndarray:
+    """Pads with the output's zero point, then the positions within a block go in front of the batch."""
+    (a, b), around = layer.fixed(1).tolist(), layer.fixed(2)
+    padded = np.pad(x, [(0, 0), *around.tolist(), (0, 0)], constant_values=layer.result().zero_point)
+    n, h, w, c = padded.shape
+    return padded.reshape(n, h // a, a, w // b, b, c).transpose(2, 4, 0, 1, 3, 5).reshape(layer.out_shape())
+
+
+def batch_to_space(layer: Layer, x: np.ndarray) -> np.ndarray:
+    """The inverse, cropped."""
+    (a, b), ((top, _), (left, _)) = layer.fixed(1).tolist(), layer.fixed(2).tolist()
+    n, h, w, c = x.shape[0] // (a * b), *x.shape[1:]
+    whole = x.reshape(a, b, n, h, w, c).transpose(2, 3, 0, 4, 1, 5).reshape(n, h * a, w * b, c)
+    _, rows, columns, _ = layer.out_shape()
+    return whole[:, top : top + rows, left : left + columns]
+
+
 def pad(layer: Layer, x: np.ndarray) -> np.ndarray:
     """Constant padding: the given value, else the output zero point."""
     fill = layer.fixed(2)
@@ -509,6 +615,21 @@ OPERATORS = {
     "MAX_POOL_2D": max_pool_2d,
     "AVERAGE_POOL_2D": average_pool_2d,
     "MEAN": mean,
+    "SUM": sum_over,
+    "REDUCE_MAX": reduce_max,
+    "REDUCE_MIN": reduce_min,
+    "CONCATENATION": concatenation,
+    "PACK": pack,
+    "SPLIT": split,
+    "SPLIT_V": split_v,
+    "UNPACK": unpack_axis,
+    "SLICE": slice_of,
+    "STRIDED_SLICE": strided_slice,
+    "GATHER": gather,
+    "DEPTH_TO_SPACE": depth_to_space,
+    "SPACE_TO_DEPTH": space_to_depth,
+    "SPACE_TO_BATCH_ND": space_to_batch,
+    "BATCH_TO_SPACE_ND": batch_to_space,
     "PAD": pad,
     "PADV2": pad,
     "ADD": add,
@@ -541,5 +662,7 @@ def run(model: bytes, inputs: list[np.ndarray], rounding: str = "double") -> lis
     for operator in graph.operators:
         layer = Layer(parsed, operator, rounding)
         computed = [values[int(i)] for i in operator.inputs if int(i) in values]
-        values[int(operator.outputs[0])] = OPERATORS[operator_name(parsed, operator)](layer, *computed)
+        found = OPERATORS[operator_name(parsed, operator)](layer, *computed)
+        outputs = found if isinstance(found, list) else [found]
+        values.update(zip((int(i) for i in operator.outputs), outputs, strict=True))
     return [values[int(i)] for i in graph.outputs]

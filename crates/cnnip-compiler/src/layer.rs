@@ -238,6 +238,8 @@ pub struct ConvLayer {
 pub enum PoolFunction {
     /// Largest element.
     Max,
+    /// Smallest element.
+    Min,
     /// Sum of the valid elements divided by their number.
     Average,
 }
@@ -245,7 +247,7 @@ pub enum PoolFunction {
 /// A pool over `[batch, rows, columns, channels]`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Pool {
-    /// Maximum or average.
+    /// Maximum, minimum or average.
     pub function: PoolFunction,
     /// Input.
     pub input: ValueId,
@@ -329,7 +331,7 @@ pub struct Stride {
     pub to: u32,
 }
 
-/// Data movement: fills the destination if asked, then copies runs over nested loops.
+/// Data movement: fills the destination if asked, then copies runs over nested loops. Several may write parts of one value.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Transfer {
     /// Source.
@@ -340,6 +342,8 @@ pub struct Transfer {
     pub output_bytes: u32,
     /// Byte that the whole destination holds first.
     pub fill: Option<u8>,
+    /// Bytes from the source's start to the first run.
+    pub start: u32,
     /// Bytes from the destination's start to the first run.
     pub offset: u32,
     /// Bytes of a run.

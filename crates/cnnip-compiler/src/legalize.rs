@@ -3,9 +3,11 @@
 //! One function per operator family, in a module of its own. A rule that a node breaks is reported and
 //! the next node is looked at, so a caller sees all problems at once.
 
+mod blocks;
 mod context;
 mod eltwise;
 mod host;
+mod join;
 mod mean;
 mod movement;
 mod pool;
@@ -17,7 +19,7 @@ use cnnip_isa::EltwiseFunction;
 use cnnip_numerics::quantize::Curve;
 
 use crate::error::{CompileErrors, Problem, Rule};
-use crate::layer::Legalized;
+use crate::layer::{Legalized, PoolFunction};
 use crate::options::Options;
 use context::Context;
 
@@ -48,6 +50,17 @@ fn legalize_node<'a>(context: &mut Context<'a>, index: usize, node: &'a Node) ->
         Op::MaxPool2d(pool) => pool::max(&mut at, pool),
         Op::AveragePool2d(pool) => pool::average(&mut at, pool),
         Op::Mean(mean) => mean::mean(&mut at, mean),
+        Op::Sum(mean) => mean::sum(&mut at, mean),
+        Op::ReduceMax(mean) => mean::extremum(&mut at, mean, PoolFunction::Max),
+        Op::ReduceMin(mean) => mean::extremum(&mut at, mean, PoolFunction::Min),
+        Op::Concat { axis } => join::concat(&mut at, *axis),
+        Op::Pack { axis } => join::pack(&mut at, *axis),
+        Op::Slice(slice) => movement::slice(&mut at, slice),
+        Op::Gather(gather) => movement::gather(&mut at, gather),
+        Op::DepthToSpace { block } => blocks::depth_to_space(&mut at, *block),
+        Op::SpaceToDepth { block } => blocks::space_to_depth(&mut at, *block),
+        Op::SpaceToBatch(op) => blocks::space_to_batch(&mut at, op),
+        Op::BatchToSpace(op) => blocks::batch_to_space(&mut at, op),
         Op::Pad(pad) => movement::pad(&mut at, pad),
         Op::Reshape { .. } => movement::reshape(&mut at),
         Op::Transpose { perm } => movement::transpose(&mut at, perm),

@@ -4,8 +4,8 @@ mod common;
 
 use cnnip_compiler::{Options, Rounding};
 use cnnip_graph::{
-    Activation, Conv2d, DepthwiseConv2d, ElementType, FullyConnected, Graph, GraphBuilder, Hw, Mean, Op, Pad, PadValue,
-    Padding, Pool2d, Quantization, Shape, Tensor, TensorId,
+    Activation, Blocks, Conv2d, DepthwiseConv2d, ElementType, FullyConnected, Gather, Graph, GraphBuilder, Hw, Mean,
+    Op, Pad, PadValue, Padding, Pool2d, Quantization, Shape, Slice, Tensor, TensorId,
 };
 use cnnip_isa::Target;
 use cnnip_testkit::Rng;
@@ -217,7 +217,13 @@ fn mean(build: &mut Build) {
     }
     let x = build.input(&dims);
     let keep_dims = build.rng.chance(50);
-    build.requantized(Op::Mean(Mean { axes, keep_dims }), &[x]);
+    let over = Mean { axes, keep_dims };
+    match build.rng.index(4) {
+        0 => build.requantized(Op::Sum(over), &[x]),
+        1 => build.kept(Op::ReduceMax(over), &[x]),
+        2 => build.kept(Op::ReduceMin(over), &[x]),
+        _ => build.requantized(Op::Mean(over), &[x]),
+    }
 }
 
 fn binary(build: &mut Build) {
@@ -297,6 +303,58 @@ fn movement(build: &mut Build) {
     }
 }
 
+/// Parts of a tensor, joined again along the same axis.
+fn joined(build: &mut Build) {
+    let rank = build.between(1, 4);
+    let dims: Vec<usize> = (0..rank).map(|_| build.size(16)).collect();
+    let x = build.input(&dims);
+    let axis = build.rng.index(rank);
+    let parts: Vec<TensorId> = (0..build.between(1, 4)).map(|_| part(build, x, &dims, axis)).collect();
+    build.kept(Op::Concat { axis }, &parts);
+    let axis = build.rng.index(rank + 1);
+    build.kept(Op::Pack { axis }, &[x, x, x]);
+}
+
+/// A random part along one axis.
+fn part(build: &mut Build, x: TensorId, dims: &[usize], axis: usize) -> TensorId {
+    let rank = dims.len();
+    let (begin, stride) = (build.rng.index(dims[axis]), build.size(3));
+    let most = u32::try_from((dims[axis] - begin).div_ceil(stride)).expect("small");
+    let mut slice = Slice { begin: vec![0; rank], stride: vec![1; rank], count: dims.to_vec(), dropped: vec![] };
+    (slice.begin[axis], slice.stride[axis], slice.count[axis]) = (begin, stride, build.between(1, most));
+    let name = build.name("part");
+    build.graph.apply(&name, Op::Slice(slice), &[x])
+}
+
+fn gather(build: &mut Build) {
+    let dims: Vec<usize> = (0..build.between(1, 4)).map(|_| build.size(16)).collect();
+    let axis = build.rng.index(dims.len());
+    let indices: Vec<usize> = (0..build.between(1, 9)).map(|_| build.rng.index(dims[axis])).collect();
+    let shape = Shape::new([indices.len()]).expect("small");
+    let x = build.input(&dims);
+    build.kept(Op::Gather(Gather { axis, indices, shape }), &[x]);
+}
+
+fn blocks(build: &mut Build) {
+    let (block, [n, h, w, c]) = (build.between(1, 3), std::array::from_fn(|_| build.size(9)));
+    if build.rng.chance(50) {
+        let x = build.input(&[n, h, w, c * block * block]);
+        build.kept(Op::DepthToSpace { block }, &[x]);
+        let x = build.input(&[n, h * block, w * block, c]);
+        build.kept(Op::SpaceToDepth { block }, &[x]);
+        return;
+    }
+    let block = vec![block, build.between(1, 3)];
+    let before = vec![build.between(0, 1), build.between(0, 1)];
+    let sizes = [h, w].into_iter().zip(&block).zip(&before);
+    let after = sizes.map(|((size, block), at)| (size + at).next_multiple_of(*block) - size - at);
+    let op = Blocks { after: after.collect(), before, block };
+    let x = build.input(&[n, h, w, c]);
+    let name = build.name("batches");
+    let batches = build.graph.apply(&name, Op::SpaceToBatch(op.clone()), &[x]);
+    build.kept(Op::BatchToSpace(op), &[batches]);
+}
+
 fn run(kind: fn(&mut Build), first_seed: u64) {
     let targets: Vec<&'static Target> = [3, 4, 6, 16].map(|kib| common::tiny(kib * 1024)).to_vec();
     for seed in first_seed..first_seed + layers() {
@@ -362,6 +420,21 @@ fn parametric_relu() {
 #[test]
 fn functions_of_one_value() {
     run(unary, 7_000_000);
+}
+
+#[test]
+fn parts_and_joins() {
+    run(joined, 12_000_000);
+}
+
+#[test]
+fn elements_at_indices() {
+    run(gather, 13_000_000);
+}
+
+#[test]
+fn blocks_of_positions() {
+    run(blocks, 14_000_000);
 }
 
 #[test]

@@ -1,5 +1,7 @@
 //! The output shape that an operator's attributes and inputs imply.
 
+mod movement;
+
 use crate::op::{Conv2d, DepthwiseConv2d, FullyConnected, Hw, Mean, Op, Pad, Padding, Pool2d};
 use crate::tensor::{Shape, ShapeError};
 
@@ -85,6 +87,24 @@ pub enum InferError {
         /// Shape asked for.
         to: Shape,
     },
+    /// An index beyond the axis.
+    #[error("index {index} is beyond axis {axis} of shape {shape}")]
+    Index {
+        /// The index.
+        index: usize,
+        /// The axis.
+        axis: usize,
+        /// Shape of the input.
+        shape: Shape,
+    },
+    /// An axis that does not fall into blocks.
+    #[error("an extent of {extent} does not fall into {blocks}")]
+    Blocks {
+        /// The extent.
+        extent: usize,
+        /// What must divide it.
+        blocks: usize,
+    },
     /// The output is no legal shape.
     #[error(transparent)]
     Output(#[from] ShapeError),
@@ -114,7 +134,15 @@ pub fn infer_shape(op: &Op, inputs: &[&Shape]) -> Result<Shape, InferError> {
         Op::DepthwiseConv2d(conv) => depthwise(conv, x, rest),
         Op::FullyConnected(layer) => fully_connected(layer, x, rest),
         Op::MaxPool2d(pool) | Op::AveragePool2d(pool) => pool2d(pool, x),
-        Op::Mean(mean) => reduce(mean, x),
+        Op::Mean(mean) | Op::Sum(mean) | Op::ReduceMax(mean) | Op::ReduceMin(mean) => reduce(mean, x),
+        Op::Concat { axis } => movement::concat(*axis, inputs),
+        Op::Pack { axis } => movement::pack(*axis, inputs),
+        Op::Slice(op) => movement::slice(op, x),
+        Op::Gather(op) => movement::gather(op, x),
+        Op::DepthToSpace { block } => movement::depth_to_space(*block, x),
+        Op::SpaceToDepth { block } => movement::space_to_depth(*block, x),
+        Op::SpaceToBatch(op) => movement::space_to_batch(op, x),
+        Op::BatchToSpace(op) => movement::batch_to_space(op, x),
         Op::Pad(pad) => padded(pad, x),
         Op::Add { .. } | Op::Sub { .. } | Op::Mul { .. } | Op::Maximum | Op::Minimum => {
             rest.first().map_or(Err(arity), |b| broadcast(x, b))

@@ -34,6 +34,9 @@ pub mod tflite;
 pub use builder::GraphBuilder;
 pub use graph::{Graph, Node, NodeId, TensorId};
 pub use infer::{InferError, infer_shape};
-pub use op::{Activation, Conv2d, DepthwiseConv2d, FullyConnected, Hw, Mean, Op, Pad, PadValue, Padding, Pool2d};
+pub use op::{
+    Activation, Blocks, Conv2d, DepthwiseConv2d, FullyConnected, Gather, Hw, Mean, Op, Pad, PadValue, Padding, Pool2d,
+    Slice,
+};
 pub use problem::{MAX_PROBLEMS, Place, Problem, Problems, Rule};
 pub use tensor::{Data, ElementType, MAX_ELEMENTS, MAX_RANK, Quantization, Shape, ShapeError, Tensor};

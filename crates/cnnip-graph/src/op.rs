@@ -191,14 +191,52 @@ pub struct Pad {
     pub value: PadValue,
 }
 
-/// Mean over some axes. One input.
+/// A part of a tensor: along every axis, `count` elements from `begin` in steps of `stride`. One input.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Slice {
+    /// First index, per axis.
+    pub begin: Vec<usize>,
+    /// Distance of the indices, per axis; at least 1.
+    pub stride: Vec<usize>,
+    /// Number of indices, per axis; at least 1.
+    pub count: Vec<usize>,
+    /// Axes of one index that the output lacks, ascending.
+    pub dropped: Vec<usize>,
+}
+
+/// The elements at some indices of an axis. One input.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Gather {
+    /// The axis.
+    pub axis: usize,
+    /// The indices, of which some may repeat.
+    pub indices: Vec<usize>,
+    /// Shape of the indices, which replaces the axis in the output.
+    pub shape: Shape,
+}
+
+/// Blocks of positions and what surrounds the positions, for the axes behind the first. One input.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Blocks {
+    /// Extent of a block, per axis behind the first; at least 1.
+    pub block: Vec<usize>,
+    /// Positions in front, per axis behind the first: padded or cropped.
+    pub before: Vec<usize>,
+    /// Positions behind.
+    pub after: Vec<usize>,
+}
+
+/// Mean, sum or extremum over some axes. One input.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Mean {
-    /// Axes averaged over, ascending, each at most once.
+    /// Axes reduced over, ascending, each at most once.
     pub axes: Vec<usize>,
     /// Whether these axes stay, with extent 1.
     pub keep_dims: bool,
 }
+
+/// Most inputs of [`Op::Concat`] and [`Op::Pack`].
+pub(crate) const MAX_JOINED: usize = 64;
 
 /// What a node computes.
 ///
@@ -221,6 +259,40 @@ pub enum Op {
     AveragePool2d(Pool2d),
     /// Mean over axes.
     Mean(Mean),
+    /// Sum over axes.
+    Sum(Mean),
+    /// Largest element over axes.
+    ReduceMax(Mean),
+    /// Smallest element over axes.
+    ReduceMin(Mean),
+    /// Inputs one behind the other along an axis that all have.
+    Concat {
+        /// The axis.
+        axis: usize,
+    },
+    /// Inputs of one shape along a new axis.
+    Pack {
+        /// The axis of the output.
+        axis: usize,
+    },
+    /// A part of the input.
+    Slice(Slice),
+    /// Elements at some indices of an axis.
+    Gather(Gather),
+    /// From channels to blocks of rows and columns; channel `(y * block + x) * c' + i` goes to `[y][x][i]`.
+    DepthToSpace {
+        /// Rows and columns of a block.
+        block: usize,
+    },
+    /// The inverse of [`Op::DepthToSpace`].
+    SpaceToDepth {
+        /// Rows and columns of a block.
+        block: usize,
+    },
+    /// Pads with real 0, then moves the positions within blocks in front of the first axis.
+    SpaceToBatch(Blocks),
+    /// The inverse of [`Op::SpaceToBatch`]: spreads the first axis over blocks, then crops.
+    BatchToSpace(Blocks),
     /// Padding with a constant.
     Pad(Pad),
     /// Sum of two inputs; extents of 1 and missing leading axes are repeated.
@@ -293,6 +365,17 @@ impl Op {
             Self::MaxPool2d(_) => "MaxPool2d",
             Self::AveragePool2d(_) => "AveragePool2d",
             Self::Mean(_) => "Mean",
+            Self::Sum(_) => "Sum",
+            Self::ReduceMax(_) => "ReduceMax",
+            Self::ReduceMin(_) => "ReduceMin",
+            Self::Concat { .. } => "Concat",
+            Self::Pack { .. } => "Pack",
+            Self::Slice(_) => "Slice",
+            Self::Gather(_) => "Gather",
+            Self::DepthToSpace { .. } => "DepthToSpace",
+            Self::SpaceToDepth { .. } => "SpaceToDepth",
+            Self::SpaceToBatch(_) => "SpaceToBatch",
+            Self::BatchToSpace(_) => "BatchToSpace",
             Self::Pad(_) => "Pad",
             Self::Add { .. } => "Add",
             Self::Reshape { .. } => "Reshape",
@@ -322,9 +405,19 @@ impl Op {
             Self::Add { .. } | Self::Sub { .. } | Self::Mul { .. } | Self::Maximum | Self::Minimum | Self::Prelu => {
                 (2, 2)
             }
+            Self::Concat { .. } | Self::Pack { .. } => (1, MAX_JOINED),
             Self::MaxPool2d(_)
             | Self::AveragePool2d(_)
             | Self::Mean(_)
+            | Self::Sum(_)
+            | Self::ReduceMax(_)
+            | Self::ReduceMin(_)
+            | Self::Slice(_)
+            | Self::Gather(_)
+            | Self::DepthToSpace { .. }
+            | Self::SpaceToDepth { .. }
+            | Self::SpaceToBatch(_)
+            | Self::BatchToSpace(_)
             | Self::Pad(_)
             | Self::Reshape { .. }
             | Self::Transpose { .. }
@@ -350,6 +443,17 @@ impl Op {
             Self::MaxPool2d(_)
             | Self::AveragePool2d(_)
             | Self::Mean(_)
+            | Self::Sum(_)
+            | Self::ReduceMax(_)
+            | Self::ReduceMin(_)
+            | Self::Concat { .. }
+            | Self::Pack { .. }
+            | Self::Slice(_)
+            | Self::Gather(_)
+            | Self::DepthToSpace { .. }
+            | Self::SpaceToDepth { .. }
+            | Self::SpaceToBatch(_)
+            | Self::BatchToSpace(_)
             | Self::Pad(_)
             | Self::Add { .. }
             | Self::Reshape { .. }
@@ -396,7 +500,17 @@ impl fmt::Display for Op {
                 window_attributes(f, Some(pool.window), pool.stride, Hw::ONE, pool.padding)?;
                 fused(f, pool.activation)
             }
-            Self::Mean(mean) => {
+            Self::Concat { axis } | Self::Pack { axis } => write!(f, " axis={axis}"),
+            Self::Slice(Slice { begin, stride, count, dropped }) => {
+                write!(f, " begin={begin:?} stride={stride:?} count={count:?} dropped={dropped:?}")
+            }
+            Self::Gather(gather) => write!(f, " axis={} indices={:?}", gather.axis, gather.indices),
+            Self::DepthToSpace { block } | Self::SpaceToDepth { block } => write!(f, " block={block}"),
+            Self::SpaceToBatch(Blocks { block, before, after })
+            | Self::BatchToSpace(Blocks { block, before, after }) => {
+                write!(f, " block={block:?} before={before:?} after={after:?}")
+            }
+            Self::Mean(mean) | Self::Sum(mean) | Self::ReduceMax(mean) | Self::ReduceMin(mean) => {
                 write!(f, " axes={:?}", mean.axes)?;
                 attribute(f, "keep_dims", &mean.keep_dims, &false)
             }

@@ -3,6 +3,7 @@
 //! It says what a quantized network means, in the words of the oracles, and shares no code with what turns the network into
 //! commands or carries them out.
 
+mod movement;
 mod number;
 mod ops;
 

@@ -87,7 +87,8 @@ impl<'a> Context<'a> {
             id
         };
         let run = small(self.legalized.values[id.0].bytes());
-        let transfer = Transfer { input: root, output, output_bytes: run, fill: None, offset: 0, run, strides: vec![] };
+        let transfer =
+            Transfer { input: root, output, output_bytes: run, fill: None, start: 0, offset: 0, run, strides: vec![] };
         let node = self.legalized.layers.last().map_or(0, |layer| layer.node);
         self.legalized.layers.push(Layer {
             name,
@@ -150,6 +151,11 @@ impl<'a> At<'a, '_> {
     /// The node's input `index`, which inference has proved to be there.
     pub(super) fn input(&self, index: usize) -> &'a Tensor {
         &self.context.graph[self.node.inputs[index]]
+    }
+
+    /// Number of the node's inputs.
+    pub(super) fn inputs(&self) -> usize {
+        self.node.inputs.len()
     }
 
     /// The optional input `index`.
@@ -308,8 +314,8 @@ pub(super) fn steps(extents: &[u32]) -> Vec<u32> {
 }
 
 /// A transfer that copies `input` to `output` over `strides`, outermost first.
-pub(super) fn gather(input: ValueId, output: ValueId, outermost_first: &[Stride]) -> Transfer {
+pub(super) fn copy(input: ValueId, output: ValueId, outermost_first: &[Stride]) -> Transfer {
     let strides = outermost_first.iter().rev().copied().collect();
     let output_bytes = outermost_first.iter().map(|stride| stride.count).product();
-    Transfer { input, output, output_bytes, fill: None, offset: 0, run: 1, strides }
+    Transfer { input, output, output_bytes, fill: None, start: 0, offset: 0, run: 1, strides }
 }

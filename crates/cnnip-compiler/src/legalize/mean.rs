@@ -1,19 +1,32 @@
-//! Mean over any axes: the reduced axes are brought together, then summed and scaled.
+//! Mean, sum and extrema over any axes: the reduced axes are brought together, then reduced.
 
 use cnnip_graph::Mean as MeanOp;
 use cnnip_isa::operation::Activation;
-use cnnip_numerics::quantize::{mean_multiplier, quantize_multiplier, requantize_scale};
+use cnnip_numerics::quantize::{QuantizedMultiplier, mean_multiplier, quantize_multiplier, requantize_scale};
 
-use super::context::{At, INT8, extents, gather, steps};
+use super::context::{At, INT8, copy, extents, steps};
 use crate::error::Rule;
-use crate::layer::{Mean, Stride, ValueId, Work};
+use crate::layer::{Mean, Pool, PoolFunction, Stride, Sweep, ValueId, Work};
 use crate::size::small;
 
 pub(super) fn mean(at: &mut At<'_, '_>, op: &MeanOp) -> Result<(), Rule> {
+    scaled(at, op, mean_multiplier)
+}
+
+/// SUM: as the mean, without the division.
+pub(super) fn sum(at: &mut At<'_, '_>, op: &MeanOp) -> Result<(), Rule> {
+    scaled(at, op, |scale, _| scale)
+}
+
+fn scaled(
+    at: &mut At<'_, '_>,
+    op: &MeanOp,
+    by: fn(QuantizedMultiplier, u32) -> QuantizedMultiplier,
+) -> Result<(), Rule> {
     let (input, output) = (at.activation_in(0)?, at.activation_out()?);
     let (value, view) = together(at, op);
     let scale = quantize_multiplier(requantize_scale(input.scale, output.scale))?;
-    let stage = at.stage(mean_multiplier(scale, view.count));
+    let stage = at.stage(by(scale, view.count));
     let activation = Activation { zero: output.zero, min: INT8.0, max: INT8.1, table: None };
     let work = Mean {
         input: value,
@@ -26,6 +39,25 @@ pub(super) fn mean(at: &mut At<'_, '_>, op: &MeanOp) -> Result<(), Rule> {
         activation,
     };
     at.push(0, Work::Mean(work));
+    Ok(())
+}
+
+/// REDUCE_MAX and REDUCE_MIN: a pool with one window per outer index. Integers are compared as they are.
+pub(super) fn extremum(at: &mut At<'_, '_>, op: &MeanOp, function: PoolFunction) -> Result<(), Rule> {
+    at.same_quantization(0, at.activation_out()?)?;
+    let (input, view) = together(at, op);
+    let vertical = Sweep { output: 1, kernel: view.count, ..Sweep::plain(view.count) };
+    let work = Pool {
+        function,
+        input,
+        output: at.output_id(),
+        batch: view.outer,
+        channels: view.channels,
+        vertical,
+        horizontal: Sweep::plain(1),
+        clamp: INT8,
+    };
+    at.push(0, Work::Pool(work));
     Ok(())
 }
 
@@ -52,7 +84,7 @@ fn together(at: &mut At<'_, '_>, op: &MeanOp) -> (ValueId, View) {
     let count = product(op.axes.iter().map(|&axis| extents[axis]));
     let channels = product(extents.iter().copied()) / count;
     let value = at.temporary("moved", moved);
-    let transfer = gather(at.input_id(0), value, &strides);
+    let transfer = copy(at.input_id(0), value, &strides);
     at.push(0, Work::Transfer(transfer));
     (value, View { outer: 1, count, channels })
 }

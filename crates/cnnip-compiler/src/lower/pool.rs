@@ -18,7 +18,8 @@ pub(super) fn fits_target(pool: &Pool, target: &Target) -> bool {
             && sweep.stride <= target.max_stride
             && u64::from(sweep.before).max(sweep.after()) <= max_pad.into()
     };
-    fits(&pool.vertical, target.max_pad_y) && fits(&pool.horizontal, target.max_pad_x)
+    let known = kind(pool.function).is_some();
+    known && fits(&pool.vertical, target.max_pad_y) && fits(&pool.horizontal, target.max_pad_x)
 }
 
 pub(super) fn lower(site: &mut Site<'_>, pool: &Pool) -> Result<Lowered, Rule> {
@@ -124,8 +125,8 @@ fn job(site: &Site<'_>, pool: &Pool, batch: u32, part: &MapBox, (input, output):
     let frame = frame(pool, part);
     let max_count = site.target.max_extent;
     let channels = len(&part.channels);
-    let operation = PoolOperation {
-        kind: kind(pool.function),
+    let operation = |kind: PoolKind| PoolOperation {
+        kind,
         input: FeatureMap::dense(input, [frame.rows.count, frame.columns.count, channels], ElementType::Int8),
         output: FeatureMap::dense(output, [len(&part.rows), len(&part.columns), channels], ElementType::Int8),
         window: Window {
@@ -142,17 +143,18 @@ fn job(site: &Site<'_>, pool: &Pool, batch: u32, part: &MapBox, (input, output):
     let map = input_map(site, pool, batch);
     Job {
         loads: frame.load(&map, pool.vertical.input, &part.channels, input, (0, max_count)),
-        computes: vec![Operation::Pool(operation)],
+        computes: kind(pool.function).map(|kind| Operation::Pool(operation(kind))).into_iter().collect(),
         stores: part.store(&output_map(site, pool, batch), output, max_count),
         ..Job::default()
     }
 }
 
-/// Raw integers are divided: no zero point on either side.
-fn kind(function: PoolFunction) -> PoolKind {
+/// What the operation does; there is none for a minimum. Raw integers are divided: no zero point on either side.
+fn kind(function: PoolFunction) -> Option<PoolKind> {
     match function {
-        PoolFunction::Max => PoolKind::Max,
-        PoolFunction::Average => PoolKind::Average { input_zero: 0, count_pad: false, stage: OutputStage::NONE },
+        PoolFunction::Max => Some(PoolKind::Max),
+        PoolFunction::Min => None,
+        PoolFunction::Average => Some(PoolKind::Average { input_zero: 0, count_pad: false, stage: OutputStage::NONE }),
     }
 }
 

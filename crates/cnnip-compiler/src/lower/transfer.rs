@@ -15,6 +15,7 @@ pub(super) fn lower(site: &mut Site<'_>, transfer: &Transfer) -> Result<Lowered,
         stores.push(fill(destination, transfer.output_bytes, value));
     }
     let first = offset(destination, transfer.offset);
+    let source = offset(source, transfer.start);
     stores.extend(copies(source, first, transfer.run, &transfer.strides, site.target.max_extent));
     let plan = format!("transfer in {} operations", stores.len());
     Ok(Lowered { plan, pad: Scratchpad::default(), jobs: vec![Job { stores, ..Job::default() }] })

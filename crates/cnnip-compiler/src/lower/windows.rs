@@ -204,9 +204,23 @@ impl<'a, 's> Lowering<'a, 's> {
     fn step(&self, input: FeatureMap, part: &Part, output: u32) -> Vec<Operation> {
         match self.pool.function {
             PoolFunction::Average => vec![self.sum(input, part, output)],
-            PoolFunction::Max if part.first => vec![self.max(input, output)],
-            PoolFunction::Max => vec![self.max(input, self.partial), self.larger(input.channels, output)],
+            PoolFunction::Max => self.extremum(input, part, output, (ReduceFunction::Max, EltwiseFunction::Max)),
+            PoolFunction::Min => self.extremum(input, part, output, (ReduceFunction::Min, EltwiseFunction::Min)),
         }
+    }
+
+    /// The largest or smallest element of a part, and of what was found before.
+    fn extremum(
+        &self,
+        input: FeatureMap,
+        part: &Part,
+        output: u32,
+        (reduce, choose): (ReduceFunction, EltwiseFunction),
+    ) -> Vec<Operation> {
+        if part.first {
+            return vec![self.reduce(reduce, input, output)];
+        }
+        vec![self.reduce(reduce, input, self.partial), self.choose(choose, input.channels, output)]
     }
 
     fn sum(&self, input: FeatureMap, part: &Part, address: u32) -> Operation {
@@ -216,9 +230,9 @@ impl<'a, 's> Lowering<'a, 's> {
         Sum { input, input_zero: 0, start: part.first, accumulators: self.accumulators, end }.operation()
     }
 
-    fn max(&self, input: FeatureMap, address: u32) -> Operation {
+    fn reduce(&self, function: ReduceFunction, input: FeatureMap, address: u32) -> Operation {
         Operation::Reduce(Reduce {
-            function: ReduceFunction::Max,
+            function,
             input,
             input_zero: 0,
             channels: false,
@@ -233,12 +247,12 @@ impl<'a, 's> Lowering<'a, 's> {
         })
     }
 
-    /// Keeps in the output the larger of it and the partial result.
-    fn larger(&self, channels: u32, output: u32) -> Operation {
+    /// Keeps in the output the larger or smaller of it and the partial result.
+    fn choose(&self, function: EltwiseFunction, channels: u32, output: u32) -> Operation {
         let pixel = |address: u32| FeatureMap::dense(address, [1, 1, channels], ElementType::Int8);
         let stage = |address| Stage { map: pixel(address), broadcast: false, zero: 0, scale: OutputStage::NONE };
         Operation::Eltwise(Eltwise {
-            function: EltwiseFunction::Max,
+            function,
             pre_shift: 0,
             first: stage(output),
             second: Some(stage(self.partial)),

@@ -2,13 +2,13 @@
 
 use super::names::ELEMENTS;
 use super::schema::{
-    IDENTIFIER, VERSION, buffer, code, conv2d, depthwise, fully_connected, model, operator, operator_code, options,
-    padding, pool2d, quantization, single, subgraph, tensor,
+    IDENTIFIER, VERSION, buffer, code, concatenation, conv2d, depthwise, fully_connected, gather, model, operator,
+    operator_code, options, pack, padding, pool2d, quantization, single, strided_slice, subgraph, tensor,
 };
 use crate::flatbuffer::TableBuilder;
 use crate::graph::{Graph, Node, TensorId};
 use crate::infer::dilated;
-use crate::op::{Activation, Conv2d, DepthwiseConv2d, Hw, Op, Pad, PadValue, Padding, Pool2d};
+use crate::op::{Activation, Blocks, Conv2d, DepthwiseConv2d, Hw, Mean, Op, Pad, PadValue, Padding, Pool2d, Slice};
 use crate::problem::Problems;
 use crate::tensor::{ElementType, Quantization, Shape, Tensor};
 
@@ -155,14 +155,34 @@ impl Writer<'_> {
             }
             Op::MaxPool2d(pool) => Form::new(code::MAX_POOL_2D, options::POOL_2D, self.pool(node, pool)?),
             Op::AveragePool2d(pool) => Form::new(code::AVERAGE_POOL_2D, options::POOL_2D, self.pool(node, pool)?),
-            Op::Mean(mean) => {
-                let table = attributes().with(single::REDUCE_KEEP_DIMS, mean.keep_dims);
-                Form::new(code::MEAN, options::REDUCE, table).constant(constant(
-                    "axes",
-                    &[mean.axes.len()],
-                    &mean.axes,
-                )?)
+            Op::Mean(mean) => reduction(node, code::MEAN, mean)?,
+            Op::Sum(mean) => reduction(node, code::SUM, mean)?,
+            Op::ReduceMax(mean) => reduction(node, code::REDUCE_MAX, mean)?,
+            Op::ReduceMin(mean) => reduction(node, code::REDUCE_MIN, mean)?,
+            Op::Concat { axis } => {
+                let table = attributes().with(concatenation::AXIS, int(*axis)?);
+                Form::new(code::CONCATENATION, options::CONCATENATION, table)
             }
+            Op::Pack { axis } => {
+                let table = attributes().with(pack::COUNT, int(node.inputs.len())?).with(pack::AXIS, int(*axis)?);
+                Form::new(code::PACK, options::PACK, table)
+            }
+            Op::Slice(op) => slice(node, op)?,
+            Op::Gather(op) => {
+                let table = attributes().with(gather::AXIS, int(op.axis)?);
+                let indices = constant("indices", op.shape.dims(), &op.indices)?;
+                Form::new(code::GATHER, options::GATHER, table).constant(indices)
+            }
+            Op::DepthToSpace { block } => {
+                let table = attributes().with(single::BLOCK_SIZE, int(*block)?);
+                Form::new(code::DEPTH_TO_SPACE, options::DEPTH_TO_SPACE, table)
+            }
+            Op::SpaceToDepth { block } => {
+                let table = attributes().with(single::BLOCK_SIZE, int(*block)?);
+                Form::new(code::SPACE_TO_DEPTH, options::SPACE_TO_DEPTH, table)
+            }
+            Op::SpaceToBatch(op) => blocks(node, (code::SPACE_TO_BATCH_ND, options::SPACE_TO_BATCH_ND), op)?,
+            Op::BatchToSpace(op) => blocks(node, (code::BATCH_TO_SPACE_ND, options::BATCH_TO_SPACE_ND), op)?,
             Op::Pad(pad) => self.pad(node, pad)?,
             Op::Add { activation } => {
                 Form::new(code::ADD, options::ADD, attributes().with(single::ADD_ACTIVATION, fused(*activation)))
@@ -261,6 +281,34 @@ impl Writer<'_> {
         let table = TableBuilder::new().with(conv2d::PADDING, rule);
         Ok(table.with(conv2d::STRIDE_W, int(stride.w)?).with(conv2d::STRIDE_H, int(stride.h)?))
     }
+}
+
+fn reduction(node: &Node, code: i32, mean: &Mean) -> Result<Form, ExportError> {
+    let table = TableBuilder::new().with(single::REDUCE_KEEP_DIMS, mean.keep_dims);
+    let axes = integers(&format!("{}/axes", node.name), &[mean.axes.len()], &mean.axes)?;
+    Ok(Form::new(code, options::REDUCE, table).constant(axes))
+}
+
+/// A slice as `STRIDED_SLICE`, which has the others as special cases.
+fn slice(node: &Node, slice: &Slice) -> Result<Form, ExportError> {
+    let rank = [slice.begin.len()];
+    let list = |what: &str, values: &[usize]| integers(&format!("{}/{what}", node.name), &rank, values);
+    let axes = slice.begin.iter().zip(&slice.stride).zip(&slice.count);
+    let ends: Vec<usize> = axes.map(|((begin, stride), count)| begin + (count - 1) * stride + 1).collect();
+    let shrink = slice.dropped.iter().fold(0, |mask, axis| mask | 1 << axis);
+    let table = TableBuilder::new().with(strided_slice::SHRINK_AXIS_MASK, shrink);
+    let form = Form::new(code::STRIDED_SLICE, options::STRIDED_SLICE, table);
+    let form = form.constant(list("begin", &slice.begin)?).constant(list("end", &ends)?);
+    Ok(form.constant(list("strides", &slice.stride)?))
+}
+
+/// Blocks, and pairs of what surrounds the positions.
+fn blocks(node: &Node, (code, tag): (i32, u8), op: &Blocks) -> Result<Form, ExportError> {
+    let around: Vec<usize> = op.before.iter().zip(&op.after).flat_map(|(&before, &after)| [before, after]).collect();
+    let count = op.block.len();
+    let block = integers(&format!("{}/block", node.name), &[count], &op.block)?;
+    let around = integers(&format!("{}/around", node.name), &[count, 2], &around)?;
+    Ok(Form::plain(code, tag).constant(block).constant(around))
 }
 
 fn operator_code(code: i32) -> TableBuilder {

@@ -104,12 +104,27 @@ impl Budget {
 const PLACE_TEXT: usize = 256;
 
 /// An operator of the file, its tensors by index.
+#[derive(Default)]
 struct Step {
     name: String,
     inputs: Vec<TensorId>,
     outputs: Vec<TensorId>,
-    /// What it computes, unless it has a problem.
-    op: Option<(Op, Vec<TensorId>)>,
+    /// What it computes for each output, unless it has a problem.
+    ops: Vec<Op>,
+    /// The inputs that are not attributes.
+    data: Vec<TensorId>,
+}
+
+impl Step {
+    /// A node per output; it has the name of its output.
+    fn nodes(self, tensors: &[Option<Tensor>]) -> impl Iterator<Item = Node> {
+        let Self { ops, outputs, data, .. } = self;
+        let node = move |(op, output): (Op, TensorId)| {
+            let name = tensors[output.index()].as_ref().map(|tensor| tensor.name.clone()).unwrap_or_default();
+            Node { name, op, inputs: data.clone(), outputs: vec![output] }
+        };
+        ops.into_iter().zip(outputs).map(node)
+    }
 }
 
 impl<'a> Importer<'a> {
@@ -144,11 +159,11 @@ impl<'a> Importer<'a> {
         check::flow(origins, (&inputs, &outputs), &wires, &mut |at, rule| {
             problems.push(at.map_or(Place::Model, |index| places[index].clone()), rule);
         });
-        let node = |step: Step| step.op.map(|(op, inputs)| Node { name: step.name, op, inputs, outputs: step.outputs });
+        let nodes = steps.into_iter().flat_map(|step| step.nodes(&tensors)).collect();
         Ok(Graph {
             name: self.graph.text(subgraph::NAME)?.into_owned(),
             tensors: tensors.into_iter().flatten().collect(),
-            nodes: steps.into_iter().filter_map(node).collect(),
+            nodes,
             inputs,
             outputs,
         })
@@ -275,13 +290,14 @@ impl<'a> Importer<'a> {
         let (mut steps, mut places) = (Vec::new(), Vec::new());
         for index in 0..tables.len() {
             self.budget.spend(size_of::<Step>() + size_of::<Place>() + PLACE_TEXT)?;
-            let mut step = Step { name: String::new(), inputs: Vec::new(), outputs: Vec::new(), op: None };
+            let mut step = Step::default();
             let mut operator = String::from("?");
             let done = tables.get(index).map_err(Rule::from).and_then(|table| {
                 let wired = self.wire(table, tensors, &mut step);
                 operator = self.operator_name(table)?;
                 wired?;
-                self.budget.spend(step.name.len())?;
+                // Every output becomes a node.
+                self.budget.spend(step.outputs.len().saturating_mul(step.name.len() + size_of::<Node>()))?;
                 self.operator(table, tensors, &mut step)
             });
             let place = Place::node(index, &step.name, &operator);
@@ -347,11 +363,20 @@ impl<'a> Importer<'a> {
         let outputs = step.outputs.iter().map(find).collect::<Option<Vec<_>>>();
         // A tensor with a problem of its own has been reported; nothing can be said about its nodes.
         let (Some(inputs), Some(outputs)) = (inputs, outputs) else { return Ok(()) };
-        let op = (builtin.read)(&Call { inputs, options })?;
-        let data: Vec<TensorId> = builtin.data.iter().filter_map(|&slot| step.inputs.get(slot).copied()).collect();
-        let kept: Vec<&Tensor> = data.iter().filter_map(find).collect();
-        check::node(&op, &kept, &outputs)?;
-        step.op = Some((op, data));
+        if outputs.is_empty() || outputs.len() > 1 && !builtin.splits() {
+            return Err(Rule::OutputCount { found: outputs.len() });
+        }
+        step.data = builtin.data.iter().filter_map(|&slot| step.inputs.get(slot).copied()).collect();
+        let kept: Vec<&Tensor> = step.data.iter().filter_map(find).collect();
+        let mut call = Call { inputs, options, output: (0, outputs.len()) };
+        let mut ops = vec![];
+        for (number, &output) in outputs.iter().enumerate() {
+            call.output.0 = number;
+            let op = (builtin.read)(&call)?;
+            check::node(&op, &kept, &[output])?;
+            ops.push(op);
+        }
+        step.ops = ops;
         Ok(())
     }
 }

@@ -8,10 +8,14 @@
 //!    `infer.rs`.
 //! 3. `export.rs`: how the [`Op`] is written, so that the round-trip test covers it.
 
+mod movement;
+
 use super::schema::{code, conv2d, depthwise, fully_connected, options, padding, pool2d, single};
 use crate::flatbuffer::{Field, Scalar, Scalars, Table};
 use crate::infer::{InferError, dilated};
-use crate::op::{Activation, Conv2d, DepthwiseConv2d, FullyConnected, Hw, Mean, Op, Pad, PadValue, Padding, Pool2d};
+use crate::op::{
+    Activation, Conv2d, DepthwiseConv2d, FullyConnected, Hw, MAX_JOINED, Mean, Op, Pad, PadValue, Padding, Pool2d,
+};
 use crate::problem::Rule;
 use crate::tensor::{ElementType, MAX_RANK, Shape, Tensor};
 
@@ -31,14 +35,35 @@ pub(super) struct Builtin {
     pub(super) inputs: (usize, usize),
     /// Which of the inputs the node keeps, in this order; the others become attributes.
     pub(super) data: &'static [usize],
-    /// The reader.
+    /// The reader. It is asked once per output, and every output gets a node of its own.
     pub(super) read: fn(&Call<'_>) -> Result<Op, Rule>,
+}
+
+impl Builtin {
+    /// Whether there may be several outputs.
+    pub(super) const fn splits(&self) -> bool {
+        matches!(self.code, code::SPLIT | code::SPLIT_V | code::UNPACK)
+    }
 }
 
 /// All operators that can be read.
 pub(super) const BUILTINS: &[Builtin] = &[
     Builtin { code: code::ADD, options: options::ADD, inputs: (2, 2), data: &[0, 1], read: add },
     Builtin { code: code::AVERAGE_POOL_2D, options: options::POOL_2D, inputs: (1, 1), data: &[0], read: average_pool },
+    Builtin {
+        code: code::BATCH_TO_SPACE_ND,
+        options: options::BATCH_TO_SPACE_ND,
+        inputs: (3, 3),
+        data: &[0],
+        read: movement::batch_to_space,
+    },
+    Builtin {
+        code: code::CONCATENATION,
+        options: options::CONCATENATION,
+        inputs: (1, MAX_JOINED),
+        data: &JOINED,
+        read: movement::concatenation,
+    },
     Builtin { code: code::CONV_2D, options: options::CONV_2D, inputs: (2, 3), data: &[0, 1, 2], read: convolution },
     Builtin {
         code: code::DEPTHWISE_CONV_2D,
@@ -46,6 +71,13 @@ pub(super) const BUILTINS: &[Builtin] = &[
         inputs: (2, 3),
         data: &[0, 1, 2],
         read: depthwise_convolution,
+    },
+    Builtin {
+        code: code::DEPTH_TO_SPACE,
+        options: options::DEPTH_TO_SPACE,
+        inputs: (1, 1),
+        data: &[0],
+        read: movement::depth_to_space,
     },
     Builtin {
         code: code::DEQUANTIZE,
@@ -62,6 +94,7 @@ pub(super) const BUILTINS: &[Builtin] = &[
         data: &[0, 1, 2],
         read: dense,
     },
+    Builtin { code: code::GATHER, options: options::GATHER, inputs: (2, 2), data: &[0], read: movement::gather },
     Builtin {
         code: code::HARD_SWISH,
         options: options::HARD_SWISH,
@@ -88,6 +121,7 @@ pub(super) const BUILTINS: &[Builtin] = &[
         read: |_| Ok(Op::Minimum),
     },
     Builtin { code: code::MUL, options: options::MUL, inputs: (2, 2), data: &[0, 1], read: mul },
+    Builtin { code: code::PACK, options: options::PACK, inputs: (1, MAX_JOINED), data: &JOINED, read: movement::pack },
     Builtin { code: code::PAD, options: options::PAD, inputs: (2, 2), data: &[0], read: pad },
     Builtin { code: code::PADV2, options: options::PADV2, inputs: (3, 3), data: &[0], read: pad },
     Builtin { code: code::PRELU, options: options::NONE, inputs: (2, 2), data: &[0, 1], read: |_| Ok(Op::Prelu) },
@@ -97,6 +131,20 @@ pub(super) const BUILTINS: &[Builtin] = &[
         inputs: (1, 1),
         data: &[0],
         read: |_| Ok(Op::Quantize),
+    },
+    Builtin {
+        code: code::REDUCE_MAX,
+        options: options::REDUCE,
+        inputs: (2, 2),
+        data: &[0],
+        read: |call| reduction(call).map(Op::ReduceMax),
+    },
+    Builtin {
+        code: code::REDUCE_MIN,
+        options: options::REDUCE,
+        inputs: (2, 2),
+        data: &[0],
+        read: |call| reduction(call).map(Op::ReduceMin),
     },
     Builtin { code: code::RELU, options: options::NONE, inputs: (1, 1), data: &[0], read: |_| Ok(Op::Relu) },
     Builtin { code: code::RELU6, options: options::NONE, inputs: (1, 1), data: &[0], read: |_| Ok(Op::Relu6) },
@@ -108,12 +156,55 @@ pub(super) const BUILTINS: &[Builtin] = &[
         read: |_| Ok(Op::ReluN1To1),
     },
     Builtin { code: code::RESHAPE, options: options::RESHAPE, inputs: (1, 2), data: &[0], read: reshape },
+    Builtin { code: code::SLICE, options: options::SLICE, inputs: (3, 3), data: &[0], read: movement::slice },
     Builtin { code: code::SOFTMAX, options: options::SOFTMAX, inputs: (1, 1), data: &[0], read: softmax },
+    Builtin {
+        code: code::SPACE_TO_BATCH_ND,
+        options: options::SPACE_TO_BATCH_ND,
+        inputs: (3, 3),
+        data: &[0],
+        read: movement::space_to_batch,
+    },
+    Builtin {
+        code: code::SPACE_TO_DEPTH,
+        options: options::SPACE_TO_DEPTH,
+        inputs: (1, 1),
+        data: &[0],
+        read: movement::space_to_depth,
+    },
+    Builtin { code: code::SPLIT, options: options::SPLIT, inputs: (2, 2), data: &[1], read: movement::split },
+    Builtin { code: code::SPLIT_V, options: options::SPLIT_V, inputs: (3, 3), data: &[0], read: movement::split_v },
     Builtin { code: code::SQUEEZE, options: options::SQUEEZE, inputs: (1, 1), data: &[0], read: squeeze },
+    Builtin {
+        code: code::STRIDED_SLICE,
+        options: options::STRIDED_SLICE,
+        inputs: (4, 4),
+        data: &[0],
+        read: movement::strided_slice,
+    },
     Builtin { code: code::SUB, options: options::SUB, inputs: (2, 2), data: &[0, 1], read: sub },
+    Builtin {
+        code: code::SUM,
+        options: options::REDUCE,
+        inputs: (2, 2),
+        data: &[0],
+        read: |call| reduction(call).map(Op::Sum),
+    },
     Builtin { code: code::TANH, options: options::NONE, inputs: (1, 1), data: &[0], read: |_| Ok(Op::Tanh) },
     Builtin { code: code::TRANSPOSE, options: options::TRANSPOSE, inputs: (2, 2), data: &[0], read: transpose },
+    Builtin { code: code::UNPACK, options: options::UNPACK, inputs: (1, 1), data: &[0], read: movement::unpack },
 ];
+
+/// All inputs, however many there are.
+const JOINED: [usize; MAX_JOINED] = {
+    let mut slots = [0; MAX_JOINED];
+    let mut slot = 0;
+    while slot < MAX_JOINED {
+        slots[slot] = slot;
+        slot += 1;
+    }
+    slots
+};
 
 /// An operator of the file: its tensors and attributes.
 pub(super) struct Call<'a> {
@@ -121,6 +212,8 @@ pub(super) struct Call<'a> {
     pub(super) inputs: Vec<(usize, &'a Tensor)>,
     /// Its attributes, where the file has them.
     pub(super) options: Option<Table<'a>>,
+    /// Which of its outputs is asked for, and how many there are.
+    pub(super) output: (usize, usize),
 }
 
 impl<'a> Call<'a> {
@@ -188,11 +281,16 @@ impl<'a> Call<'a> {
 
     /// The constant in `slot`, a short list of int32 or int64; `None` if there is no such input.
     fn constant(&self, slot: usize, what: &'static str) -> Result<Option<Vec<i64>>, Rule> {
+        self.integers(slot, what, MAX_ATTRIBUTE)
+    }
+
+    /// As [`constant`](Self::constant), with at most so many elements.
+    fn integers(&self, slot: usize, what: &'static str, most: usize) -> Result<Option<Vec<i64>>, Rule> {
         let Some(&(index, tensor)) = self.inputs.get(slot) else { return Ok(None) };
         let data = tensor.data.as_ref().ok_or(Rule::NotConstant { what, index })?;
         let wrong = || Rule::AttributeTensor { what, index, element: tensor.element, shape: tensor.shape.clone() };
         let legal = matches!(tensor.element, ElementType::I32 | ElementType::I64);
-        if !legal || tensor.shape.elements() > MAX_ATTRIBUTE {
+        if !legal || tensor.shape.elements() > most {
             return Err(wrong());
         }
         data.integers(tensor.element).map(Some).ok_or_else(wrong)
@@ -300,12 +398,17 @@ fn softmax(call: &Call<'_>) -> Result<Op, Rule> {
 }
 
 fn mean(call: &Call<'_>) -> Result<Op, Rule> {
+    reduction(call).map(Op::Mean)
+}
+
+/// The axes of `MEAN`, `SUM` and the like.
+fn reduction(call: &Call<'_>) -> Result<Mean, Rule> {
     let rank = call.input()?.shape.rank();
     let axes = call.required(1, "axes")?;
     let mut axes = axes.into_iter().map(|axis| self::axis("axis", axis, rank)).collect::<Result<Vec<_>, _>>()?;
     axes.sort_unstable();
     axes.dedup();
-    Ok(Op::Mean(Mean { axes, keep_dims: call.get(single::REDUCE_KEEP_DIMS)? }))
+    Ok(Mean { axes, keep_dims: call.get(single::REDUCE_KEEP_DIMS)? })
 }
 
 fn transpose(call: &Call<'_>) -> Result<Op, Rule> {

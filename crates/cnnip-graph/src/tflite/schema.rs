@@ -131,14 +131,49 @@ pub(super) mod single {
     pub(crate) const RESHAPE_SHAPE: Field<Scalars<i32>> = Field::scalars(0);
     pub(crate) const REDUCE_KEEP_DIMS: Field<bool> = Field::scalar(0, false);
     pub(crate) const SQUEEZE_DIMS: Field<Scalars<i32>> = Field::scalars(0);
+    pub(crate) const BLOCK_SIZE: Field<i32> = Field::scalar(0, 0);
+}
+
+/// Attributes of `CONCATENATION`.
+pub(super) mod concatenation {
+    use super::*;
+    pub(crate) const AXIS: Field<i32> = Field::scalar(0, 0);
+    pub(crate) const ACTIVATION: Field<i8> = Field::scalar(1, 0);
+}
+
+/// Attributes of `PACK` and `UNPACK`.
+pub(super) mod pack {
+    use super::*;
+    pub(crate) const COUNT: Field<i32> = Field::scalar(0, 0);
+    pub(crate) const AXIS: Field<i32> = Field::scalar(1, 0);
+}
+
+/// Attributes of `GATHER`.
+pub(super) mod gather {
+    use super::*;
+    pub(crate) const AXIS: Field<i32> = Field::scalar(0, 0);
+    pub(crate) const BATCH_DIMS: Field<i32> = Field::scalar(1, 0);
+}
+
+/// Attributes of `STRIDED_SLICE`: bits per axis.
+pub(super) mod strided_slice {
+    use super::*;
+    pub(crate) const BEGIN_MASK: Field<i32> = Field::scalar(0, 0);
+    pub(crate) const END_MASK: Field<i32> = Field::scalar(1, 0);
+    pub(crate) const ELLIPSIS_MASK: Field<i32> = Field::scalar(2, 0);
+    pub(crate) const NEW_AXIS_MASK: Field<i32> = Field::scalar(3, 0);
+    pub(crate) const SHRINK_AXIS_MASK: Field<i32> = Field::scalar(4, 0);
+    pub(crate) const OFFSET: Field<bool> = Field::scalar(5, false);
 }
 
 /// Operator codes.
 pub(super) mod code {
     pub(crate) const ADD: i32 = 0;
     pub(crate) const AVERAGE_POOL_2D: i32 = 1;
+    pub(crate) const CONCATENATION: i32 = 2;
     pub(crate) const CONV_2D: i32 = 3;
     pub(crate) const DEPTHWISE_CONV_2D: i32 = 4;
+    pub(crate) const DEPTH_TO_SPACE: i32 = 5;
     pub(crate) const DEQUANTIZE: i32 = 6;
     pub(crate) const FULLY_CONNECTED: i32 = 9;
     pub(crate) const LOGISTIC: i32 = 14;
@@ -149,19 +184,32 @@ pub(super) mod code {
     pub(crate) const RELU6: i32 = 21;
     pub(crate) const RESHAPE: i32 = 22;
     pub(crate) const SOFTMAX: i32 = 25;
+    pub(crate) const SPACE_TO_DEPTH: i32 = 26;
     pub(crate) const TANH: i32 = 28;
     pub(crate) const CUSTOM: i32 = 32;
     pub(crate) const PAD: i32 = 34;
+    pub(crate) const GATHER: i32 = 36;
+    pub(crate) const BATCH_TO_SPACE_ND: i32 = 37;
+    pub(crate) const SPACE_TO_BATCH_ND: i32 = 38;
     pub(crate) const TRANSPOSE: i32 = 39;
     pub(crate) const MEAN: i32 = 40;
     pub(crate) const SUB: i32 = 41;
     pub(crate) const SQUEEZE: i32 = 43;
+    pub(crate) const STRIDED_SLICE: i32 = 45;
+    pub(crate) const SPLIT: i32 = 49;
     pub(crate) const PRELU: i32 = 54;
     pub(crate) const MAXIMUM: i32 = 55;
     pub(crate) const MINIMUM: i32 = 57;
     pub(crate) const PADV2: i32 = 60;
+    pub(crate) const SLICE: i32 = 65;
     pub(crate) const EXPAND_DIMS: i32 = 70;
+    pub(crate) const SUM: i32 = 74;
+    pub(crate) const REDUCE_MAX: i32 = 82;
+    pub(crate) const PACK: i32 = 83;
+    pub(crate) const UNPACK: i32 = 88;
+    pub(crate) const REDUCE_MIN: i32 = 89;
     pub(crate) const LEAKY_RELU: i32 = 98;
+    pub(crate) const SPLIT_V: i32 = 102;
     pub(crate) const QUANTIZE: i32 = 114;
     pub(crate) const HARD_SWISH: i32 = 117;
 }
@@ -175,21 +223,33 @@ pub(super) mod options {
     pub(crate) const POOL_2D: u8 = 5;
     pub(crate) const FULLY_CONNECTED: u8 = 8;
     pub(crate) const SOFTMAX: u8 = 9;
+    pub(crate) const CONCATENATION: u8 = 10;
     pub(crate) const ADD: u8 = 11;
     pub(crate) const RESHAPE: u8 = 17;
+    pub(crate) const SPACE_TO_DEPTH: u8 = 19;
     pub(crate) const MUL: u8 = 21;
     pub(crate) const PAD: u8 = 22;
+    pub(crate) const GATHER: u8 = 23;
+    pub(crate) const BATCH_TO_SPACE_ND: u8 = 24;
+    pub(crate) const SPACE_TO_BATCH_ND: u8 = 25;
     pub(crate) const TRANSPOSE: u8 = 26;
     pub(crate) const REDUCE: u8 = 27;
     pub(crate) const SUB: u8 = 28;
     pub(crate) const SQUEEZE: u8 = 30;
+    pub(crate) const STRIDED_SLICE: u8 = 32;
+    pub(crate) const SPLIT: u8 = 35;
     pub(crate) const DEQUANTIZE: u8 = 38;
     pub(crate) const MAXIMUM_MINIMUM: u8 = 39;
     pub(crate) const PADV2: u8 = 43;
+    pub(crate) const SLICE: u8 = 48;
     pub(crate) const EXPAND_DIMS: u8 = 52;
+    pub(crate) const PACK: u8 = 59;
+    pub(crate) const UNPACK: u8 = 64;
     pub(crate) const LEAKY_RELU: u8 = 75;
+    pub(crate) const SPLIT_V: u8 = 79;
     pub(crate) const QUANTIZE: u8 = 89;
     pub(crate) const HARD_SWISH: u8 = 91;
+    pub(crate) const DEPTH_TO_SPACE: u8 = 94;
 }
 
 /// Values of the padding attribute.

@@ -11,8 +11,11 @@ use super::schema::{
     IDENTIFIER, buffer, conv2d, depthwise, fully_connected, model, operator, operator_code, quantization, single,
     subgraph, tensor,
 };
-use crate::flatbuffer::{Scalar, TableBuilder, root};
-use crate::op::{Activation, Conv2d, DepthwiseConv2d, FullyConnected, Hw, Mean, Op, Pad, PadValue, Padding, Pool2d};
+use crate::flatbuffer::{Field, Scalar, SubTables, TableBuilder, root};
+use crate::op::{
+    Activation, Blocks, Conv2d, DepthwiseConv2d, FullyConnected, Gather, Hw, Mean, Op, Pad, PadValue, Padding, Pool2d,
+    Slice,
+};
 use crate::problem::{Place, Problem, Problems, Rule};
 use crate::tensor::{ElementType, Quantization, Shape, Tensor};
 use crate::{Graph, GraphBuilder, TensorId};
@@ -101,6 +104,23 @@ fn sample() -> Graph {
     let x = build.apply("relu_n1", Op::ReluN1To1, &[x]);
     let x = build.apply("difference", Op::Sub { activation: Activation::Relu }, &[x, x]);
     let x = build.apply("product", Op::Mul { activation: Activation::Relu6 }, &[x, x]);
+    let x = build.apply("joined", Op::Concat { axis: 1 }, &[x, x, x]);
+    let part = Slice { begin: vec![0, 2], stride: vec![1, 2], count: vec![1, 6], dropped: vec![] };
+    let x = build.apply("part", Op::Slice(part), &[x]);
+    let first = Slice { begin: vec![0, 0], stride: vec![1, 1], count: vec![1, 6], dropped: vec![0] };
+    let x = build.apply("first", Op::Slice(first), &[x]);
+    let x = build.apply("packed", Op::Pack { axis: 1 }, &[x, x, x, x]);
+    let picked = Gather { axis: 0, indices: vec![5, 0, 5, 2], shape: shape(&[2, 2]) };
+    let x = build.apply("picked", Op::Gather(picked), &[x]);
+    let x = build.apply("wide", Op::Reshape { shape: shape(&[1, 2, 2, 4]) }, &[x]);
+    let x = build.apply("spread", Op::DepthToSpace { block: 2 }, &[x]);
+    let x = build.apply("gathered", Op::SpaceToDepth { block: 4 }, &[x]);
+    let blocks = Blocks { block: vec![2, 1], before: vec![1, 0], after: vec![0, 1] };
+    let x = build.apply("batches", Op::SpaceToBatch(blocks.clone()), &[x]);
+    let x = build.apply("unbatched", Op::BatchToSpace(blocks), &[x]);
+    let x = build.apply("largest", Op::ReduceMax(Mean { axes: vec![1], keep_dims: true }), &[x]);
+    let x = build.apply("smallest", Op::ReduceMin(Mean { axes: vec![1], keep_dims: false }), &[x]);
+    let x = build.apply("total", Op::Sum(Mean { axes: vec![1], keep_dims: false }), &[x]);
     let x = build.apply("larger", Op::Maximum, &[x, x]);
     let x = build.apply("smaller", Op::Minimum, &[x, x]);
     let x = build.apply("prelu", Op::Prelu, &[x, x]);
@@ -163,6 +183,11 @@ impl Model {
     fn file(&self) -> Vec<u8> {
         self.0.finish(IDENTIFIER)
     }
+}
+
+/// Entries of one of the sample's tables.
+fn entries(field: Field<SubTables>) -> usize {
+    Model::new().0.tables_mut(field).len()
 }
 
 /// The problems of the sample after `damage`.
@@ -261,9 +286,14 @@ fn tensor_cases() -> Vec<Case> {
             Rule::Shape(crate::ShapeError::Elements { dims: vec![0x7fff_ffff; 4] }),
             |m| m.tensor(IMAGE).set_list(tensor::SHAPE, &[i32::MAX; 4]),
         ),
-        case("buffer out of range", at_tensor(CONV_BIAS), Rule::BufferIndex { index: 99, count: 11 }, |m| {
-            m.tensor(CONV_BIAS).set(tensor::BUFFER, 99);
-        }),
+        case(
+            "buffer out of range",
+            at_tensor(CONV_BIAS),
+            Rule::BufferIndex { index: 99, count: entries(model::BUFFERS) },
+            |m| {
+                m.tensor(CONV_BIAS).set(tensor::BUFFER, 99);
+            },
+        ),
         case("data behind the model", at_tensor(CONV_WEIGHTS), Rule::ExternalData, |m| {
             let buffer = &mut m.0.tables_mut(model::BUFFERS)[1];
             buffer.set(buffer::OFFSET, 4096);
@@ -349,9 +379,14 @@ fn node_cases() -> Vec<Case> {
                 m.0.tables_mut(model::OPERATOR_CODES)[0] = code;
             },
         ),
-        case("operator code", at_node(node::CONV, "?"), Rule::OperatorCode { index: 77, count: 26 }, |m| {
-            m.operator(node::CONV).set(operator::CODE_INDEX, 77);
-        }),
+        case(
+            "operator code",
+            at_node(node::CONV, "?"),
+            Rule::OperatorCode { index: 77, count: entries(model::OPERATOR_CODES) },
+            |m| {
+                m.operator(node::CONV).set(operator::CODE_INDEX, 77);
+            },
+        ),
         case("options of another operator", conv(), Rule::Options { want: 1, found: 9 }, |m| {
             let table = std::mem::take(m.operator(node::CONV));
             *m.operator(node::CONV) = table.with_union(operator::OPTIONS, 9, TableBuilder::new());

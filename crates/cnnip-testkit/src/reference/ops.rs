@@ -4,15 +4,15 @@ use cnnip_graph::{
     Activation, Conv2d, DepthwiseConv2d, FullyConnected, Graph, Mean, Node, Op, Pad, PadValue, Padding, Pool2d, Tensor,
 };
 
-use super::Values;
 use super::number::{
     Multiplier, Profile, clamp_range, divided, finished, float_scaled, halves_away, multiplier, scaled,
 };
+use super::{Values, movement};
 
 /// A node with its tensors.
-struct At<'a> {
+pub(super) struct At<'a> {
     graph: &'a Graph,
-    node: &'a Node,
+    pub(super) node: &'a Node,
     values: &'a Values,
     profile: Profile,
     /// Elements of the third input, if there is one.
@@ -28,7 +28,18 @@ pub(super) fn node(graph: &Graph, node: &Node, values: &Values, profile: Profile
         Op::FullyConnected(op) => fully_connected(&at, op),
         Op::MaxPool2d(op) => pool(&at, op, |window| window.iter().copied().max().unwrap_or(i64::from(i8::MIN))),
         Op::AveragePool2d(op) => pool(&at, op, average),
-        Op::Mean(op) => mean(&at, op),
+        Op::Mean(op) => mean(&at, op, divided),
+        Op::Sum(op) => mean(&at, op, |by, _| by),
+        Op::ReduceMax(op) => extremum(&at, op, i8::max),
+        Op::ReduceMin(op) => extremum(&at, op, i8::min),
+        Op::Concat { axis } => movement::concat(&at, *axis),
+        Op::Pack { axis } => movement::pack(&at, *axis),
+        Op::Slice(op) => movement::slice(&at, op),
+        Op::Gather(op) => movement::gather(&at, op),
+        Op::DepthToSpace { block } => movement::depth_to_space(&at, *block),
+        Op::SpaceToDepth { block } => movement::space_to_depth(&at, *block),
+        Op::SpaceToBatch(op) => movement::space_to_batch(&at, op),
+        Op::BatchToSpace(op) => movement::batch_to_space(&at, op),
         Op::Pad(op) => pad(&at, op),
         Op::Add { activation } => sum(&at, 1, *activation),
         Op::Sub { activation } => sum(&at, -1, *activation),
@@ -49,15 +60,15 @@ pub(super) fn node(graph: &Graph, node: &Node, values: &Values, profile: Profile
 }
 
 impl<'a> At<'a> {
-    fn tensor(&self, index: usize) -> &'a Tensor {
+    pub(super) fn tensor(&self, index: usize) -> &'a Tensor {
         &self.graph[self.node.inputs[index]]
     }
 
-    fn output(&self) -> &'a Tensor {
+    pub(super) fn output(&self) -> &'a Tensor {
         &self.graph[self.node.outputs[0]]
     }
 
-    fn input(&self, index: usize) -> Option<&'a [i8]> {
+    pub(super) fn input(&self, index: usize) -> Option<&'a [i8]> {
         self.values[self.node.inputs[index].index()].as_deref()
     }
 
@@ -65,7 +76,7 @@ impl<'a> At<'a> {
         tensor.quantization.as_ref().map_or(1.0, |quantization| quantization.scales()[0])
     }
 
-    fn zero(&self, tensor: &Tensor) -> i64 {
+    pub(super) fn zero(&self, tensor: &Tensor) -> i64 {
         tensor.quantization.as_ref().map_or(0, |quantization| quantization.zero_points()[0])
     }
 
@@ -188,21 +199,33 @@ fn pool(at: &At<'_>, op: &Pool2d, of: impl Fn(&[i64]) -> i64) -> Option<Vec<i8>>
     Some(out)
 }
 
-fn mean(at: &At<'_>, op: &Mean) -> Option<Vec<i8>> {
+fn extremum(at: &At<'_>, op: &Mean, of: fn(i8, i8) -> i8) -> Option<Vec<i8>> {
+    let x = at.input(0)?;
+    let dims = at.tensor(0).shape.dims();
+    let mut found: Vec<Option<i8>> = vec![None; at.output().shape.elements()];
+    for (index, &value) in x.iter().enumerate() {
+        let target = &mut found[reduced(&unflatten(index, dims), dims, op)];
+        *target = Some(target.map_or(value, |other| of(other, value)));
+    }
+    found.into_iter().collect()
+}
+
+/// Index of the result that an element goes into.
+fn reduced(place: &[usize], dims: &[usize], op: &Mean) -> usize {
+    let kept = (0..dims.len()).filter(|axis| !op.axes.contains(axis));
+    kept.fold(0, |target, axis| target * dims[axis] + place[axis])
+}
+
+fn mean(at: &At<'_>, op: &Mean, by: fn(Multiplier, usize) -> Multiplier) -> Option<Vec<i8>> {
     let x = at.input(0)?;
     let dims = at.tensor(0).shape.dims();
     let count: usize = op.axes.iter().map(|&axis| dims[axis]).product();
     let mut sums = vec![0_i64; at.output().shape.elements()];
     for (index, &value) in x.iter().enumerate() {
-        let place = unflatten(index, dims);
-        let mut target = 0;
-        for axis in (0..dims.len()).filter(|axis| !op.axes.contains(axis)) {
-            target = target * dims[axis] + place[axis];
-        }
-        sums[target] += i64::from(value) - at.zero(at.tensor(0));
+        sums[reduced(&unflatten(index, dims), dims, op)] += i64::from(value) - at.zero(at.tensor(0));
     }
     let real = f64::from(at.scale(at.tensor(0))) / f64::from(at.scale(at.output()));
-    let by = divided(multiplier(real), count);
+    let by = by(multiplier(real), count);
     let zero = at.zero(at.output());
     Some(sums.into_iter().map(|sum| finished(scaled(sum, by, at.profile), zero, (-128, 127))).collect())
 }
@@ -367,7 +390,7 @@ fn pairs(rows: usize, columns: usize) -> impl Iterator<Item = (usize, usize)> {
     (0..rows * columns).map(move |i| (i / columns, i % columns))
 }
 
-fn unflatten(mut index: usize, dims: &[usize]) -> Vec<usize> {
+pub(super) fn unflatten(mut index: usize, dims: &[usize]) -> Vec<usize> {
     let mut place = vec![0; dims.len()];
     for axis in (0..dims.len()).rev() {
         place[axis] = index % dims[axis];
@@ -376,7 +399,7 @@ fn unflatten(mut index: usize, dims: &[usize]) -> Vec<usize> {
     place
 }
 
-fn flatten(place: &[usize], dims: &[usize]) -> usize {
+pub(super) fn flatten(place: &[usize], dims: &[usize]) -> usize {
     place.iter().zip(dims).fold(0, |index, (at, dim)| index * dim + at)
 }
 

@@ -1,0 +1,204 @@
+//! Operators that only move elements.
+
+use super::{Call, axis, extent};
+use crate::infer::InferError;
+use crate::op::{Blocks, Gather, Op, Slice};
+use crate::problem::Rule;
+use crate::tensor::{Shape, Tensor};
+use crate::tflite::schema::{concatenation, gather as gathering, pack as packing, single, strided_slice as masks};
+
+/// Most indices of a gather.
+const MAX_INDICES: usize = 4096;
+
+pub(super) fn concatenation(call: &Call<'_>) -> Result<Op, Rule> {
+    let activation = call.get(concatenation::ACTIVATION)?;
+    if activation != 0 {
+        return Err(Rule::Attribute { name: "fused_activation_function", value: activation.into() });
+    }
+    let value = call.get(concatenation::AXIS)?;
+    Ok(Op::Concat { axis: axis("axis", value.into(), call.input()?.shape.rank())? })
+}
+
+pub(super) fn pack(call: &Call<'_>) -> Result<Op, Rule> {
+    let value = call.get(packing::AXIS)?;
+    Ok(Op::Pack { axis: axis("axis", value.into(), call.input()?.shape.rank() + 1)? })
+}
+
+/// One index of an axis, which goes.
+pub(super) fn unpack(call: &Call<'_>) -> Result<Op, Rule> {
+    let shape = &call.input()?.shape;
+    let (output, outputs) = call.output;
+    let axis = axis("axis", call.get(packing::AXIS)?.into(), shape.rank())?;
+    if shape.dims()[axis] != outputs {
+        return Err(count_of_parts(outputs));
+    }
+    Ok(Op::Slice(Slice { dropped: vec![axis], ..part(shape, axis, output, 1) }))
+}
+
+/// Equal parts; the axis comes before the tensor.
+pub(super) fn split(call: &Call<'_>) -> Result<Op, Rule> {
+    let shape = &tensor(call, 1)?.shape;
+    let (output, outputs) = call.output;
+    let axis = axis("axis", one("axis", &call.required(0, "axis")?)?, shape.rank())?;
+    let extent = shape.dims()[axis];
+    if !extent.is_multiple_of(outputs) {
+        return Err(count_of_parts(outputs));
+    }
+    let size = extent / outputs;
+    Ok(Op::Slice(part(shape, axis, output * size, size)))
+}
+
+/// Parts of given sizes, one of which may be whatever is left.
+pub(super) fn split_v(call: &Call<'_>) -> Result<Op, Rule> {
+    let shape = &call.input()?.shape;
+    let (output, outputs) = call.output;
+    let axis = axis("axis", one("axis", &call.required(2, "axis")?)?, shape.rank())?;
+    let given = call.required(1, "sizes")?;
+    if given.len() != outputs {
+        return Err(count_of_parts(outputs));
+    }
+    let known = given.iter().filter(|&&size| size != -1).fold(0, |sum: i64, &size| sum.saturating_add(size));
+    let whole = i64::try_from(shape.dims()[axis]).unwrap_or(i64::MAX);
+    let size = |&size: &i64| extent("size_splits", if size == -1 { whole.saturating_sub(known) } else { size });
+    let sizes = given.iter().map(size).collect::<Result<Vec<_>, _>>()?;
+    let begin = sizes[..output].iter().fold(0_usize, |sum, &size| sum.saturating_add(size));
+    Ok(Op::Slice(part(shape, axis, begin, sizes[output])))
+}
+
+fn count_of_parts(outputs: usize) -> Rule {
+    Rule::Attribute { name: "num_splits", value: i64::try_from(outputs).unwrap_or(i64::MAX) }
+}
+
+/// Indices `begin .. begin + count` of one axis, all of the others.
+fn part(shape: &Shape, axis: usize, begin: usize, count: usize) -> Slice {
+    let mut part = part_of_all(shape);
+    (part.begin[axis], part.count[axis]) = (begin, count);
+    part
+}
+
+/// A size of -1 reaches to the end.
+pub(super) fn slice(call: &Call<'_>) -> Result<Op, Rule> {
+    let shape = &call.input()?.shape;
+    let (begin, sizes) = (per_axis(call, 1, "begin")?, per_axis(call, 2, "size")?);
+    let mut slice = part_of_all(shape);
+    for (axis, (&begin, &size)) in begin.iter().zip(&sizes).enumerate() {
+        slice.begin[axis] = extent("begin", begin)?;
+        slice.count[axis] = match size {
+            -1 => shape.dims()[axis].saturating_sub(slice.begin[axis]),
+            size => extent("size", size)?,
+        };
+    }
+    Ok(Op::Slice(slice))
+}
+
+/// Negative begins and ends count from the end; bits of the masks say where they are not looked at.
+pub(super) fn strided_slice(call: &Call<'_>) -> Result<Op, Rule> {
+    for (name, mask) in [("ellipsis_mask", masks::ELLIPSIS_MASK), ("new_axis_mask", masks::NEW_AXIS_MASK)] {
+        let value = call.get(mask)?;
+        if value != 0 {
+            return Err(Rule::Attribute { name, value: value.into() });
+        }
+    }
+    if call.get(masks::OFFSET)? {
+        return Err(Rule::Attribute { name: "offset", value: 1 });
+    }
+    let (begins, ends) = (per_axis(call, 1, "begin")?, per_axis(call, 2, "end")?);
+    let strides = per_axis(call, 3, "strides")?;
+    let (no_begin, no_end) = (call.get(masks::BEGIN_MASK)?, call.get(masks::END_MASK)?);
+    let shrink = call.get(masks::SHRINK_AXIS_MASK)?;
+    let shape = &call.input()?.shape;
+    let mut slice = part_of_all(shape);
+    for (axis, &whole) in shape.dims().iter().enumerate() {
+        let bit = |mask: i32| mask >> axis & 1 != 0;
+        let stride = extent("strides", strides[axis]).ok().filter(|&stride| stride > 0);
+        let stride = stride.ok_or(Rule::Attribute { name: "strides", value: strides[axis] })?;
+        let begin = if bit(no_begin) { 0 } else { bound(begins[axis], whole) };
+        let end = match (bit(shrink), bit(no_end)) {
+            (true, _) => begin.saturating_add(1),
+            (false, true) => whole,
+            (false, false) => bound(ends[axis], whole),
+        };
+        (slice.begin[axis], slice.stride[axis]) = (begin, stride);
+        slice.count[axis] = end.saturating_sub(begin).div_ceil(stride);
+        if bit(shrink) {
+            slice.dropped.push(axis);
+        }
+    }
+    Ok(Op::Slice(slice))
+}
+
+fn part_of_all(shape: &Shape) -> Slice {
+    let rank = shape.rank();
+    Slice { begin: vec![0; rank], stride: vec![1; rank], count: shape.dims().to_vec(), dropped: vec![] }
+}
+
+/// An index from the front or, if negative, from the end, held to `0 ..= whole`.
+fn bound(index: i64, whole: usize) -> usize {
+    let extent = i64::try_from(whole).unwrap_or(i64::MAX);
+    let from_front = if index < 0 { index.saturating_add(extent) } else { index };
+    usize::try_from(from_front.clamp(0, extent)).unwrap_or(whole)
+}
+
+pub(super) fn gather(call: &Call<'_>) -> Result<Op, Rule> {
+    let batch_dims = call.get(gathering::BATCH_DIMS)?;
+    if batch_dims != 0 {
+        return Err(Rule::Attribute { name: "batch_dims", value: batch_dims.into() });
+    }
+    let indices = call.integers(1, "indices", MAX_INDICES)?.unwrap_or_default();
+    Ok(Op::Gather(Gather {
+        axis: axis("axis", call.get(gathering::AXIS)?.into(), call.input()?.shape.rank())?,
+        indices: indices.into_iter().map(|index| extent("indices", index)).collect::<Result<_, _>>()?,
+        shape: tensor(call, 1)?.shape.clone(),
+    }))
+}
+
+pub(super) fn depth_to_space(call: &Call<'_>) -> Result<Op, Rule> {
+    Ok(Op::DepthToSpace { block: call.step("block_size", single::BLOCK_SIZE)? })
+}
+
+pub(super) fn space_to_depth(call: &Call<'_>) -> Result<Op, Rule> {
+    Ok(Op::SpaceToDepth { block: call.step("block_size", single::BLOCK_SIZE)? })
+}
+
+pub(super) fn space_to_batch(call: &Call<'_>) -> Result<Op, Rule> {
+    blocks(call, "paddings").map(Op::SpaceToBatch)
+}
+
+pub(super) fn batch_to_space(call: &Call<'_>) -> Result<Op, Rule> {
+    blocks(call, "crops").map(Op::BatchToSpace)
+}
+
+/// Block extents and, as pairs, what surrounds the positions.
+fn blocks(call: &Call<'_>, around: &'static str) -> Result<Blocks, Rule> {
+    let extents = |name, values: Vec<i64>| {
+        values.into_iter().map(|value| extent(name, value)).collect::<Result<Vec<usize>, Rule>>()
+    };
+    let block = extents("block_shape", call.required(1, "block shape")?)?;
+    let around = extents(around, call.required(2, around)?)?;
+    let (pairs, _) = around.as_chunks::<2>();
+    let (before, after) = pairs.iter().map(|&[before, after]| (before, after)).unzip();
+    Ok(Blocks { block, before, after })
+}
+
+fn tensor<'a>(call: &Call<'a>, slot: usize) -> Result<&'a Tensor, Rule> {
+    let (least, most) = (slot + 1, slot + 1);
+    call.inputs.get(slot).map(|input| input.1).ok_or(Rule::InputCount { found: call.inputs.len(), least, most })
+}
+
+/// The one element of a list.
+fn one(name: &'static str, values: &[i64]) -> Result<i64, Rule> {
+    match *values {
+        [value] => Ok(value),
+        _ => Err(Rule::Attribute { name, value: i64::try_from(values.len()).unwrap_or(i64::MAX) }),
+    }
+}
+
+/// A list with an element per axis of the first input.
+fn per_axis(call: &Call<'_>, slot: usize, what: &'static str) -> Result<Vec<i64>, Rule> {
+    let values = call.required(slot, what)?;
+    let shape = &call.input()?.shape;
+    if values.len() != shape.rank() {
+        return Err(InferError::Rank { what: "input", want: values.len(), found: shape.clone() }.into());
+    }
+    Ok(values)
+}
