@@ -202,3 +202,60 @@ fn per_axis(call: &Call<'_>, slot: usize, what: &'static str) -> Result<Vec<i64>
     }
     Ok(values)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tensor::ElementType;
+
+    fn list(values: &[i32]) -> Tensor {
+        let bytes: Vec<u8> = values.iter().flat_map(|value| value.to_le_bytes()).collect();
+        Tensor::new("list", Shape::new([values.len()]).unwrap(), ElementType::I32).constant(bytes)
+    }
+
+    /// What a reader makes of a tensor of shape `dims` among lists; `None` stands for the tensor.
+    fn read(
+        reader: fn(&Call<'_>) -> Result<Op, Rule>,
+        dims: &[usize],
+        operands: &[Option<&[i32]>],
+        output: (usize, usize),
+    ) -> Result<Slice, Rule> {
+        let value = Tensor::new("value", Shape::new(dims).unwrap(), ElementType::I8);
+        let tensors: Vec<Tensor> = operands.iter().map(|values| values.map_or(value.clone(), list)).collect();
+        let call = Call { inputs: tensors.iter().enumerate().collect(), options: None, output };
+        match reader(&call)? {
+            Op::Slice(slice) => Ok(slice),
+            other => panic!("{other} is no slice"),
+        }
+    }
+
+    fn part_of(begin: &[usize], stride: &[usize], count: &[usize], dropped: &[usize]) -> Slice {
+        let [begin, stride, count, dropped] = [begin, stride, count, dropped].map(<[usize]>::to_vec);
+        Slice { begin, stride, count, dropped }
+    }
+
+    #[test]
+    fn every_output_of_a_split_is_a_slice() {
+        let halves = |output, outputs| read(split, &[4, 6], &[Some(&[-1]), None], (output, outputs));
+        assert_eq!(halves(1, 2), Ok(part_of(&[0, 3], &[1, 1], &[4, 3], &[])));
+        assert!(matches!(halves(0, 4), Err(Rule::Attribute { name: "num_splits", value: 4 })));
+        let sizes = |output, sizes| read(split_v, &[4, 6], &[None, Some(sizes), Some(&[1])], (output, 3));
+        assert_eq!(sizes(2, &[1, -1, 2]), Ok(part_of(&[0, 4], &[1, 1], &[4, 2], &[])));
+        assert_eq!(sizes(1, &[1, -1, 2]), Ok(part_of(&[0, 1], &[1, 1], &[4, 3], &[])));
+        assert!(matches!(sizes(1, &[5, -1, 2]), Err(Rule::Attribute { name: "size_splits", value: -1 })));
+        assert_eq!(read(unpack, &[4, 6], &[None], (2, 4)), Ok(part_of(&[2, 0], &[1, 1], &[1, 6], &[0])));
+        assert!(matches!(read(unpack, &[4, 6], &[None], (2, 5)), Err(Rule::Attribute { .. })));
+    }
+
+    #[test]
+    fn slices_reach_to_the_end_or_count_from_it() {
+        let rest = read(slice, &[4, 6], &[None, Some(&[1, 2]), Some(&[-1, 3])], (0, 1));
+        assert_eq!(rest, Ok(part_of(&[1, 2], &[1, 1], &[3, 3], &[])));
+        let steps = |begin: &[i32], end: &[i32], strides: &[i32]| {
+            read(strided_slice, &[4, 6], &[None, Some(begin), Some(end), Some(strides)], (0, 1))
+        };
+        assert_eq!(steps(&[-3, 0], &[9, -1], &[1, 2]), Ok(part_of(&[1, 0], &[1, 2], &[3, 3], &[])));
+        assert!(matches!(steps(&[3, 0], &[0, 6], &[-1, 1]), Err(Rule::Attribute { name: "strides", value: -1 })));
+        assert!(matches!(steps(&[0], &[4], &[1]), Err(Rule::Infer(InferError::Rank { .. }))));
+    }
+}
