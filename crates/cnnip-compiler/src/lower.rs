@@ -6,6 +6,7 @@ mod mean;
 mod pool;
 mod region;
 mod transfer;
+mod transpose;
 mod weights;
 mod windows;
 

@@ -48,6 +48,12 @@ pub(crate) fn count(run: u32, strides: &[Stride], max_count: u32) -> u64 {
     unrolled.fold(1 << cuts, u64::saturating_mul)
 }
 
+/// Bytes that stay together, and the loops around them as they are when those that continue one another are one.
+pub(crate) fn merged_loops(run: u32, strides: &[Stride]) -> (u32, Vec<Stride>) {
+    let Nest { run, loops, .. } = merged(run, strides);
+    (run, loops)
+}
+
 /// Fills `bytes` contiguous bytes.
 pub(crate) fn fill(destination: Location, bytes: u32, value: u8) -> Operation {
     Operation::Fill(Fill {

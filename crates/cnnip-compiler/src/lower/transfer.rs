@@ -1,7 +1,7 @@
-//! Data movement: dma1 does it alone, between places in external memory.
+//! Data movement: dma1 does it alone, between places in external memory, unless cnn makes it faster.
 
 use super::region::offset;
-use super::{Lowered, Site};
+use super::{Lowered, Site, transpose};
 use crate::error::Rule;
 use crate::job::{Job, Scratchpad};
 use crate::layer::Transfer;
@@ -17,6 +17,10 @@ pub(super) fn lower(site: &mut Site<'_>, transfer: &Transfer) -> Result<Lowered,
     let first = offset(destination, transfer.offset);
     let source = offset(source, transfer.start);
     stores.extend(copies(source, first, transfer.run, &transfer.strides, site.target.max_extent));
+    let cycles = stores.iter().map(|store| cnnip_timing::Cost::of(store, site.target).cycles).sum();
+    if let Some(lowered) = transpose::lower(site, transfer, (source, first), cycles)? {
+        return Ok(lowered);
+    }
     let plan = format!("transfer in {} operations", stores.len());
     Ok(Lowered { plan, pad: Scratchpad::default(), jobs: vec![Job { stores, ..Job::default() }] })
 }
