@@ -39,17 +39,16 @@ pub(super) fn start(conv: &Conv, block: &ArrayBlock, sram: &[u8], acc: &mut Vec<
 
 /// Adds the products of the depth elements `depth`.
 pub(super) fn step(conv: &Conv, block: &ArrayBlock, depth: Range<u32>, sram: &[u8], acc: &mut [i64]) {
-    let (_, group_inputs, _) = match conv.kind {
-        ConvKind::Grouped { .. } => conv.grouping(),
-        ConvKind::Depthwise { .. } => (1, 1, 1),
+    let group_inputs = match conv.kind {
+        ConvKind::Grouped { groups } => conv.input.channels / groups,
+        ConvKind::Depthwise { .. } => 1,
     };
     for element in depth {
         let (tap, input) = (element / group_inputs, element % group_inputs);
         let tap = Tap { ky: tap / conv.window.kernel_w, kx: tap % conv.window.kernel_w, input };
-        for ((column, channel), acc) in outputs(block).zip(acc.iter_mut()) {
-            let x = input_value(conv, block, &tap, column, channel, sram);
-            let w = weight(conv, &tap, channel, sram);
-            *acc = acc.wrapping_add(i64::from(x) * i64::from(w));
+        let weights: Vec<i32> = block.channels.clone().map(|channel| weight(conv, &tap, channel, sram)).collect();
+        for (column, acc) in block.columns.clone().zip(acc.chunks_exact_mut(weights.len())) {
+            add_products(conv, block, &tap, column, &weights, sram, acc);
         }
     }
 }
@@ -61,22 +60,42 @@ struct Tap {
     input: u32,
 }
 
-/// The input that a tap reads for an output, minus its zero point.
-fn input_value(conv: &Conv, block: &ArrayBlock, tap: &Tap, column: u32, channel: u32, sram: &[u8]) -> i32 {
-    let (window, input) = (&conv.window, &conv.input);
-    let row = (block.row * window.stride_y + tap.ky * window.dilation_y).checked_sub(window.top);
-    let column = (column * window.stride_x + tap.kx * window.dilation_x).checked_sub(window.left);
-    let value = match (row, column) {
-        (Some(row), Some(column)) if row < input.height && column < input.width => {
-            let channel = match conv.kind {
-                ConvKind::Grouped { groups } => block.group * (input.channels / groups) + tap.input,
-                ConvKind::Depthwise { multiplier } => channel / multiplier,
-            };
-            read(sram, position(input, row, column, channel), input.element)
+/// Adds the products of one element of depth for all channels of an output column.
+fn add_products(
+    conv: &Conv,
+    block: &ArrayBlock,
+    tap: &Tap,
+    column: u32,
+    weights: &[i32],
+    sram: &[u8],
+    acc: &mut [i64],
+) {
+    let pixel = input_pixel(conv, block.row, column, tap);
+    let x = |channel| pixel.map_or(conv.pad_value, |pixel| element_of(conv, pixel, channel, sram)) - conv.input_zero;
+    // Factors have at most 16 bits and a sign, so products have 32.
+    let add = |acc: &mut i64, x: i32, w: i32| *acc = acc.wrapping_add(i64::from(x * w));
+    match conv.kind {
+        ConvKind::Grouped { groups } => {
+            let x = x(block.group * (conv.input.channels / groups) + tap.input);
+            acc.iter_mut().zip(weights).for_each(|(acc, &w)| add(acc, x, w));
         }
-        _ => conv.pad_value,
-    };
-    value - conv.input_zero
+        ConvKind::Depthwise { multiplier } => {
+            let outputs = acc.iter_mut().zip(weights).zip(block.channels.clone());
+            outputs.for_each(|((acc, &w), channel)| add(acc, x(channel / multiplier), w));
+        }
+    }
+}
+
+/// Row and column that a tap reads for an output, or `None` in the padding.
+fn input_pixel(conv: &Conv, row: u32, column: u32, tap: &Tap) -> Option<[u32; 2]> {
+    let (window, input) = (&conv.window, &conv.input);
+    let row = (row * window.stride_y + tap.ky * window.dilation_y).checked_sub(window.top)?;
+    let column = (column * window.stride_x + tap.kx * window.dilation_x).checked_sub(window.left)?;
+    (row < input.height && column < input.width).then_some([row, column])
+}
+
+fn element_of(conv: &Conv, [row, column]: [u32; 2], channel: u32, sram: &[u8]) -> i32 {
+    read(sram, position(&conv.input, row, column, channel), conv.input.element)
 }
 
 /// The weight of a tap for an output channel, minus its zero point.

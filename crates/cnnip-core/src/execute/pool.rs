@@ -27,24 +27,26 @@ pub(super) fn start(pool: &Pool, block: &ArrayBlock, acc: &mut Vec<i64>) {
 /// Takes in the window positions `taps`.
 pub(super) fn step(pool: &Pool, block: &ArrayBlock, taps: Range<u32>, sram: &[u8], acc: &mut [i64]) {
     for tap in taps {
-        let (ky, kx) = (tap / pool.window.kernel_w, tap % pool.window.kernel_w);
-        for ((column, channel), acc) in outputs(block).zip(acc.iter_mut()) {
-            let Some(value) = tap_value(pool, block.row, column, channel, [ky, kx], sram) else { continue };
-            *acc = match pool.kind {
-                PoolKind::Max => (*acc).max(i64::from(value)),
-                PoolKind::Average { input_zero, .. } => *acc + i64::from(value - input_zero),
-            };
+        let tap = [tap / pool.window.kernel_w, tap % pool.window.kernel_w];
+        for (column, acc) in block.columns.clone().zip(acc.chunks_exact_mut(block.channels.len())) {
+            let Some([row, column]) = input_pixel(pool, block.row, column, tap) else { continue };
+            for (channel, acc) in block.channels.clone().zip(acc) {
+                let value = read(sram, position(&pool.input, row, column, channel), pool.input.element);
+                *acc = match pool.kind {
+                    PoolKind::Max => (*acc).max(i64::from(value)),
+                    PoolKind::Average { input_zero, .. } => *acc + i64::from(value - input_zero),
+                };
+            }
         }
     }
 }
 
-/// The element under a tap, or `None` in the padding.
-fn tap_value(pool: &Pool, row: u32, column: u32, channel: u32, [ky, kx]: [u32; 2], sram: &[u8]) -> Option<i32> {
+/// Row and column under a tap, or `None` in the padding.
+fn input_pixel(pool: &Pool, row: u32, column: u32, [ky, kx]: [u32; 2]) -> Option<[u32; 2]> {
     let (window, input) = (&pool.window, &pool.input);
     let row = (row * window.stride_y + ky).checked_sub(window.top)?;
     let column = (column * window.stride_x + kx).checked_sub(window.left)?;
-    let inside = row < input.height && column < input.width;
-    inside.then(|| read(sram, position(input, row, column, channel), input.element))
+    (row < input.height && column < input.width).then_some([row, column])
 }
 
 /// Writes the block's results.
