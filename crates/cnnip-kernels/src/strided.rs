@@ -133,7 +133,7 @@ mod tests {
     fn gaps_of_the_destination_are_not_touched() {
         let runs = Runs { bytes: 40, counts: [2, 2, 2, 1], source: [40, 80, 160, 0], destination: [292, 40, 86, 0] };
         let source = bytes(5, runs.extent(runs.source).unwrap());
-        for kernels in vector_kernels().into_iter().chain([Kernels::scalar()]) {
+        for kernels in vector_kernels().chain([Kernels::scalar()]) {
             let mut out = vec![0xee; runs.extent(runs.destination).unwrap()];
             kernels.copy_strided(&source, &mut out, &runs).unwrap();
             assert_eq!(out[80..86], [0xee; 6], "{:?}", kernels.backend());

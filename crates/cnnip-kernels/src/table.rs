@@ -60,7 +60,7 @@ mod tests {
         let input: Vec<u8> = (0..=u8::MAX).collect();
         let (in_map, map) = (Map::dense(4, 16, 4), Map { h: 4, w: 16, c: 4, row: 100, pix: 6 });
         let entry = |x: u8| table[usize::from(x.wrapping_add(128))];
-        for kernels in vector_kernels().into_iter().chain([Kernels::scalar()]) {
+        for kernels in vector_kernels().chain([Kernels::scalar()]) {
             let mut out = vec![0xee; map.extent().unwrap() + 2];
             kernels.table8(&input, in_map, &table, &mut out, map).unwrap();
             let mut want = vec![0xee; out.len()];
