@@ -7,7 +7,7 @@ use cnnip_numerics::quantize::{add_scales, product_scale, quantize_multiplier, r
 
 use super::context::{Affine, At, INT8, clamp as clamp_of, extents, range, steps};
 use crate::error::Rule;
-use crate::layer::{Eltwise, EltwiseInput, Work};
+use crate::layer::{Eltwise, EltwiseInput, ValueId, Work};
 
 /// Left shift of the inputs of ADD and SUB for int8.
 const ADD_SHIFT: u32 = 20;
@@ -66,19 +66,10 @@ pub(super) fn choose(at: &mut At<'_, '_>, function: EltwiseFunction) -> Result<(
 
 /// A function of both inputs less their zero points.
 fn unscaled(at: &mut At<'_, '_>, function: EltwiseFunction, zeros: [i32; 2], stage: OutputStage, activation: Clamp) {
-    let Layout { extents, steps } = Layout::of(at);
-    let operand = |(index, (steps, zero)): (usize, (Vec<u32>, i32))| EltwiseInput {
-        value: at.input_id(index),
-        steps,
-        zero,
-        stage: OutputStage::NONE,
-    };
-    let inputs = steps.into_iter().zip(zeros).enumerate().map(operand).collect();
-    let output = at.output_id();
-    at.push(
-        0,
-        Work::Eltwise(Eltwise { function, pre_shift: 0, inputs, output, extents, stage, activation, table: None }),
-    );
+    let layout = Layout::of(at);
+    let inputs = (0..2).zip(zeros).map(|(index, zero)| layout.operand(index, at.input_id(index), zero)).collect();
+    let work = layout.eltwise(function, inputs, at.output_id(), (stage, activation));
+    at.push(0, Work::Eltwise(work));
 }
 
 /// Beyond this a scaled difference of int8 values leaves 32 bits, and with it loses its sign.
@@ -94,45 +85,21 @@ pub(super) fn prelu(at: &mut At<'_, '_>) -> Result<(), Rule> {
     let above = at.stage(quantize_multiplier(ratio)?);
     let below = at.stage(quantize_multiplier(product_scale(input.scale, alpha.scale, output.scale))?);
     let layout = Layout::of(at);
+    let (x, slope) = (at.input_id(0), layout.operand(1, at.input_id(1), alpha.zero));
     let shape = extents(at.output());
     let [negative, branch, positive] = ["negative", "branch", "positive"].map(|name| at.temporary(name, shape.clone()));
-    let operand = |index: usize, value, zero| EltwiseInput {
-        value,
-        steps: layout.steps[index].clone(),
-        zero,
-        stage: OutputStage::NONE,
-    };
-    let (x, slope) = (at.input_id(0), operand(1, at.input_id(1), alpha.zero));
-    let work = |function, inputs, output, stage, activation| {
-        let extents = layout.extents.clone();
-        Work::Eltwise(Eltwise { function, pre_shift: 0, inputs, output, extents, stage, activation, table: None })
-    };
+    let of = |value, zero| layout.operand(0, value, zero);
     let full = |zero| Clamp::full_range(zero, ElementType::Int8);
-    let works = [
-        work(
-            EltwiseFunction::Pass,
-            vec![operand(0, x, 0)],
-            negative,
-            OutputStage::NONE,
-            Clamp { max: input.zero, ..full(0) },
-        ),
-        work(EltwiseFunction::Mul, vec![operand(0, negative, input.zero), slope], branch, below, full(output.zero)),
-        work(
-            EltwiseFunction::Pass,
-            vec![operand(0, x, input.zero)],
-            positive,
-            above,
-            Clamp { min: output.zero, ..full(output.zero) },
-        ),
-        work(
-            EltwiseFunction::Add,
-            vec![operand(0, branch, output.zero), operand(0, positive, 0)],
-            at.output_id(),
-            OutputStage::NONE,
-            full(0),
-        ),
+    let at_most_zero = (OutputStage::NONE, Clamp { max: input.zero, ..full(0) });
+    let at_least_zero = (above, Clamp { min: output.zero, ..full(output.zero) });
+    let sum = (OutputStage::NONE, full(0));
+    let layers = [
+        layout.eltwise(EltwiseFunction::Pass, vec![of(x, 0)], negative, at_most_zero),
+        layout.eltwise(EltwiseFunction::Mul, vec![of(negative, input.zero), slope], branch, (below, full(output.zero))),
+        layout.eltwise(EltwiseFunction::Pass, vec![of(x, input.zero)], positive, at_least_zero),
+        layout.eltwise(EltwiseFunction::Add, vec![of(branch, output.zero), of(positive, 0)], at.output_id(), sum),
     ];
-    works.into_iter().for_each(|work| at.push(0, work));
+    layers.into_iter().for_each(|layer| at.push(0, Work::Eltwise(layer)));
     Ok(())
 }
 
@@ -173,36 +140,18 @@ pub(super) fn clamp(at: &mut At<'_, '_>, bounds: Activation) -> Result<(), Rule>
 
 fn pass(at: &mut At<'_, '_>, zero: i32, stage: OutputStage, activation: Clamp) {
     let layout = Layout::of(at);
-    let value = at.input_id(0);
-    let input = EltwiseInput { value, steps: layout.steps[0].clone(), zero, stage: OutputStage::NONE };
-    let work = Eltwise {
-        function: EltwiseFunction::Pass,
-        pre_shift: 0,
-        inputs: vec![input],
-        output: at.output_id(),
-        extents: layout.extents,
-        stage,
-        activation,
-        table: None,
-    };
+    let input = layout.operand(0, at.input_id(0), zero);
+    let work = layout.eltwise(EltwiseFunction::Pass, vec![input], at.output_id(), (stage, activation));
     at.push(0, Work::Eltwise(work));
 }
 
 /// A table of 256 entries applied to every element.
 pub(super) fn lookup(at: &mut At<'_, '_>, table: [i8; 256]) {
-    let Layout { extents, mut steps } = Layout::of(at);
-    let input = EltwiseInput { value: at.input_id(0), steps: steps.remove(0), zero: 0, stage: OutputStage::NONE };
-    let work = Eltwise {
-        function: EltwiseFunction::Pass,
-        pre_shift: 0,
-        inputs: vec![input],
-        output: at.output_id(),
-        extents,
-        stage: OutputStage::NONE,
-        activation: Clamp::full_range(0, ElementType::Int8),
-        table: Some(Box::new(table)),
-    };
-    at.push(0, Work::Eltwise(work));
+    let layout = Layout::of(at);
+    let input = layout.operand(0, at.input_id(0), 0);
+    let plain = (OutputStage::NONE, Clamp::full_range(0, ElementType::Int8));
+    let work = layout.eltwise(EltwiseFunction::Pass, vec![input], at.output_id(), plain);
+    at.push(0, Work::Eltwise(Eltwise { table: Some(Box::new(table)), ..work }));
 }
 
 /// The axes of an element-wise layer: neighbours that all inputs treat alike are one axis.
@@ -218,6 +167,23 @@ impl Layout {
         let inputs = (0..2).filter_map(|index| at.optional(index));
         let steps = inputs.map(|input| broadcast_steps(&extents(input), &output)).collect();
         Self { extents: output, steps }.merged().at_least(3)
+    }
+
+    /// A value that is laid out as input `index`, less its zero point.
+    fn operand(&self, index: usize, value: ValueId, zero: i32) -> EltwiseInput {
+        EltwiseInput { value, steps: self.steps[index].clone(), zero, stage: OutputStage::NONE }
+    }
+
+    /// A layer without pre-shift and table.
+    fn eltwise(
+        &self,
+        function: EltwiseFunction,
+        inputs: Vec<EltwiseInput>,
+        output: ValueId,
+        (stage, activation): (OutputStage, Clamp),
+    ) -> Eltwise {
+        let extents = self.extents.clone();
+        Eltwise { function, pre_shift: 0, inputs, output, extents, stage, activation, table: None }
     }
 
     /// Merges outer axes; the last one stays, as the channels.
