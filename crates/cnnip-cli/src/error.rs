@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use cnnip_compiler::CompileErrors;
 use cnnip_driver::{DeviceError, FaultReport, LoadError};
-use cnnip_graph::Problems;
+use cnnip_graph::{Place, Problems};
 use cnnip_package::text::Diagnostic;
 use cnnip_package::{FileError, PackageError};
 use serde_json::{Value, json};
@@ -54,10 +54,10 @@ pub(crate) enum Error {
     #[error("{}", lines(.diagnostics, |found| format!("{}: {found}", path.display())))]
     Assembly { path: PathBuf, diagnostics: Vec<Diagnostic> },
     /// A model that cannot be imported.
-    #[error("{}", lines(.problems.list(), |found| format!("{}: {found}", path.display())))]
+    #[error("{}", findings(path, &model_findings(.problems), .problems.more()))]
     Model { path: PathBuf, problems: Problems },
     /// A model that cannot be compiled.
-    #[error("{}", compile_problems(path, .errors.problems()))]
+    #[error("{}", findings(path, &compile_findings(.errors), 0))]
     Compile { path: PathBuf, errors: CompileErrors },
     /// A format that there is no importer for.
     #[error("{}: a model must be a .tflite file", path.display())]
@@ -183,14 +183,8 @@ impl Error {
         Some(match self {
             Self::Fault { report, .. } => ("fault", fault::data(report)),
             Self::Assembly { diagnostics, .. } => ("problems", diagnostics.iter().map(diagnostic).collect()),
-            Self::Model { problems, .. } => {
-                ("problems", problems.list().iter().map(|problem| place(&problem.place, &problem.rule, None)).collect())
-            }
-            Self::Compile { errors, .. } => {
-                let problem =
-                    |problem: &cnnip_compiler::Problem| place(&problem.place, &problem.rule, Some(problem.rule.hint()));
-                ("problems", errors.problems().iter().map(problem).collect())
-            }
+            Self::Model { problems, .. } => ("problems", model_findings(problems).iter().map(Finding::data).collect()),
+            Self::Compile { errors, .. } => ("problems", compile_findings(errors).iter().map(Finding::data).collect()),
             Self::Package { why: PackageError::Malformed(error), .. } => {
                 ("place", json!({ "byte": error.offset, "part": error.part, "rule": error.why.rule() }))
             }
@@ -204,23 +198,43 @@ fn diagnostic(found: &Diagnostic) -> Value {
     json!({ "line": line, "column": column, "length": length, "message": message, "hint": hint })
 }
 
-fn place(place: &cnnip_graph::Place, rule: &dyn Display, hint: Option<&str>) -> Value {
-    json!({ "place": place.to_string(), "message": rule.to_string(), "hint": hint })
+/// Something wrong with a model.
+struct Finding<'a> {
+    place: &'a Place,
+    rule: &'a dyn Display,
+    hint: &'static str,
+}
+
+impl Finding<'_> {
+    fn data(&self) -> Value {
+        json!({ "place": self.place.to_string(), "message": self.rule.to_string(), "hint": self.hint })
+    }
+}
+
+fn model_findings(problems: &Problems) -> Vec<Finding<'_>> {
+    let problems = problems.list().iter();
+    problems.map(|cnnip_graph::Problem { place, rule }| Finding { place, rule, hint: rule.hint() }).collect()
+}
+
+fn compile_findings(errors: &CompileErrors) -> Vec<Finding<'_>> {
+    let problems = errors.problems().iter();
+    problems.map(|cnnip_compiler::Problem { place, rule }| Finding { place, rule, hint: rule.hint() }).collect()
+}
+
+/// One line per finding; a hint stands once below all that share it, where they follow each other.
+fn findings(path: &Path, found: &[Finding<'_>], more: usize) -> String {
+    let next = found.iter().skip(1).map(|finding| Some(finding.hint)).chain([None]);
+    let block = |(Finding { place, rule, hint }, next): (&Finding<'_>, Option<&str>)| {
+        let line = format!("{}: {place}: {rule}", path.display());
+        if next == Some(hint) { line } else { format!("{line}\n  hint: {hint}") }
+    };
+    let more = (more > 0).then(|| format!("{}: and {more} more", path.display()));
+    found.iter().zip(next).map(block).chain(more).collect::<Vec<_>>().join("\n")
 }
 
 /// A path in a message; one that is empty would not be seen.
 fn shown(path: &Path) -> String {
     if path.as_os_str().is_empty() { "an empty file name".to_owned() } else { path.display().to_string() }
-}
-
-/// One line per problem; a hint stands once below all that share it, where they follow each other.
-fn compile_problems(path: &Path, problems: &[cnnip_compiler::Problem]) -> String {
-    let hints = problems.iter().skip(1).map(|problem| Some(problem.rule.hint())).chain([None]);
-    let block = |(problem, next): (&cnnip_compiler::Problem, Option<&str>)| {
-        let (line, hint) = (format!("{}: {}: {}", path.display(), problem.place, problem.rule), problem.rule.hint());
-        if next == Some(hint) { line } else { format!("{line}\n  hint: {hint}") }
-    };
-    problems.iter().zip(hints).map(block).collect::<Vec<_>>().join("\n")
 }
 
 fn write_hint(why: &io::Error, path: &Path) -> &'static str {

@@ -60,6 +60,12 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// List the operators of TFLite models that are supported
+    Operators {
+        /// Print them as JSON
+        #[arg(long)]
+        json: bool,
+    },
     /// List the targets
     Targets {
         /// Print them as JSON, with the basis of each value
@@ -70,7 +76,7 @@ enum Command {
 
 #[derive(Debug, Args)]
 struct Compile {
-    /// Model: int8 TFLite
+    /// Model: int8 TFLite; `cnnip operators` lists what it may consist of
     model: PathBuf,
     /// The package to write
     #[arg(short, long, value_name = "OUT.cnnip")]
@@ -125,6 +131,10 @@ pub fn cnnip(arguments: Vec<OsString>, streams: &mut Streams<'_>) -> u8 {
         Command::Asm { text, output, json } => (assemble(text, output, *json, streams), *json),
         Command::Disasm { package, output } => (disassemble(package, output.as_deref(), streams), false),
         Command::Info { package, json } => (info(package, *json, streams), *json),
+        Command::Operators { json } => {
+            operators(*json, streams);
+            (Ok(()), *json)
+        }
         Command::Targets { json } => {
             targets(*json, streams);
             (Ok(()), *json)
@@ -205,6 +215,14 @@ fn disassemble(path: &Path, output: Option<&Path>, streams: &mut Streams<'_>) ->
             streams.say(text.trim_end());
             Ok(())
         }
+    }
+}
+
+fn operators(json: bool, streams: &mut Streams<'_>) {
+    if json {
+        streams.data(&cnnip_graph::tflite::operators().collect());
+    } else {
+        cnnip_graph::tflite::operators().for_each(|name| streams.say(name));
     }
 }
 

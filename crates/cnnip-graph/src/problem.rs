@@ -371,7 +371,7 @@ impl Rule {
             Self::ChannelAxis { .. } | Self::ChannelCount { .. } | Self::WeightAxis { .. } => {
                 "give one scale per output channel, or one for the tensor"
             }
-            Self::UnsupportedOperator { .. } => "see the table of supported operators",
+            Self::UnsupportedOperator { .. } => "`cnnip operators` lists those that are",
             Self::Options { .. } => "the attributes belong to another operator",
             Self::Attribute { .. } | Self::FloatAttribute { .. } => "the value is outside what the operator defines",
             Self::InputCount { .. } | Self::OutputCount { .. } => "the operator takes another number of tensors",

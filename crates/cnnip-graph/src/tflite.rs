@@ -26,3 +26,12 @@ mod tests;
 
 pub use export::{ExportError, export_tflite};
 pub use import::{ImportErrors, import_tflite, import_tflite_shared};
+
+/// Names of all operators that [`import_tflite`] reads, as the format has them.
+///
+/// ```
+/// assert!(cnnip_graph::tflite::operators().any(|name| name == "CONV_2D"));
+/// ```
+pub fn operators() -> impl Iterator<Item = String> {
+    operators::BUILTINS.iter().map(|builtin| names::builtin_name(builtin.code))
+}
