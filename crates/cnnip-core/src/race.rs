@@ -11,7 +11,7 @@ use std::sync::Arc;
 use cnnip_isa::operation::{Operand, Space};
 
 use crate::{CommandId, EngineId, FaultCause};
-use live::{Access, Live, touched_pages};
+use live::{Access, Live};
 
 /// How much of every engine's list happened before.
 #[derive(Clone, Debug, PartialEq)]
@@ -64,19 +64,19 @@ impl Races {
 
     /// All that happened before `signal` happened before the engine's next commands.
     pub(crate) fn join(&mut self, engine: EngineId, signal: &Clock) {
-        let mine = &mut self.clocks[engine.index()];
-        let joined = (0..mine.others.len()).map(|index| mine.others[index].max(signal.of(index)));
-        mine.others = joined.collect();
+        let mine = Arc::make_mut(&mut self.clocks[engine.index()].others);
+        for (index, mine) in mine.iter_mut().enumerate() {
+            *mine = (*mine).max(signal.of(index));
+        }
     }
 
     /// The race that an access of `engine` makes, if any.
     pub(crate) fn check(&mut self, engine: EngineId, operand: &Operand) -> Option<FaultCause> {
         let clock = &self.clocks[engine.index()];
-        let pages = touched_pages(&operand.bytes);
         let mut races = self.live.iter_mut().enumerate().filter_map(|(index, live)| {
             let same_memory = operand.bytes.space() != Space::Sram || EngineId::from_index(index)?.core == engine.core;
             let unordered = index != engine.index() && same_memory;
-            if unordered { live.find(operand, &pages, clock.of(index)) } else { None }
+            if unordered { live.find(operand, clock.of(index)) } else { None }
         });
         races.next().map(|(other, byte)| FaultCause::Race {
             role: operand.role,

@@ -46,17 +46,17 @@ enum Found {
 }
 
 impl Live {
-    /// An access with a number above `seen` that conflicts with an operand touching `pages`, and a byte of both.
-    pub(super) fn find(&mut self, operand: &Operand, pages: &[u64], seen: u64) -> Option<(&Access, u64)> {
+    /// An access with a number above `seen` that conflicts with an operand, and a byte of both.
+    pub(super) fn find(&mut self, operand: &Operand, seen: u64) -> Option<(&Access, u64)> {
         let first = self.accesses.partition_point(|access| access.epoch <= seen);
         if first == self.accesses.len() {
             return None;
         }
-        let first = u32::try_from(first).unwrap_or(u32::MAX);
-        let found = match self.look_up(operand, pages, first) {
+        let (first, pages) = (u32::try_from(first).unwrap_or(u32::MAX), touched_pages(&operand.bytes));
+        let found = match self.look_up(operand, &pages, first) {
             Found::Hard => {
-                self.keep_by_bytes(operand.bytes.space(), pages);
-                self.look_up(operand, pages, first)
+                self.keep_by_bytes(operand.bytes.space(), &pages);
+                self.look_up(operand, &pages, first)
             }
             found => found,
         };
@@ -211,7 +211,7 @@ fn note_bytes(memory: &mut [Page], access: &Access, position: u32) {
 }
 
 /// Numbers of the pages that a footprint touches, ascending.
-pub(super) fn touched_pages(bytes: &Footprint) -> Vec<u64> {
+fn touched_pages(bytes: &Footprint) -> Vec<u64> {
     let Range { start, end } = bytes.extent();
     if bytes.is_dense() {
         return (start / PAGE..end.div_ceil(PAGE)).collect();
