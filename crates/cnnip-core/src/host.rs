@@ -11,7 +11,7 @@ impl Machine {
     /// memory stays as it is, with what counts as written.
     pub fn restart(&mut self, program: Program, options: Options) {
         let mut memory = std::mem::take(&mut self.state.memory);
-        memory.srams.iter_mut().for_each(crate::memory::Bytes::forget);
+        memory.reset_srams(program.cores(), self.target.sram_bytes);
         self.state = fresh_state(&program, memory);
         self.program = program;
         self.options = options;

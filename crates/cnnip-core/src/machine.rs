@@ -71,7 +71,7 @@ pub struct Machine {
 impl Machine {
     /// A machine at cycle 0: registers zero, scratchpads never written, `regions[i]` bound as region `i`.
     pub fn new(target: &'static Target, program: Program, regions: Vec<Region>, options: Options) -> Self {
-        let memory = Memory::new(target.cores, target.sram_bytes, regions);
+        let memory = Memory::new(program.cores(), target.sram_bytes, regions);
         let state = fresh_state(&program, memory);
         Self { target, program, options, state, fast: Fast::new(options.kernels) }
     }

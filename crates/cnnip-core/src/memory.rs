@@ -151,10 +151,18 @@ pub(crate) struct Memory {
 }
 
 impl Memory {
-    pub(crate) fn new(cores: u32, sram_bytes: u32, regions: Vec<Region>) -> Self {
+    pub(crate) fn new(cores: usize, sram_bytes: u32, regions: Vec<Region>) -> Self {
+        let mut memory = Self { srams: Vec::new(), regions: regions.into_iter().map(Bound::from).collect() };
+        memory.reset_srams(cores, sram_bytes);
+        memory
+    }
+
+    /// As many scratchpads as cores, zero and never written.
+    pub(crate) fn reset_srams(&mut self, cores: usize, sram_bytes: u32) {
+        self.srams.truncate(cores);
+        self.srams.iter_mut().for_each(Bytes::forget);
         let size = usize::try_from(sram_bytes).unwrap_or(0);
-        let srams = (0..cores).map(|_| Bytes::new(vec![0; size], false)).collect();
-        Self { srams, regions: regions.into_iter().map(Bound::from).collect() }
+        self.srams.resize_with(cores, || Bytes::new(vec![0; size], false));
     }
 
     /// Checks that an operand of an engine of `core` lies in its memory.

@@ -107,6 +107,11 @@ impl Program {
         }
     }
 
+    /// Number of cores of the target it was checked against.
+    pub(crate) fn cores(&self) -> usize {
+        self.lists.len() / Slot::ALL.len()
+    }
+
     /// Number of engines of the machine.
     pub(crate) fn engines(&self) -> usize {
         self.lists.len()

@@ -195,3 +195,20 @@ fn no_list_takes_the_host_long() {
         assert_eq!(stop, Stop::Done, "{why}");
     }
 }
+
+#[test]
+fn a_program_made_for_more_cores_runs_on_the_cores_it_was_made_for() {
+    let [made_for, runs_on] = ["v3u", "v3m"].map(|name| Target::by_name(name).expect("a target"));
+    let fill = pattern(4, [ONCE; 4], &["DST"]) + "set FILL_VALUE 9, FILL_BYTES 1\nrun FILL\nend";
+    let words = assemble_str(&fill, DMA0.slot.kind()).expect("a list");
+    let engine = EngineId { core: 2, ..DMA0 };
+    let program = Program::new(made_for, [(engine, Arc::from(words))], []).expect("a program");
+    let mut machine = Machine::new(runs_on, program.clone(), vec![], Options::default());
+    assert_eq!(machine.run(&mut NoObserver), Stop::Done);
+    let empty = Program::new(runs_on, [], []).expect("a program");
+    machine.restart(empty, Options::default());
+    assert_eq!(machine.run(&mut NoObserver), Stop::Done);
+    machine.restart(program, Options::default());
+    assert_eq!(machine.run(&mut NoObserver), Stop::Done);
+    assert_eq!(machine.state().sram(2).map(|bytes| &bytes[..5]), Some(&[9, 9, 9, 9, 0][..]));
+}

@@ -46,7 +46,12 @@ impl Page {
     pub(super) fn add(&mut self, number: u64, position: u32, accesses: &[Access]) {
         let Self::Few(list) = self else { return };
         let access = |position: u32| &accesses[index(u64::from(position))];
-        list.retain(|&old| !replaces(access(position), access(old), &bytes_of(number)));
+        let (new, page) = (access(position), bytes_of(number));
+        if new.role.is_write() && new.bytes.is_dense() && contains(&new.bytes.extent(), &page) {
+            list.clear();
+        } else {
+            list.retain(|&old| !replaces(new, access(old), &page));
+        }
         list.push(position);
         if list.len() > FEW {
             self.by_bytes(number, accesses);
@@ -126,6 +131,11 @@ fn replaces(new: &Access, old: &Access, page: &Range<u64>) -> bool {
 }
 
 fn covers(new: &Footprint, old: &Footprint, page: &Range<u64>) -> bool {
-    let (outer, inner) = (new.extent(), old.extent());
-    new == old || new.is_dense() && outer.start <= inner.start.max(page.start) && inner.end.min(page.end) <= outer.end
+    let old_extent = old.extent();
+    let part = old_extent.start.max(page.start)..old_extent.end.min(page.end);
+    new == old || new.is_dense() && contains(&new.extent(), &part)
+}
+
+fn contains(outer: &Range<u64>, inner: &Range<u64>) -> bool {
+    outer.start <= inner.start && inner.end <= outer.end
 }
