@@ -7,6 +7,7 @@
 //! |---|---|---|
 //! | `legalize` | [`cnnip_graph::Graph`] → [`Legalized`] | what each layer computes, with all numeric parameters |
 //! | `fold` | [`Legalized`] → [`Legalized`] | which paddings convolutions do themselves |
+//! | `cascade` | [`Legalized`] → [`Legalized`] | which large maxima become chains of small ones |
 //! | `memory` | [`Legalized`] → [`MemoryMap`] | where each tensor lies in external memory |
 //! | `tile` | layer → plan | how a layer is cut so that a piece fits the scratchpad |
 //! | `lower` | layer and plan → [`LayerJobs`] | the operations of each piece |
@@ -37,6 +38,7 @@
 #![forbid(unsafe_code)]
 
 mod assemble;
+mod cascade;
 mod constants;
 mod emit;
 mod error;
@@ -98,6 +100,7 @@ pub fn compile_stages(graph: &Graph, options: &Options) -> Result<Stages, Compil
     graph.check().map_err(|problems| CompileErrors::of_graph(&problems))?;
     let mut legalized = legalize::legalize(graph, options)?;
     fold::paddings(graph, &mut legalized);
+    cascade::pools(&mut legalized, options.target);
     let memory = memory::plan(&legalized)?;
     let (jobs, constants) = lower::all(&legalized, &memory, options.target)?;
     let programs = schedule::programs(&legalized, &jobs)?;

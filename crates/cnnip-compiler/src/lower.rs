@@ -10,6 +10,8 @@ mod transpose;
 mod weights;
 mod windows;
 
+pub(crate) use pool::fits_target as fits_pool;
+
 use cnnip_graph::Place;
 use cnnip_isa::Target;
 

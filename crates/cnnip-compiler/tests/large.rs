@@ -96,9 +96,11 @@ fn pools() {
     equals("average 3x3", &pool(Op::AveragePool2d, [1, 35, 35, 288], 3, 1), [40, 25]);
     equals("average 8x8 stride 8", &pool(Op::AveragePool2d, [1, 224, 224, 16], 8, 8), [2400, 2400]);
     equals("maximum 3x3 stride 2", &pool(Op::MaxPool2d, [1, 112, 112, 64], 3, 2), [55, 25]);
-    equals("maximum 5x5", &pool(Op::MaxPool2d, [1, 20, 20, 512], 5, 1), [1300, 1300]);
-    equals("maximum 13x13", &pool(Op::MaxPool2d, [1, 20, 20, 512], 13, 1), [1300, 1300]);
-    equals("maximum 4x4 stride 4", &pool(Op::MaxPool2d, [1, 224, 224, 16], 4, 4), [9500, 9500]);
+    equals("maximum 5x5", &pool(Op::MaxPool2d, [1, 20, 20, 512], 5, 1), [50, 50]);
+    equals("maximum 13x13", &pool(Op::MaxPool2d, [1, 20, 20, 512], 13, 1), [200, 150]);
+    equals("maximum 4x4 stride 4", &pool(Op::MaxPool2d, [1, 224, 224, 16], 4, 4), [80, 50]);
+    equals("maximum 5x5 stride 5", &pool(Op::MaxPool2d, [1, 40, 40, 32], 5, 5), [250, 250]);
+    equals("maximum 6x6 stride 6 of a few", &pool(Op::MaxPool2d, [2, 50, 41, 32], 6, 6), [410, 410]);
 }
 
 #[test]

@@ -12,7 +12,7 @@ use crate::size::{aligned, pieces, small};
 use crate::tile::boxes::{Limits, Tile, largest};
 
 /// Whether one operation per piece does it.
-pub(super) fn fits_target(pool: &Pool, target: &Target) -> bool {
+pub(crate) fn fits_target(pool: &Pool, target: &Target) -> bool {
     let fits = |sweep: &Sweep, max_pad: u32| {
         sweep.kernel <= target.max_pool_window
             && sweep.stride <= target.max_stride
