@@ -18,7 +18,7 @@ pub(crate) use scales::{check_record_scales, check_register_scales};
 use cnnip_isa::Target;
 use cnnip_isa::operation::{Operation, Space};
 use cnnip_numerics::AccumulatorOverflow;
-use cnnip_timing::{ArrayNest, DmaNest, Nest, Progress, ReduceNest, VectorNest};
+use cnnip_timing::{ArrayBlock, ArrayNest, DmaNest, Nest, Progress, ReduceNest, VectorNest};
 
 use crate::memory::Memory;
 use crate::{CommandId, FaultCause};
@@ -174,6 +174,12 @@ impl InFlight {
             }
         }
     }
+}
+
+/// Column and channel of every output of a block, in the order of its accumulators.
+fn outputs(block: &ArrayBlock) -> impl Iterator<Item = (u32, u32)> + use<> {
+    let channels = block.channels.clone();
+    block.columns.clone().flat_map(move |column| channels.clone().map(move |channel| (column, channel)))
 }
 
 /// The fault of an accumulator of output (row, column, channel).

@@ -217,13 +217,7 @@ impl Memory {
                 Bound::Constant(_) | Bound::Unbound => return,
             },
         };
-        let done: Result<(), std::convert::Infallible> = bytes.try_for_each_run(|run| {
-            written.set(index(run.start)..index(run.end));
-            Ok(())
-        });
-        match done {
-            Ok(()) => {}
-        }
+        bytes.for_each_run_in(&bytes.extent(), |run| written.set(index(run.start)..index(run.end)));
     }
 
     /// Bytes of a space, for reading.

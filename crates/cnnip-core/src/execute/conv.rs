@@ -8,17 +8,12 @@ use cnnip_numerics::Scale;
 use cnnip_timing::ArrayBlock;
 
 use super::element::{at, look_up, position, read, read_spill, write, write_spill};
+use super::outputs;
 use super::scales::{mode, record};
 use crate::FaultCause;
 
 /// Output channels of one weight block.
 const BLOCK: u32 = 16;
-
-/// Calls `visit` with column and channel of every output of the block, in accumulator order.
-fn outputs(block: &ArrayBlock) -> impl Iterator<Item = (u32, u32)> + use<> {
-    let channels = block.channels.clone();
-    block.columns.clone().flat_map(move |column| channels.clone().map(move |channel| (column, channel)))
-}
 
 /// Position of output (row, column, channel) among spilled accumulators.
 fn spill_index(conv: &Conv, row: u32, column: u32, channel: u32) -> u64 {

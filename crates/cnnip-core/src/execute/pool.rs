@@ -9,13 +9,9 @@ use cnnip_numerics::average;
 use cnnip_timing::ArrayBlock;
 
 use super::element::{position, read, write};
+use super::outputs;
 use super::scales::of_stage;
 use crate::FaultCause;
-
-fn outputs(block: &ArrayBlock) -> impl Iterator<Item = (u32, u32)> + use<> {
-    let channels = block.channels.clone();
-    block.columns.clone().flat_map(move |column| channels.clone().map(move |channel| (column, channel)))
-}
 
 /// Start values: nothing seen, or zero.
 pub(super) fn start(pool: &Pool, block: &ArrayBlock, acc: &mut Vec<i64>) {

@@ -1,6 +1,7 @@
 //! What one engine accessed and may still race.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::convert::Infallible;
 use std::ops::Range;
 
 use cnnip_isa::operation::{Footprint, Operand, Role, Space};
@@ -199,15 +200,12 @@ fn look_at_bytes(memory: &[Page], operand: &Operand, first: u32) -> Found {
 }
 
 fn note_bytes(memory: &mut [Page], access: &Access, position: u32) {
-    let done: Result<(), std::convert::Infallible> = for_each_part(&access.bytes, |number, part| {
+    let Ok(()) = for_each_part::<Infallible>(&access.bytes, |number, part| {
         if let Some(Page::Bytes(bytes)) = memory.get_mut(index(number)) {
             bytes.set(number, part, access, position);
         }
         Ok(())
     });
-    match done {
-        Ok(()) => {}
-    }
 }
 
 /// Numbers of the pages that a footprint touches, ascending.
@@ -221,11 +219,9 @@ fn touched_pages(bytes: &Footprint) -> Vec<u64> {
         return std::iter::successors(next(start), |page| next((page + 1) * PAGE)).collect();
     }
     let mut pages = BTreeSet::new();
-    let done: Result<(), std::convert::Infallible> = for_each_part(bytes, |number, _| {
+    let Ok(()) = for_each_part::<Infallible>(bytes, |number, _| {
         pages.insert(number);
         Ok(())
     });
-    match done {
-        Ok(()) => pages.into_iter().collect(),
-    }
+    pages.into_iter().collect()
 }

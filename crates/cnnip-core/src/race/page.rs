@@ -65,14 +65,7 @@ impl Page {
         let mut bytes = LastOfBytes { writes: vec![0; size], reads: vec![0; size] };
         for &position in list.iter() {
             let access = &accesses[index(u64::from(position))];
-            let done: Result<(), std::convert::Infallible> =
-                access.bytes.try_for_each_run_in(&bytes_of(number), |run| {
-                    bytes.set(number, run, access, position);
-                    Ok(())
-                });
-            match done {
-                Ok(()) => {}
-            }
+            access.bytes.for_each_run_in(&bytes_of(number), |run| bytes.set(number, run, access, position));
         }
         *self = Self::Bytes(Box::new(bytes));
     }

@@ -2,6 +2,7 @@
 
 mod meet;
 
+use std::convert::Infallible;
 use std::ops::Range;
 
 /// Which memory a footprint is in. SRAM is that of the engine's own core.
@@ -111,6 +112,14 @@ impl Footprint {
         mut visit: impl FnMut(Range<u64>) -> Result<(), E>,
     ) -> Result<(), E> {
         runs_in(self.base, self.run, &self.dims, range, &mut visit)
+    }
+
+    /// As [`try_for_each_run_in`](Self::try_for_each_run_in), for visits that cannot fail.
+    pub fn for_each_run_in(&self, range: &Range<u64>, mut visit: impl FnMut(Range<u64>)) {
+        let Ok(()) = self.try_for_each_run_in::<Infallible>(range, |run| {
+            visit(run);
+            Ok(())
+        });
     }
 
     /// A byte of this footprint within `range`, if any; of a nested footprint the first.
