@@ -7,8 +7,8 @@
 use std::ops::Range;
 
 use cnnip_isa::operation::{
-    Accumulators, Conv, ConvKind, Copy, DmaPattern, Eltwise, FeatureMap, Fill, Footprint, Lookup, Operation,
-    OutputStage, Pool, PoolKind, Reduce, Role, Space, Stage, Table,
+    Accumulators, Activation, Conv, ConvKind, Copy, DmaPattern, Eltwise, FeatureMap, Fill, Footprint, Lookup,
+    Operation, OutputStage, Pool, PoolKind, Reduce, Role, Space, Stage, Table,
 };
 use cnnip_isa::{ElementType, EltwiseFunction, ReduceFunction, RoundingMode, TableKind};
 use cnnip_kernels::{
@@ -125,6 +125,9 @@ impl Fast {
         let operands = Extents::of(&Operation::Eltwise(*op), op.output.elements());
         let Self { kernels, copies, .. } = self;
         let ([first, second, ..], out) = operands.split(sram, copies)?;
+        if changes_nothing(op) {
+            return kernels.copy_strided(first, out, &pixels(&op.first.map, &op.output)).ok();
+        }
         let a = stage_source(first, &op.first)?;
         let b = op.second.as_ref().map_or(Some(a), |stage| stage_source(second, stage))?;
         let b_stage = op.second.as_ref().map_or(OutputStage::NONE, |stage| stage.scale);
@@ -346,7 +349,7 @@ fn window(window: &cnnip_isa::operation::Window) -> Window {
     }
 }
 
-fn output8(activation: &cnnip_isa::operation::Activation, requant: RoundingMode) -> Output8 {
+fn output8(activation: &Activation, requant: RoundingMode) -> Output8 {
     Output8 { zero: activation.zero, min: activation.min, max: activation.max, mode: mode(requant) }
 }
 
@@ -365,6 +368,21 @@ fn target<'a>(conv: &Conv, load: &'a [u8], bytes: &'a mut [u8]) -> Option<Target
         Some(_) => Load::From(load),
     };
     Some(Target8::Accumulators { bytes, size: [size(output.height), size(output.width), size(output.channels)], load })
+}
+
+/// Whether every int8 element leaves as it came, so that only places change.
+fn changes_nothing(op: &Eltwise) -> bool {
+    let unscaled = [op.first.scale.mode, op.stage.mode] == [RoundingMode::None; 2] && op.pre_shift == 0;
+    let unclamped = op.activation == Activation::full_range(op.first.zero, ElementType::Int8);
+    let as_it_stands = op.first.map.element == ElementType::Int8 && !op.first.broadcast;
+    op.function == EltwiseFunction::Pass && unscaled && unclamped && as_it_stands
+}
+
+/// The pixels of an int8 map as runs, from where they lie to where they go.
+fn pixels(from: &FeatureMap, to: &FeatureMap) -> Runs {
+    let steps = |map: &FeatureMap| [size(map.pixel), size(map.row), 0, 0];
+    let counts = [size(to.width), size(to.height), 1, 1];
+    Runs { bytes: size(to.channels), counts, source: steps(from), destination: steps(to) }
 }
 
 fn runs(pattern: &DmaPattern, source: &[u32; 4], destination: &[u32; 4]) -> Runs {
