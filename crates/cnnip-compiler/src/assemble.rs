@@ -11,11 +11,11 @@ use cnnip_package::{
 use crate::constants::Constants;
 use crate::emit::{self, Emitted};
 use crate::error::{CompileErrors, Problem, Rule};
-use crate::layer::{Legalized, Work};
 use crate::memory::{MemoryMap, Role};
 use crate::options::{Options, PixelRule};
 use crate::schedule::{COMPUTED, DONE, Item, LOADED, Program};
 use crate::size::{small, wide};
+use cnnip_lowered::{Legalized, Work};
 use tensors::TensorTable;
 
 /// What a package is made of.
@@ -117,7 +117,7 @@ fn tokens(programs: &[Program]) -> Vec<TokenOwner> {
 /// The device layers, by the number in their marks.
 fn layers(legalized: &Legalized) -> Vec<Layer> {
     let device = legalized.layers.iter().enumerate().filter(|(_, layer)| !layer.work.is_host());
-    let layer = |(index, layer): (usize, &crate::layer::Layer)| Layer {
+    let layer = |(index, layer): (usize, &cnnip_lowered::Layer)| Layer {
         mark: small(index),
         name: layer.name.clone(),
         sources: layer.sources.clone(),

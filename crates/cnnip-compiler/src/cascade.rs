@@ -6,8 +6,8 @@
 
 use cnnip_isa::Target;
 
-use crate::layer::{Layer, Legalized, Origin, Pool, PoolFunction, Sweep, Value, ValueId, Work};
 use crate::lower::fits_pool;
+use cnnip_lowered::{Layer, Legalized, Origin, Pool, PoolFunction, Sweep, Value, ValueId, Work};
 
 /// Longest chain: one that is longer is slower in every case.
 const MAX_LINKS: usize = 16;

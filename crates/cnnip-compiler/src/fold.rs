@@ -5,8 +5,8 @@
 
 use cnnip_graph::{Graph, Op, Pad};
 
-use crate::layer::{ConvLayer, Legalized, Sweep, Transfer, ValueId, Work};
 use crate::size::small;
+use cnnip_lowered::{ConvLayer, Legalized, Sweep, Transfer, ValueId, Work};
 
 /// Folds every padding that can be folded, the last first, so that one behind another goes too.
 pub(crate) fn paddings(graph: &Graph, legalized: &mut Legalized) {

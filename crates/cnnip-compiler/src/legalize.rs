@@ -8,10 +8,10 @@ mod context;
 mod eltwise;
 mod host;
 mod join;
-mod mean;
 mod movement;
 mod pool;
 mod product;
+mod reduce;
 mod table;
 
 use cnnip_graph::{Graph, Node, Op, Place};
@@ -19,8 +19,8 @@ use cnnip_isa::EltwiseFunction;
 use cnnip_numerics::quantize::Curve;
 
 use crate::error::{CompileErrors, Problem, Rule};
-use crate::layer::{Legalized, PoolFunction};
 use crate::options::Options;
+use cnnip_lowered::{Legalized, PoolFunction};
 use context::Context;
 
 /// Turns a well-formed graph into layers of the machine and steps of the host.
@@ -49,10 +49,10 @@ fn legalize_node<'a>(context: &mut Context<'a>, index: usize, node: &'a Node) ->
         Op::FullyConnected(layer) => product::fully_connected(&mut at, layer),
         Op::MaxPool2d(pool) => pool::max(&mut at, pool),
         Op::AveragePool2d(pool) => pool::average(&mut at, pool),
-        Op::Mean(mean) => mean::mean(&mut at, mean),
-        Op::Sum(mean) => mean::sum(&mut at, mean),
-        Op::ReduceMax(mean) => mean::extremum(&mut at, mean, PoolFunction::Max),
-        Op::ReduceMin(mean) => mean::extremum(&mut at, mean, PoolFunction::Min),
+        Op::Mean(mean) => reduce::mean(&mut at, mean),
+        Op::Sum(mean) => reduce::sum(&mut at, mean),
+        Op::ReduceMax(mean) => reduce::extremum(&mut at, mean, PoolFunction::Max),
+        Op::ReduceMin(mean) => reduce::extremum(&mut at, mean, PoolFunction::Min),
         Op::Concat { axis } => join::concat(&mut at, *axis),
         Op::Pack { axis } => join::pack(&mut at, *axis),
         Op::Slice(slice) => movement::slice(&mut at, slice),

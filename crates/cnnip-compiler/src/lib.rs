@@ -44,7 +44,6 @@ mod emit;
 mod error;
 mod fold;
 mod job;
-mod layer;
 mod legalize;
 mod lower;
 mod memory;
@@ -56,15 +55,12 @@ mod tile;
 
 pub use error::{CompileErrors, Problem, Rule};
 pub use job::{Buffer, Job, LayerJobs};
-pub use layer::{
-    ConvLayer, Eltwise, EltwiseInput, HostLayer, Layer, Legalized, Mean, Origin, Pool, PoolFunction, Sweep, Transfer,
-    Value, ValueId, WeightSource, Work,
-};
 pub use memory::{MemoryMap, Role};
 pub use options::{Options, PixelRule, Rounding};
 pub use schedule::{EngineItems, Item, Program};
 
 use cnnip_graph::Graph;
+use cnnip_lowered::Legalized;
 use cnnip_package::Package;
 
 /// What every pass made of a graph, for dumps and tests.

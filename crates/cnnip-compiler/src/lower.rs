@@ -2,9 +2,9 @@
 
 mod conv;
 mod eltwise;
-mod mean;
 mod pool;
 mod region;
+mod sum;
 mod transfer;
 mod transpose;
 mod weights;
@@ -18,8 +18,8 @@ use cnnip_isa::Target;
 use crate::constants::Constants;
 use crate::error::{CompileErrors, Problem, Rule};
 use crate::job::{Job, LayerJobs, Scratchpad};
-use crate::layer::{Layer, Legalized, Origin, ValueId, Work};
 use crate::memory::{MemoryMap, Role};
+use cnnip_lowered::{Layer, Legalized, Origin, ValueId, Work};
 
 /// What lowering a layer needs to know and adds to.
 pub(crate) struct Site<'a> {
@@ -100,7 +100,7 @@ fn one(site: &mut Site<'_>, layer: &Layer) -> Result<Option<Lowered>, Rule> {
         Work::Conv(conv) => conv::lower(site, conv).map(Some),
         Work::Pool(pool) if pool::fits_target(pool, site.target) => pool::lower(site, pool).map(Some),
         Work::Pool(pool) => windows::lower(site, pool).map(Some),
-        Work::Mean(mean) => mean::lower(site, mean).map(Some),
+        Work::Sum(sum) => sum::lower(site, sum).map(Some),
         Work::Eltwise(eltwise) => eltwise::lower(site, eltwise).map(Some),
         Work::Transfer(transfer) => transfer::lower(site, transfer).map(Some),
         Work::Host(_) => Ok(None),

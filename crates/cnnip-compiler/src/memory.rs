@@ -11,8 +11,8 @@ use cnnip_graph::Place;
 use cnnip_isa::operation::{Location, Space};
 
 use crate::error::{CompileErrors, Rule};
-use crate::layer::{Legalized, Origin, ValueId};
 use crate::size::{aligned, small};
+use cnnip_lowered::{Legalized, Origin, ValueId};
 
 /// Values begin at multiples of this.
 const ALIGNMENT: u64 = 64;

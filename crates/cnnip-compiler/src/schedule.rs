@@ -22,7 +22,7 @@ use cnnip_isa::operation::Operation;
 
 use crate::error::{CompileErrors, Rule};
 use crate::job::{Job, LayerJobs};
-use crate::layer::Legalized;
+use cnnip_lowered::Legalized;
 
 /// Token from dma0 to cnn.
 pub(crate) const LOADED: u8 = 0;

@@ -5,7 +5,7 @@
 
 use cnnip_isa::operation::{Copy, DmaPattern, Fill, Location, Operation};
 
-use crate::layer::Stride;
+use cnnip_lowered::Stride;
 
 /// Loops of a DMA operation.
 const LOOPS: usize = 4;

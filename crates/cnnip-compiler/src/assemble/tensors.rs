@@ -6,10 +6,10 @@ use cnnip_package::{
 };
 
 use super::Parts;
-use crate::layer::{Legalized, Origin, Value, ValueId};
 use crate::memory::MemoryMap;
 use crate::options::PixelRule;
 use crate::size::small;
+use cnnip_lowered::{Legalized, Origin, Value, ValueId};
 
 /// The tensors of a package, and which value each is.
 pub(crate) struct TensorTable {

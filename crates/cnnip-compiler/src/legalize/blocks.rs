@@ -4,8 +4,8 @@ use cnnip_graph::Blocks;
 
 use super::context::{At, copy, extents, nhwc, quantization, steps};
 use crate::error::Rule;
-use crate::layer::{Stride, Transfer, ValueId, Work};
 use crate::size::small;
+use cnnip_lowered::{Stride, Transfer, ValueId, Work};
 
 pub(super) fn space_to_depth(at: &mut At<'_, '_>, block: usize) -> Result<(), Rule> {
     at.moves_int8()?;

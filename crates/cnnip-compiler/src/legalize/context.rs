@@ -5,9 +5,9 @@ use cnnip_isa::operation::{Activation as Clamp, OutputStage};
 use cnnip_numerics::quantize::{self, QuantizedMultiplier};
 
 use crate::error::{Problem, Rule};
-use crate::layer::{Layer, Legalized, Origin, Stride, Transfer, Value, ValueId, Work};
 use crate::options::{Options, Rounding};
 use crate::size::{small, wide};
+use cnnip_lowered::{Layer, Legalized, Origin, Stride, Transfer, Value, ValueId, Work};
 
 /// Range of int8.
 pub(super) const INT8: (i32, i32) = (-128, 127);

@@ -7,7 +7,7 @@ use cnnip_numerics::quantize::{add_scales, product_scale, quantize_multiplier, r
 
 use super::context::{Affine, At, INT8, clamp as clamp_of, extents, range, steps};
 use crate::error::Rule;
-use crate::layer::{Eltwise, EltwiseInput, ValueId, Work};
+use cnnip_lowered::{Eltwise, EltwiseInput, ValueId, Work};
 
 /// Left shift of the inputs of ADD and SUB for int8.
 const ADD_SHIFT: u32 = 20;

@@ -6,7 +6,7 @@ use cnnip_package::HostOperator;
 use super::context::{At, int8, quantization};
 use super::eltwise;
 use crate::error::Rule;
-use crate::layer::{HostLayer, Work};
+use cnnip_lowered::{HostLayer, Work};
 
 /// From floats on the host, between int8 quantizations on the machine.
 pub(super) fn quantize(at: &mut At<'_, '_>) -> Result<(), Rule> {

@@ -2,7 +2,7 @@
 
 use super::context::{At, copy, extents, steps};
 use crate::error::Rule;
-use crate::layer::{Stride, Transfer, Work};
+use cnnip_lowered::{Stride, Transfer, Work};
 
 pub(super) fn concat(at: &mut At<'_, '_>, axis: usize) -> Result<(), Rule> {
     join(at, axis, |extents| extents)

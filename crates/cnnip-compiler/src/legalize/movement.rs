@@ -4,8 +4,8 @@ use cnnip_graph::{Gather, Pad, PadValue, Slice};
 
 use super::context::{At, copy, extents, quantization, steps};
 use crate::error::Rule;
-use crate::layer::{Stride, Transfer, Work};
 use crate::size::small;
+use cnnip_lowered::{Stride, Transfer, Work};
 
 /// A reshape has the bytes of its input.
 pub(super) fn reshape(at: &mut At<'_, '_>) -> Result<(), Rule> {

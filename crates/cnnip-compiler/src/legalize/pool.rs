@@ -5,7 +5,7 @@ use cnnip_graph::Pool2d;
 use super::context::{At, nhwc, range};
 use super::product::sweep;
 use crate::error::Rule;
-use crate::layer::{Pool, PoolFunction, Sweep, Work};
+use cnnip_lowered::{Pool, PoolFunction, Sweep, Work};
 
 /// Scales nearer than this count as equal, as the oracle has it.
 const SCALE_TOLERANCE: f32 = 1e-6;

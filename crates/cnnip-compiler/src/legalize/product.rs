@@ -8,9 +8,9 @@ use cnnip_numerics::quantize::{float_conv_scale, product_scale, quantize_multipl
 
 use super::context::{Affine, At, clamp, elements, int8, nhwc};
 use crate::error::Rule;
-use crate::layer::{ConvLayer, Sweep, WeightSource, Work};
 use crate::options::Rounding;
 use crate::size::{small, wide};
+use cnnip_lowered::{ConvLayer, Sweep, WeightSource, Work};
 
 pub(super) fn conv(at: &mut At<'_, '_>, conv: &Conv2d) -> Result<(), Rule> {
     let [_, _, _, outputs] = nhwc(at.output());

@@ -12,12 +12,12 @@ use super::weights::{WeightPiece, blocks, records};
 use super::{Lowered, Site};
 use crate::error::Rule;
 use crate::job::{Job, Scratchpad, Turns};
-use crate::layer::{ConvLayer, Sweep};
 use crate::memory::Role;
 use crate::size::{pieces, small};
 use crate::strided::copies;
 use crate::tile::conv::{ConvPlan, ConvShape};
 use crate::tile::taps::{Chunk, Taps};
+use cnnip_lowered::{ConvLayer, Sweep};
 
 pub(super) fn lower(site: &mut Site<'_>, layer: &ConvLayer) -> Result<Lowered, Rule> {
     let shape = ConvShape::new(layer, site.target);

@@ -11,11 +11,11 @@ use super::region::{DramMap, MapBox, len, offset};
 use super::{Lowered, Site};
 use crate::error::Rule;
 use crate::job::{BUFFER_ALIGNMENT, Job, Scratchpad, Turns};
-use crate::layer::{Eltwise, EltwiseInput, Stride};
 use crate::memory::Role;
 use crate::size::{aligned, pieces};
 use crate::strided::copies;
 use crate::tile::boxes::{Limits, Tile, largest};
+use cnnip_lowered::{Eltwise, EltwiseInput, Stride};
 
 pub(super) fn lower(site: &mut Site<'_>, layer: &Eltwise) -> Result<Lowered, Rule> {
     let (tile, turns) = plan(site, layer)?;

@@ -7,9 +7,9 @@ use super::region::{DramMap, Frame, MapBox, Span, len};
 use super::{Lowered, Site};
 use crate::error::Rule;
 use crate::job::{BUFFER_ALIGNMENT, Job, Scratchpad, Turns};
-use crate::layer::{Pool, PoolFunction, Sweep};
 use crate::size::{aligned, pieces, small};
 use crate::tile::boxes::{Limits, Tile, largest};
+use cnnip_lowered::{Pool, PoolFunction, Sweep};
 
 /// Whether one operation per piece does it.
 pub(crate) fn fits_target(pool: &Pool, target: &Target) -> bool {

@@ -4,8 +4,8 @@ use std::ops::Range;
 
 use cnnip_isa::operation::{Location, Operation};
 
-use crate::layer::Stride;
 use crate::strided::{copies, fill};
+use cnnip_lowered::Stride;
 
 /// A dense int8 map `[rows][columns][channels]` in external memory.
 #[derive(Clone, Copy, Debug)]

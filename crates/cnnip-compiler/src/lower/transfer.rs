@@ -4,8 +4,8 @@ use super::region::offset;
 use super::{Lowered, Site, transpose};
 use crate::error::Rule;
 use crate::job::{Job, Scratchpad};
-use crate::layer::Transfer;
 use crate::strided::{copies, count, fill};
+use cnnip_lowered::Transfer;
 
 pub(super) fn lower(site: &mut Site<'_>, transfer: &Transfer) -> Result<Lowered, Rule> {
     site.reserve(count(transfer.run, &transfer.strides, site.target.max_extent))?;

@@ -14,10 +14,10 @@ use super::region::{len, offset};
 use super::{Lowered, Site};
 use crate::error::Rule;
 use crate::job::{BUFFER_ALIGNMENT, Job, Scratchpad, Turns};
-use crate::layer::{Stride, Transfer};
 use crate::size::{aligned, even, pieces, shrink, wide};
 use crate::strided::{copies, merged_loops};
 use crate::tile::boxes::most;
+use cnnip_lowered::{Stride, Transfer};
 
 /// Cycles of the commands of a job, about.
 const JOB_CYCLES: u64 = 60;

@@ -5,8 +5,8 @@ use std::ops::Range;
 use cnnip_numerics::ChannelRecord;
 
 use super::region::len;
-use crate::layer::ConvLayer;
 use crate::size::index;
+use cnnip_lowered::ConvLayer;
 
 /// Lanes of a weight block.
 const LANES: u32 = 16;
@@ -114,7 +114,7 @@ mod tests {
     use cnnip_isa::operation::Activation;
 
     use super::*;
-    use crate::layer::{Sweep, ValueId, WeightSource};
+    use cnnip_lowered::{Sweep, ValueId, WeightSource};
 
     /// A layer whose weights count up from 0.
     fn layer(groups: u32, depth: u32, outputs: u32, kernel: u32, depthwise: bool) -> ConvLayer {

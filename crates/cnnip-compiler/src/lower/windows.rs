@@ -7,15 +7,15 @@ use cnnip_isa::operation::{
 };
 use cnnip_isa::{ElementType, EltwiseFunction, ReduceFunction};
 
-use super::mean::{Sum, SumEnd};
 use super::pool::{activation, frame, input_bytes, input_map, order, output_bytes, output_map, outputs, window_extent};
 use super::region::{Frame, MapBox, Span, len};
+use super::sum::{PartialSum, SumEnd};
 use super::{Lowered, Site};
 use crate::error::Rule;
 use crate::job::{BUFFER_ALIGNMENT, Job, Scratchpad, Turns};
-use crate::layer::{Pool, PoolFunction, Sweep};
 use crate::size::{aligned, pieces, small};
 use crate::tile::boxes::{Limits, Tile, largest};
+use cnnip_lowered::{Pool, PoolFunction, Sweep};
 
 /// How a pool is cut.
 #[derive(Clone, Copy, Debug)]
@@ -227,7 +227,7 @@ impl<'a, 's> Lowering<'a, 's> {
         let activation = activation(self.pool);
         let end = SumEnd { address, stage: OutputStage::NONE, divisor: part.count, activation };
         let end = part.last.then_some(end);
-        Sum { input, input_zero: 0, start: part.first, accumulators: self.accumulators, end }.operation()
+        PartialSum { input, input_zero: 0, start: part.first, accumulators: self.accumulators, end }.operation()
     }
 
     fn reduce(&self, function: ReduceFunction, input: FeatureMap, address: u32) -> Operation {

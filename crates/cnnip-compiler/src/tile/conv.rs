@@ -6,8 +6,8 @@ use cnnip_isa::operation::{RECORD_BYTES, SPILL_BYTES};
 use super::boxes::most;
 use super::taps::Taps;
 use crate::job::BUFFER_ALIGNMENT;
-use crate::layer::ConvLayer;
 use crate::size::{aligned, even, shrink, small, wide};
+use cnnip_lowered::ConvLayer;
 
 /// Sizes of a piece and the order of pieces.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -2,7 +2,7 @@
 
 use cnnip_isa::Target;
 
-use crate::layer::Sweep;
+use cnnip_lowered::Sweep;
 
 /// Taps `first .. first + len` of a kernel axis.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

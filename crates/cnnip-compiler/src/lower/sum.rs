@@ -9,33 +9,33 @@ use super::region::{DramMap, MapBox, len};
 use super::{Lowered, Site};
 use crate::error::Rule;
 use crate::job::{BUFFER_ALIGNMENT, Job, Scratchpad, Turns};
-use crate::layer::Mean;
 use crate::size::{aligned, pieces};
 use crate::tile::boxes::{Limits, Tile, largest};
+use cnnip_lowered::Sum;
 
 /// Rows are outer indices, columns are elements of a sum.
-pub(super) fn lower(site: &mut Site<'_>, mean: &Mean) -> Result<Lowered, Rule> {
-    let (tile, turns) = plan(site, mean)?;
-    let whole = Tile { rows: mean.outer, columns: mean.count, channels: mean.channels };
+pub(super) fn lower(site: &mut Site<'_>, sum: &Sum) -> Result<Lowered, Rule> {
+    let (tile, turns) = plan(site, sum)?;
+    let whole = Tile { rows: sum.outer, columns: sum.count, channels: sum.channels };
     let per_sum = u64::from(tile.columns / site.target.max_reduce_side + 1);
     site.reserve(Tile { rows: 1, ..tile }.count(&whole).saturating_mul(per_sum))?;
-    let mut lowering = Lowering::new(site, mean, tile, turns);
-    for rows in pieces(mean.outer, tile.rows) {
-        for channels in pieces(mean.channels, tile.channels) {
-            lowering.sums(&MapBox { rows: rows.clone(), columns: 0..mean.count, channels });
+    let mut lowering = Lowering::new(site, sum, tile, turns);
+    for rows in pieces(sum.outer, tile.rows) {
+        for channels in pieces(sum.channels, tile.channels) {
+            lowering.sums(&MapBox { rows: rows.clone(), columns: 0..sum.count, channels });
         }
     }
     let Tile { rows, columns, channels } = tile;
-    let plan = format!("mean outer {rows} count {columns} channels {channels} turns {turns}");
+    let plan = format!("sum outer {rows} count {columns} channels {channels} turns {turns}");
     Ok(Lowered { plan, pad: lowering.pad, jobs: lowering.jobs })
 }
 
-fn plan(site: &Site<'_>, mean: &Mean) -> Result<(Tile, u32), Rule> {
-    let whole = Tile { rows: mean.outer, columns: mean.count, channels: mean.channels };
+fn plan(site: &Site<'_>, sum: &Sum) -> Result<(Tile, u32), Rule> {
+    let whole = Tile { rows: sum.outer, columns: sum.count, channels: sum.channels };
     for turns in [2, 1] {
         let fits = |tile: Tile| scratchpad(tile, turns) <= u64::from(site.target.sram_bytes);
         if let Some(tile) = largest(whole, Limits::of(site.target), fits) {
-            let rows = if tile.columns < mean.count { 1 } else { tile.rows };
+            let rows = if tile.columns < sum.count { 1 } else { tile.rows };
             return Ok((Tile { rows, ..tile }, turns));
         }
     }
@@ -57,7 +57,7 @@ fn output_bytes(tile: Tile) -> u64 {
 
 struct Lowering<'a, 's> {
     site: &'a Site<'s>,
-    mean: &'a Mean,
+    sum: &'a Sum,
     tile: Tile,
     pad: Scratchpad,
     inputs: Turns<usize>,
@@ -67,21 +67,21 @@ struct Lowering<'a, 's> {
 }
 
 impl<'a, 's> Lowering<'a, 's> {
-    fn new(site: &'a Site<'s>, mean: &'a Mean, tile: Tile, turns: u32) -> Self {
+    fn new(site: &'a Site<'s>, sum: &'a Sum, tile: Tile, turns: u32) -> Self {
         let mut pad = Scratchpad::default();
         let accumulators = pad.take("accumulators", u64::from(tile.channels) * u64::from(SPILL_BYTES));
         let accumulators = pad.address(accumulators);
         let inputs = Turns::take(&mut pad, "input", input_bytes(tile), turns);
         let outputs = Turns::take(&mut pad, "output", output_bytes(tile), turns);
-        Self { site, mean, tile, pad, inputs, outputs, accumulators, jobs: vec![] }
+        Self { site, sum, tile, pad, inputs, outputs, accumulators, jobs: vec![] }
     }
 
     /// The jobs of a box of outputs, one per piece of their elements.
     fn sums(&mut self, part: &MapBox) {
         let turn = self.outputs.next(self.jobs.len());
         let output = self.pad.address(turn.buffer);
-        for columns in pieces(self.mean.count, self.tile.columns) {
-            let last = columns.end == self.mean.count;
+        for columns in pieces(self.sum.count, self.tile.columns) {
+            let last = columns.end == self.sum.count;
             let piece = MapBox { columns, ..part.clone() };
             let mut job = self.piece(&piece, output);
             job.uses.push(turn.buffer);
@@ -96,10 +96,10 @@ impl<'a, 's> Lowering<'a, 's> {
     }
 
     fn piece(&mut self, piece: &MapBox, output: u32) -> Job {
-        let mean = self.mean;
+        let sum = self.sum;
         let turn = self.inputs.next(self.jobs.len());
         let address = self.pad.address(turn.buffer);
-        let map = DramMap { at: self.site.memory.location(mean.input), columns: mean.count, channels: mean.channels };
+        let map = DramMap { at: self.site.memory.location(sum.input), columns: sum.count, channels: sum.channels };
         let mut computes = vec![];
         for row in 0..len(&piece.rows) {
             let channels = len(&piece.channels);
@@ -116,17 +116,17 @@ impl<'a, 's> Lowering<'a, 's> {
         let maps = maps(len(&piece.columns), self.site.target.max_reduce_side);
         let sum = |&SumMap { first, height, width }: &SumMap| {
             let size = [height, width, channels];
-            let end = piece.columns.start + first + height * width == self.mean.count;
-            let sum = Sum {
+            let end = piece.columns.start + first + height * width == self.sum.count;
+            let sum = PartialSum {
                 input: FeatureMap::dense(input + first * channels, size, ElementType::Int8),
-                input_zero: self.mean.input_zero,
+                input_zero: self.sum.input_zero,
                 start: piece.columns.start + first == 0,
                 accumulators: self.accumulators,
                 end: end.then_some(SumEnd {
                     address: output,
-                    stage: self.mean.stage,
+                    stage: self.sum.stage,
                     divisor: 1,
-                    activation: self.mean.activation,
+                    activation: self.sum.activation,
                 }),
             };
             sum.operation()
@@ -135,13 +135,13 @@ impl<'a, 's> Lowering<'a, 's> {
     }
 
     fn store(&self, part: &MapBox, address: u32) -> Vec<Operation> {
-        let map = DramMap { at: self.site.memory.location(self.mean.output), columns: 1, channels: self.mean.channels };
+        let map = DramMap { at: self.site.memory.location(self.sum.output), columns: 1, channels: self.sum.channels };
         MapBox { columns: 0..1, ..part.clone() }.store(&map, address, self.site.target.max_extent)
     }
 }
 
 /// One step of a sum over several maps.
-pub(super) struct Sum {
+pub(super) struct PartialSum {
     pub(super) input: FeatureMap,
     pub(super) input_zero: i32,
     /// The first step: accumulators start at zero.
@@ -169,7 +169,7 @@ const NO_OUTPUT: ReduceOutput = ReduceOutput {
     activation: Activation { zero: 0, min: 0, max: 0, table: None },
 };
 
-impl Sum {
+impl PartialSum {
     pub(super) fn operation(&self) -> Operation {
         let output = self.end.as_ref().map_or(NO_OUTPUT, |&SumEnd { address, stage, divisor, activation }| {
             ReduceOutput { address, element: ElementType::Int8, stage, divisor, activation }

@@ -44,7 +44,7 @@ impl Value {
     /// Bytes of all elements.
     pub fn bytes(&self) -> u64 {
         let elements: u64 = self.shape.iter().map(|&extent| u64::from(extent)).product();
-        elements * crate::size::wide(self.element.size())
+        elements * u64::try_from(self.element.size()).unwrap_or(u64::MAX)
     }
 }
 
@@ -98,7 +98,7 @@ pub enum Work {
     /// Maximum or average of windows.
     Pool(Pool),
     /// Scaled sum over one axis.
-    Mean(Mean),
+    Sum(Sum),
     /// Element-wise function of one or two values.
     Eltwise(Eltwise),
     /// Data movement.
@@ -113,7 +113,7 @@ impl Work {
         match self {
             Self::Conv(conv) => vec![conv.input],
             Self::Pool(pool) => vec![pool.input],
-            Self::Mean(mean) => vec![mean.input],
+            Self::Sum(sum) => vec![sum.input],
             Self::Eltwise(eltwise) => eltwise.inputs.iter().map(|input| input.value).collect(),
             Self::Transfer(transfer) => vec![transfer.input],
             Self::Host(host) => vec![host.input],
@@ -125,7 +125,7 @@ impl Work {
         match self {
             Self::Conv(conv) => conv.output,
             Self::Pool(pool) => pool.output,
-            Self::Mean(mean) => mean.output,
+            Self::Sum(sum) => sum.output,
             Self::Eltwise(eltwise) => eltwise.output,
             Self::Transfer(transfer) => transfer.output,
             Self::Host(host) => host.output,
@@ -267,7 +267,7 @@ pub struct Pool {
 
 /// Scaled sum over the middle axis of `[outer, count, channels]`.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Mean {
+pub struct Sum {
     /// Input.
     pub input: ValueId,
     /// Output, `[outer, channels]`.
@@ -405,8 +405,8 @@ impl fmt::Display for Work {
             Self::Pool(Pool { function, input, batch, channels, vertical, horizontal, clamp, .. }) => {
                 write!(f, "pool {function:?} {input} n{batch} c{channels} [{vertical}] [{horizontal}] clamp {clamp:?}")
             }
-            Self::Mean(Mean { input, outer, count, channels, stage, .. }) => {
-                write!(f, "mean {input} {outer}x{count}x{channels} * {:#x} << {}", stage.multiplier, stage.shift)
+            Self::Sum(Sum { input, outer, count, channels, stage, .. }) => {
+                write!(f, "sum {input} {outer}x{count}x{channels} * {:#x} << {}", stage.multiplier, stage.shift)
             }
             Self::Eltwise(Eltwise { function, inputs, extents, .. }) => {
                 let inputs: Vec<String> = inputs.iter().map(|input| input.value.to_string()).collect();

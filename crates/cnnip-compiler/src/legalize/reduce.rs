@@ -6,8 +6,8 @@ use cnnip_numerics::quantize::{QuantizedMultiplier, mean_multiplier, quantize_mu
 
 use super::context::{At, INT8, copy, extents, steps};
 use crate::error::Rule;
-use crate::layer::{Mean, Pool, PoolFunction, Stride, Sweep, ValueId, Work};
 use crate::size::small;
+use cnnip_lowered::{Pool, PoolFunction, Stride, Sum, Sweep, ValueId, Work};
 
 pub(super) fn mean(at: &mut At<'_, '_>, op: &MeanOp) -> Result<(), Rule> {
     scaled(at, op, mean_multiplier)
@@ -28,7 +28,7 @@ fn scaled(
     let scale = quantize_multiplier(requantize_scale(input.scale, output.scale))?;
     let stage = at.stage(by(scale, view.count));
     let activation = Activation { zero: output.zero, min: INT8.0, max: INT8.1, table: None };
-    let work = Mean {
+    let work = Sum {
         input: value,
         output: at.output_id(),
         outer: view.outer,
@@ -38,7 +38,7 @@ fn scaled(
         stage,
         activation,
     };
-    at.push(0, Work::Mean(work));
+    at.push(0, Work::Sum(work));
     Ok(())
 }
 

@@ -1,0 +1,14 @@
+//! The lowered network: what a compiler makes of a quantized graph before it becomes commands.
+//!
+//! Every layer is one that the device or the host does as a whole, and has all its numbers: zero points, multipliers, shifts, clamps, padding.
+//! So it says what each intermediate tensor *is*, for whoever computes it: command lists, or a layer at a time.
+//! What is deliberately absent: places in memory, tiles, commands.
+
+#![forbid(unsafe_code)]
+
+mod layer;
+
+pub use layer::{
+    ConvLayer, Eltwise, EltwiseInput, HostLayer, Layer, Legalized, Origin, Pool, PoolFunction, Stride, Sum, Sweep,
+    Transfer, Value, ValueId, WeightSource, Work,
+};
