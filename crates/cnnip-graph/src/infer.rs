@@ -144,15 +144,17 @@ pub fn infer_shape(op: &Op, inputs: &[&Shape]) -> Result<Shape, InferError> {
         Op::SpaceToBatch(op) => movement::space_to_batch(op, x),
         Op::BatchToSpace(op) => movement::batch_to_space(op, x),
         Op::Pad(pad) => padded(pad, x),
-        Op::Add { .. } | Op::Sub { .. } | Op::Mul { .. } | Op::Maximum | Op::Minimum => {
+        Op::Add { .. } | Op::Sub { .. } | Op::Mul { .. } | Op::Div { .. } | Op::Pow | Op::Maximum | Op::Minimum => {
             rest.first().map_or(Err(arity), |b| broadcast(x, b))
         }
+        Op::MatMul => rest.first().map_or(Err(arity), |b| mat_mul(x, b)),
         Op::Prelu => rest.first().map_or(Err(arity), |alpha| slopes(x, alpha)),
         Op::Reshape { shape } => reshape(x, shape),
         Op::Transpose { perm } => transpose(perm, x),
         Op::Softmax { .. } if x.rank() == 0 => Err(InferError::Rank { what: "input", want: 1, found: x.clone() }),
         Op::Softmax { .. } | Op::Quantize | Op::Dequantize | Op::Relu | Op::Relu6 | Op::ReluN1To1 => Ok(x.clone()),
         Op::LeakyRelu { .. } | Op::HardSwish | Op::Logistic | Op::Tanh => Ok(x.clone()),
+        Op::Clamp { .. } | Op::HardSigmoid { .. } | Op::Exp | Op::Sqrt => Ok(x.clone()),
     }
 }
 
@@ -242,6 +244,19 @@ fn broadcast(a: &Shape, b: &Shape) -> Result<Shape, InferError> {
     });
     let dims: Option<Vec<usize>> = dims.collect();
     Ok(Shape::new(dims.ok_or_else(|| InferError::Broadcast { a: a.clone(), b: b.clone() })?)?)
+}
+
+/// The shape of a matrix product: the last two axes multiply, those in front broadcast.
+fn mat_mul(a: &Shape, b: &Shape) -> Result<Shape, InferError> {
+    let mismatch = || InferError::Broadcast { a: a.clone(), b: b.clone() };
+    let ([outer_a @ .., rows, depth], [outer_b @ .., other, columns]) = (a.dims(), b.dims()) else {
+        return Err(mismatch());
+    };
+    if depth != other {
+        return Err(mismatch());
+    }
+    let outer = broadcast(&Shape::new(outer_a)?, &Shape::new(outer_b)?).map_err(|_| mismatch())?;
+    Ok(Shape::new([outer.dims(), &[*rows, *columns]].concat())?)
 }
 
 /// The shape of a parametric RELU: slopes are repeated, the input is not.
@@ -405,6 +420,10 @@ mod tests {
         assert_eq!(infer(Op::Maximum, &[&[1, 3], &[2, 1]]), Ok(vec![2, 3]));
         assert_eq!(infer(Op::Prelu, &[&[2, 4, 3], &[1, 3]]), Ok(vec![2, 4, 3]));
         assert!(matches!(infer(Op::Prelu, &[&[2, 1, 3], &[4, 3]]), Err(InferError::Broadcast { .. })));
+        assert_eq!(infer(Op::MatMul, &[&[5, 1, 2, 3], &[4, 3, 6]]), Ok(vec![5, 4, 2, 6]));
+        for b in [&[3][..], &[2, 6], &[2, 3, 6]] {
+            assert!(matches!(infer(Op::MatMul, &[&[4, 2, 3], b]), Err(InferError::Broadcast { .. })));
+        }
         let to = |dims: &[usize]| Op::Reshape { shape: shape(dims) };
         assert_eq!(infer(to(&[3, 2]), &[&[6]]), Ok(vec![3, 2]));
         assert!(matches!(infer(to(&[3]), &[&[6]]), Err(InferError::Elements { .. })));

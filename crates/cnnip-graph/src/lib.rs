@@ -39,4 +39,4 @@ pub use op::{
     Slice,
 };
 pub use problem::{MAX_PROBLEMS, Place, Problem, Problems, Rule};
-pub use tensor::{Data, ElementType, MAX_ELEMENTS, MAX_RANK, Quantization, Shape, ShapeError, Tensor};
+pub use tensor::{Data, ElementType, MAX_ELEMENTS, MAX_RANK, Quantization, Shape, ShapeError, Source, Tensor};

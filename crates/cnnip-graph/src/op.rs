@@ -310,6 +310,15 @@ pub enum Op {
         /// Fused clamp.
         activation: Activation,
     },
+    /// First input divided by the second; shapes as for [`Op::Add`]. Integers lose their fraction.
+    Div {
+        /// Fused clamp.
+        activation: Activation,
+    },
+    /// First input to the power of the second; shapes as for [`Op::Add`].
+    Pow,
+    /// Matrix product of two activations `[.., m, k]` and `[.., k, n]`; the axes in front broadcast.
+    MatMul,
     /// The larger of two inputs; shapes as for [`Op::Add`].
     Maximum,
     /// The smaller of two inputs; shapes as for [`Op::Add`].
@@ -342,6 +351,13 @@ pub enum Op {
     Relu6,
     /// Clamp to -1 ..= 1.
     ReluN1To1,
+    /// Clamp to any range.
+    Clamp {
+        /// Least value; may be minus infinity.
+        min: f32,
+        /// Greatest value, at least `min`; may be infinity.
+        max: f32,
+    },
     /// The input where it is at least 0, else its product with a constant.
     LeakyRelu {
         /// Factor below 0.
@@ -349,10 +365,21 @@ pub enum Op {
     },
     /// `x * min(max(x + 3, 0), 6) / 6`.
     HardSwish,
+    /// `min(max(alpha * x + beta, 0), 1)`.
+    HardSigmoid {
+        /// Slope.
+        alpha: f32,
+        /// Value at 0.
+        beta: f32,
+    },
     /// `1 / (1 + exp(-x))`.
     Logistic,
     /// Hyperbolic tangent.
     Tanh,
+    /// Natural exponential.
+    Exp,
+    /// Square root.
+    Sqrt,
 }
 
 impl Op {
@@ -388,6 +415,13 @@ impl Op {
             Self::ReluN1To1 => "ReluN1To1",
             Self::Sub { .. } => "Sub",
             Self::Mul { .. } => "Mul",
+            Self::Div { .. } => "Div",
+            Self::Pow => "Pow",
+            Self::MatMul => "MatMul",
+            Self::Clamp { .. } => "Clamp",
+            Self::HardSigmoid { .. } => "HardSigmoid",
+            Self::Exp => "Exp",
+            Self::Sqrt => "Sqrt",
             Self::Maximum => "Maximum",
             Self::Minimum => "Minimum",
             Self::Prelu => "Prelu",
@@ -405,6 +439,7 @@ impl Op {
             Self::Add { .. } | Self::Sub { .. } | Self::Mul { .. } | Self::Maximum | Self::Minimum | Self::Prelu => {
                 (2, 2)
             }
+            Self::Div { .. } | Self::Pow | Self::MatMul => (2, 2),
             Self::Concat { .. } | Self::Pack { .. } => (1, MAX_JOINED),
             Self::MaxPool2d(_)
             | Self::AveragePool2d(_)
@@ -428,7 +463,11 @@ impl Op {
             | Self::Relu6
             | Self::ReluN1To1
             | Self::LeakyRelu { .. }
+            | Self::Clamp { .. }
             | Self::HardSwish
+            | Self::HardSigmoid { .. }
+            | Self::Exp
+            | Self::Sqrt
             | Self::Logistic
             | Self::Tanh => (1, 1),
         }
@@ -470,7 +509,14 @@ impl Op {
             | Self::Minimum
             | Self::Prelu
             | Self::LeakyRelu { .. }
+            | Self::Div { .. }
+            | Self::Pow
+            | Self::MatMul
+            | Self::Clamp { .. }
             | Self::HardSwish
+            | Self::HardSigmoid { .. }
+            | Self::Exp
+            | Self::Sqrt
             | Self::Logistic
             | Self::Tanh => None,
         }
@@ -517,7 +563,12 @@ impl fmt::Display for Op {
             Self::Pad(pad) => {
                 write!(f, " before={:?} after={:?} value={:?}", pad.before, pad.after, pad.value)
             }
-            Self::Add { activation } | Self::Sub { activation } | Self::Mul { activation } => fused(f, *activation),
+            Self::Add { activation }
+            | Self::Sub { activation }
+            | Self::Mul { activation }
+            | Self::Div { activation } => fused(f, *activation),
+            Self::Clamp { min, max } => write!(f, " min={min} max={max}"),
+            Self::HardSigmoid { alpha, beta } => write!(f, " alpha={alpha} beta={beta}"),
             Self::LeakyRelu { alpha } => write!(f, " alpha={alpha}"),
             Self::Reshape { shape } => write!(f, " shape={shape}"),
             Self::Transpose { perm } => write!(f, " perm={perm:?}"),
@@ -531,6 +582,10 @@ impl fmt::Display for Op {
             | Self::Minimum
             | Self::Prelu
             | Self::HardSwish
+            | Self::Pow
+            | Self::MatMul
+            | Self::Exp
+            | Self::Sqrt
             | Self::Logistic
             | Self::Tanh => Ok(()),
         }

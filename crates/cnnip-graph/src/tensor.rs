@@ -4,6 +4,8 @@ use std::fmt;
 use std::ops::Range;
 use std::sync::Arc;
 
+use bytes::Bytes;
+
 /// Most dimensions a tensor may have.
 pub const MAX_RANK: usize = 8;
 
@@ -244,21 +246,18 @@ impl Quantization {
 
 /// Constant elements: little-endian, row-major, without alignment. Clones share the bytes.
 #[derive(Clone)]
-pub struct Data {
-    file: Arc<[u8]>,
-    range: Range<usize>,
-}
+pub struct Data(Bytes);
 
 impl Data {
     /// The part of `file` in `range`, shared, not copied. `None` if `range` leaves `file`.
     pub fn part_of(file: &Arc<[u8]>, range: Range<usize>) -> Option<Self> {
         file.get(range.clone())?;
-        Some(Self { file: Arc::clone(file), range })
+        Some(Self(Bytes::from_owner(Arc::clone(file)).slice(range)))
     }
 
     /// The bytes of all elements.
     pub fn bytes(&self) -> &[u8] {
-        &self.file[self.range.clone()]
+        &self.0
     }
 
     /// The elements of an integer type as 64-bit values; `None` for floats, `Bool` and `U64` above
@@ -286,8 +285,13 @@ fn integer(chunk: &[u8], element: ElementType) -> Option<i64> {
 
 impl From<Vec<u8>> for Data {
     fn from(bytes: Vec<u8>) -> Self {
-        let range = 0..bytes.len();
-        Self { file: bytes.into(), range }
+        Self(bytes.into())
+    }
+}
+
+impl From<Bytes> for Data {
+    fn from(bytes: Bytes) -> Self {
+        Self(bytes)
     }
 }
 
@@ -302,8 +306,17 @@ impl Eq for Data {}
 /// The length only: constants run to megabytes.
 impl fmt::Debug for Data {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Data({} bytes)", self.range.len())
+        write!(f, "Data({} bytes)", self.0.len())
     }
+}
+
+/// The tensor of the source that a tensor holds the values of, where the two differ.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Source {
+    /// Its name in the source.
+    pub name: String,
+    /// Axis `i` of the tensor is axis `axes[i]` of the source's.
+    pub axes: Vec<usize>,
 }
 
 /// A value of the network: an activation that a node writes, or a constant.
@@ -319,12 +332,14 @@ pub struct Tensor {
     pub quantization: Option<Quantization>,
     /// The elements, if they are known before the network runs.
     pub data: Option<Data>,
+    /// The source's tensor, where its name or the order of its axes is another.
+    pub source: Option<Source>,
 }
 
 impl Tensor {
     /// A tensor without quantization and data.
     pub fn new(name: impl Into<String>, shape: Shape, element: ElementType) -> Self {
-        Self { name: name.into(), shape, element, quantization: None, data: None }
+        Self { name: name.into(), shape, element, quantization: None, data: None, source: None }
     }
 
     /// The same tensor, quantized.

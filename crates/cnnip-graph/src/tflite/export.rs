@@ -27,6 +27,14 @@ pub enum ExportError {
         /// Its padding.
         padding: Padding,
     },
+    /// An operator that this writer has no form for.
+    #[error("node {node}: {operator} cannot be written as a TFLite operator")]
+    Operator {
+        /// Name of the node.
+        node: String,
+        /// Name of the operator.
+        operator: &'static str,
+    },
     /// A number that does not fit the format's 32 bits.
     #[error("{value} does not fit 32 bits")]
     TooLarge {
@@ -41,7 +49,7 @@ pub enum ExportError {
 /// Reading the result gives the same graph but for those tensors.
 ///
 /// # Errors
-/// If the graph is not well-formed, or has a padding that the format lacks.
+/// If the graph is not well-formed, or has a padding or an operator that the format lacks.
 pub fn export_tflite(graph: &Graph) -> Result<Vec<u8>, ExportError> {
     graph.check()?;
     Ok(model_tables(graph)?.finish(IDENTIFIER))
@@ -221,6 +229,9 @@ impl Writer<'_> {
             Op::Relu => Form::plain(code::RELU, options::NONE),
             Op::Relu6 => Form::plain(code::RELU6, options::NONE),
             Op::ReluN1To1 => Form::plain(code::RELU_N1_TO_1, options::NONE),
+            Op::Div { .. } | Op::Pow | Op::MatMul | Op::Clamp { .. } | Op::HardSigmoid { .. } | Op::Exp | Op::Sqrt => {
+                return Err(ExportError::Operator { node: node.name.clone(), operator: node.op.name() });
+            }
         })
     }
 
