@@ -1,0 +1,21 @@
+//! Networks in binary32.
+//!
+//! | module | concern |
+//! |---|---|
+//! | [`elements`] | elements of a tensor: real numbers or integers |
+//! | [`grid`] | what a quantized tensor's integers stand for, both ways |
+//! | [`reference`] | a slow, obvious evaluator of every operator: the oracle of the engines |
+//!
+//! A quantized tensor holds integers; an operator reads the real numbers they stand for and rounds its result to the
+//! grid of its output. So a quantized graph evaluated here is *pseudo-quantized*: near the device's integers, not equal.
+
+#![forbid(unsafe_code)]
+
+pub mod elements;
+mod error;
+pub mod grid;
+pub mod reference;
+
+pub use elements::Elements;
+pub use error::FloatError;
+pub use grid::{Grid, Ties};

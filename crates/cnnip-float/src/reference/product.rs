@@ -1,0 +1,80 @@
+//! Sums of products with weights.
+
+use cnnip_graph::{Conv2d, DepthwiseConv2d, FullyConnected, Hw, Quantization};
+
+use super::index::{Window, flat, nhwc};
+use super::unary::clamp;
+use super::{At, wide};
+use crate::Elements;
+
+pub(super) fn conv(at: &At<'_>, op: &Conv2d) -> Option<Vec<f64>> {
+    let (x, w) = (at.real(0)?, at.real(1)?);
+    let (map, kernel) = (at.tensor(0)?.shape.nhwc()?, at.tensor(1)?.shape.nhwc()?);
+    let [outputs, kh, kw, depth] = kernel;
+    let window = Window {
+        size: Hw::new(kh, kw),
+        stride: op.stride,
+        dilation: op.dilation,
+        padding: op.padding,
+        input: Hw::new(map[1], map[2]),
+    };
+    let bias = bias(at, outputs)?;
+    let element = |[n, y, x_out, o]: [usize; 4]| {
+        let first = o / (outputs / op.groups) * depth;
+        let products = window.taps(y, x_out).flat_map(|(ky, kx, row, column)| {
+            let (x, w) = (&x, &w);
+            (0..depth).map(move |d| x[flat(&[n, row, column, first + d], &map)] * w[flat(&[o, ky, kx, d], &kernel)])
+        });
+        clamp(products.sum::<f64>() + bias[o], op.activation)
+    };
+    Some(nhwc(at.output())?.map(element).collect())
+}
+
+pub(super) fn depthwise(at: &At<'_>, op: &DepthwiseConv2d) -> Option<Vec<f64>> {
+    let (x, w) = (at.real(0)?, at.real(1)?);
+    let (map, kernel) = (at.tensor(0)?.shape.nhwc()?, at.tensor(1)?.shape.nhwc()?);
+    let [_, kh, kw, outputs] = kernel;
+    let window = Window {
+        size: Hw::new(kh, kw),
+        stride: op.stride,
+        dilation: op.dilation,
+        padding: op.padding,
+        input: Hw::new(map[1], map[2]),
+    };
+    let bias = bias(at, outputs)?;
+    let element = |[n, y, x_out, o]: [usize; 4]| {
+        let products = window.taps(y, x_out).map(|(ky, kx, row, column)| {
+            x[flat(&[n, row, column, o / op.multiplier], &map)] * w[flat(&[0, ky, kx, o], &kernel)]
+        });
+        clamp(products.sum::<f64>() + bias[o], op.activation)
+    };
+    Some(nhwc(at.output())?.map(element).collect())
+}
+
+pub(super) fn fully_connected(at: &At<'_>, op: &FullyConnected) -> Option<Vec<f64>> {
+    let (x, w) = (at.real(0)?, at.real(1)?);
+    let &[outputs, depth] = at.tensor(1)?.shape.dims() else { return None };
+    let bias = bias(at, outputs)?;
+    let rows = x.chunks_exact(depth).flat_map(|row| {
+        let dot = |weights: &[f64]| row.iter().zip(weights).map(|(x, w)| x * w).sum::<f64>();
+        w.chunks_exact(depth).zip(&bias).map(move |(weights, bias)| clamp(dot(weights) + bias, op.activation))
+    });
+    Some(rows.collect())
+}
+
+/// One number per output channel; zeros if the node has no bias.
+fn bias(at: &At<'_>, outputs: usize) -> Option<Vec<f64>> {
+    match (at.tensor(2), at.elements(2)) {
+        (None, _) => Some(vec![0.0; outputs]),
+        (Some(tensor), Some(Elements::Integer(bias))) if tensor.quantization.is_none() => scaled_bias(at, bias),
+        (Some(_), _) => at.real(2),
+    }
+}
+
+/// Integer bias without a scale counts in products of the input's and the weights' steps, as in TFLite and QLinearConv.
+fn scaled_bias(at: &At<'_>, bias: &[i64]) -> Option<Vec<f64>> {
+    let scales = |input: usize| Some(at.tensor(input)?.quantization.as_ref().map_or(&[1.0][..], Quantization::scales));
+    let (input, weights) = (f64::from(*scales(0)?.first()?), scales(1)?);
+    let step = |channel: usize| weights.get(channel).or(weights.first()).map_or(input, |&step| input * f64::from(step));
+    Some(bias.iter().enumerate().map(|(channel, &value)| wide(value) * step(channel)).collect())
+}
