@@ -7,7 +7,7 @@
 //!
 //! | module | operators |
 //! |---|---|
-//! | `product` | convolutions, fully connected layers |
+//! | `product` | convolutions, fully connected layers, matrix products |
 //! | `pool` | windows, reductions |
 //! | `binary` | two inputs, element by element |
 //! | `unary` | one input, element by element; softmax |
@@ -127,6 +127,9 @@ fn compute(at: &At<'_>) -> Result<Option<Computed>, FloatError> {
         Op::Add { activation } => real(binary::binary(at, |a, b| unary::clamp(a + b, *activation))),
         Op::Sub { activation } => real(binary::binary(at, |a, b| unary::clamp(a - b, *activation))),
         Op::Mul { activation } => real(binary::binary(at, |a, b| unary::clamp(a * b, *activation))),
+        Op::Div { activation } => real(binary::quotient(at, *activation)),
+        Op::Pow => real(binary::binary(at, f64::powf)),
+        Op::MatMul => real(product::mat_mul(at)),
         Op::Maximum => real(binary::binary(at, f64::max)),
         Op::Minimum => real(binary::binary(at, f64::min)),
         Op::Prelu => real(binary::binary(at, unary::leaky)),
@@ -134,6 +137,12 @@ fn compute(at: &At<'_>) -> Result<Option<Computed>, FloatError> {
         Op::Relu => real(unary::unary(at, |x| x.max(0.0))),
         Op::Relu6 => real(unary::unary(at, |x| x.clamp(0.0, 6.0))),
         Op::ReluN1To1 => real(unary::unary(at, |x| x.clamp(-1.0, 1.0))),
+        Op::Clamp { min, max } => real(unary::unary(at, |x| x.max((*min).into()).min((*max).into()))),
+        Op::HardSigmoid { alpha, beta } => {
+            real(unary::unary(at, |x| (f64::from(*alpha) * x + f64::from(*beta)).clamp(0.0, 1.0)))
+        }
+        Op::Exp => real(unary::unary(at, f64::exp)),
+        Op::Sqrt => real(unary::unary(at, f64::sqrt)),
         Op::HardSwish => real(unary::unary(at, unary::hard_swish)),
         Op::Logistic => real(unary::unary(at, unary::logistic)),
         Op::Tanh => real(unary::unary(at, f64::tanh)),

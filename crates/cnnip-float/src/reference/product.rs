@@ -2,7 +2,8 @@
 
 use cnnip_graph::{Conv2d, DepthwiseConv2d, FullyConnected, Hw, Quantization};
 
-use super::index::{Window, flat, nhwc};
+use super::binary::repeated;
+use super::index::{Window, flat, nhwc, places};
 use super::unary::clamp;
 use super::{At, wide};
 use crate::Elements;
@@ -60,6 +61,22 @@ pub(super) fn fully_connected(at: &At<'_>, op: &FullyConnected) -> Option<Vec<f6
         w.chunks_exact(depth).zip(&bias).map(move |(weights, bias)| clamp(dot(weights) + bias, op.activation))
     });
     Some(rows.collect())
+}
+
+/// Products of the last two axes; those in front broadcast.
+pub(super) fn mat_mul(at: &At<'_>) -> Option<Vec<f64>> {
+    let (a, b) = (at.real(0)?, at.real(1)?);
+    let ([outer_a @ .., rows, depth], [outer_b @ .., _, columns]) =
+        (at.tensor(0)?.shape.dims(), at.tensor(1)?.shape.dims())
+    else {
+        return None;
+    };
+    let element = |place: Vec<usize>| {
+        let (outer, inner) = place.split_at(place.len() - 2);
+        let (first_a, first_b) = (repeated(outer, outer_a) * rows + inner[0], repeated(outer, outer_b) * depth);
+        (0..*depth).map(|k| a[first_a * depth + k] * b[(first_b + k) * columns + inner[1]]).sum()
+    };
+    Some(places(at.output().shape.dims()).map(element).collect())
 }
 
 /// One number per output channel; zeros if the node has no bias.

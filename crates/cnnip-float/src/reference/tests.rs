@@ -97,7 +97,28 @@ fn blocks_go_there_and_back() {
 }
 
 #[test]
+fn matrix_products_broadcast_in_front() {
+    let b = constant("b", &[2, 3, 1], &[1.0, 0.0, 0.0, 0.0, 0.0, 2.0]);
+    assert_eq!(counted(Op::MatMul, &[2, 3], vec![b]), [1.0, 4.0, 6.0, 12.0]);
+}
+
+#[test]
+fn integers_without_a_scale_divide_to_integers() {
+    let mut build = GraphBuilder::new("quotient");
+    let integers = |name: &str| Tensor::new(name, shape(&[2]), ElementType::I32);
+    let (a, b) = (build.input(integers("a")), build.input(integers("b")));
+    let y = build.apply("y", Op::Div { activation: Activation::None }, &[a, b]);
+    build.output(y);
+    let inputs = [Elements::Integer(vec![7, -7]), Elements::Integer(vec![4, 4])];
+    let values = evaluate(&build.finish().unwrap(), &inputs, Ties::Even).unwrap();
+    assert_eq!(values.get(y), Some(&Elements::Integer(vec![1, -1])));
+}
+
+#[test]
 fn functions() {
+    assert_eq!(counted(Op::Clamp { min: 1.5, max: f32::INFINITY }, &[2], vec![]), [1.5, 2.0]);
+    assert_eq!(counted(Op::HardSigmoid { alpha: 0.25, beta: 0.25 }, &[4], vec![]), [0.5, 0.75, 1.0, 1.0]);
+    assert_eq!(counted(Op::Pow, &[3], vec![constant("b", &[1], &[2.0])]), [1.0, 4.0, 9.0]);
     assert_eq!(counted(Op::HardSwish, &[3], vec![]), [4.0 / 6.0, 10.0 / 6.0, 3.0]);
     let shares = counted(Op::Softmax { beta: 1.0 }, &[2], vec![]);
     assert!((shares[0] - 0.268_941_42).abs() < 1e-7 && (shares[0] + shares[1] - 1.0).abs() < 1e-7);
