@@ -15,14 +15,14 @@ use crate::memory::{MemoryMap, Role};
 use crate::options::{Options, PixelRule};
 use crate::schedule::{COMPUTED, DONE, Item, LOADED, Program};
 use crate::size::{small, wide};
-use cnnip_lowered::{Legalized, Work};
+use cnnip_lowered::{Network, Work};
 use tensors::TensorTable;
 
 /// What a package is made of.
 pub(crate) struct Parts<'a> {
     pub(crate) graph: &'a Graph,
     pub(crate) options: &'a Options,
-    pub(crate) legalized: &'a Legalized,
+    pub(crate) legalized: &'a Network,
     pub(crate) memory: &'a MemoryMap,
     pub(crate) programs: &'a [Program],
     pub(crate) constants: &'a Constants,
@@ -115,7 +115,7 @@ fn tokens(programs: &[Program]) -> Vec<TokenOwner> {
 }
 
 /// The device layers, by the number in their marks.
-fn layers(legalized: &Legalized) -> Vec<Layer> {
+fn layers(legalized: &Network) -> Vec<Layer> {
     let device = legalized.layers.iter().enumerate().filter(|(_, layer)| !layer.work.is_host());
     let layer = |(index, layer): (usize, &cnnip_lowered::Layer)| Layer {
         mark: small(index),

@@ -7,7 +7,7 @@
 use cnnip_isa::Target;
 
 use crate::lower::fits_pool;
-use cnnip_lowered::{Layer, Legalized, Origin, Pool, PoolFunction, Sweep, Value, ValueId, Work};
+use cnnip_lowered::{Layer, Network, Origin, Pool, PoolFunction, Sweep, Value, ValueId, Work};
 
 /// Longest chain: one that is longer is slower in every case.
 const MAX_LINKS: usize = 16;
@@ -16,7 +16,7 @@ const MAX_LINKS: usize = 16;
 const WINDOW_CYCLES: u64 = 12;
 
 /// Replaces every maximum that a chain does faster.
-pub(crate) fn pools(legalized: &mut Legalized, target: &Target) {
+pub(crate) fn pools(legalized: &mut Network, target: &Target) {
     let layers = std::mem::take(&mut legalized.layers);
     for layer in layers {
         let links = match &layer.work {
@@ -122,7 +122,7 @@ fn first_padding(whole: u32, kernel: u32, stride: u32) -> u32 {
 }
 
 /// Appends a layer per link.
-fn replace(legalized: &mut Legalized, layer: &Layer, links: &[[Sweep; 2]]) {
+fn replace(legalized: &mut Network, layer: &Layer, links: &[[Sweep; 2]]) {
     let Work::Pool(pool) = &layer.work else { return };
     let mut input = pool.input;
     for (index, &[vertical, horizontal]) in links.iter().enumerate() {
@@ -136,7 +136,7 @@ fn replace(legalized: &mut Legalized, layer: &Layer, links: &[[Sweep; 2]]) {
 }
 
 /// A value for the maxima of a link.
-fn between(legalized: &mut Legalized, pool: &Pool, index: usize, [vertical, horizontal]: [Sweep; 2]) -> ValueId {
+fn between(legalized: &mut Network, pool: &Pool, index: usize, [vertical, horizontal]: [Sweep; 2]) -> ValueId {
     let output = &legalized.values[pool.output.0];
     let value = Value {
         name: format!("{}:maxima{index}", output.name),

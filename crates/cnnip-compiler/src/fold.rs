@@ -6,10 +6,10 @@
 use cnnip_graph::{Graph, Op, Pad};
 
 use crate::size::small;
-use cnnip_lowered::{ConvLayer, Legalized, Sweep, Transfer, ValueId, Work};
+use cnnip_lowered::{ConvLayer, Network, Sweep, Transfer, ValueId, Work};
 
 /// Folds every padding that can be folded, the last first, so that one behind another goes too.
-pub(crate) fn paddings(graph: &Graph, legalized: &mut Legalized) {
+pub(crate) fn paddings(graph: &Graph, legalized: &mut Network) {
     let mut uses = Uses::of(legalized);
     let mut removed = vec![false; legalized.layers.len()];
     for at in (0..legalized.layers.len()).rev() {
@@ -31,7 +31,7 @@ struct Uses {
 }
 
 impl Uses {
-    fn of(legalized: &Legalized) -> Self {
+    fn of(legalized: &Network) -> Self {
         let mut uses =
             Self { readers: vec![vec![]; legalized.values.len()], shared: vec![false; legalized.values.len()] };
         for (at, layer) in legalized.layers.iter().enumerate() {
@@ -58,7 +58,7 @@ struct Border {
 }
 
 /// The border that layer `at` makes, if all that need it can do without the layer.
-fn border(graph: &Graph, legalized: &Legalized, uses: &Uses, at: usize) -> Option<Border> {
+fn border(graph: &Graph, legalized: &Network, uses: &Uses, at: usize) -> Option<Border> {
     let layer = &legalized.layers[at];
     let Op::Pad(pad) = &graph.nodes.get(layer.node)?.op else { return None };
     let Work::Transfer(Transfer { input, output, fill: Some(value), .. }) = layer.work else { return None };
@@ -76,7 +76,7 @@ fn rows_and_columns(pad: &Pad) -> Option<([u32; 2], [u32; 2])> {
     inner(&pad.before).zip(inner(&pad.after))
 }
 
-fn readers_agree(legalized: &Legalized, uses: &Uses, border: &Border) -> bool {
+fn readers_agree(legalized: &Network, uses: &Uses, border: &Border) -> bool {
     uses.readers[border.output.0].iter().all(|&reader| match &legalized.layers[reader].work {
         Work::Conv(conv) => conv.input_zero == border.value && widened(conv, border).is_some(),
         _ => false,
@@ -98,7 +98,7 @@ fn widened(conv: &ConvLayer, border: &Border) -> Option<[Sweep; 2]> {
 }
 
 /// Gives the border that layer `at` makes to the convolutions that read it.
-fn fold(legalized: &mut Legalized, uses: &mut Uses, at: usize, border: &Border) {
+fn fold(legalized: &mut Network, uses: &mut Uses, at: usize, border: &Border) {
     let sources = legalized.layers[at].sources.clone();
     let readers = std::mem::take(&mut uses.readers[border.output.0]);
     for &reader in &readers {

@@ -43,7 +43,7 @@ impl Job {
 /// The jobs of one layer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LayerJobs {
-    /// Index of the layer in [`Legalized::layers`](cnnip_lowered::Legalized::layers).
+    /// Index of the layer in [`Network::layers`](cnnip_lowered::Network::layers).
     pub layer: usize,
     /// How it was cut, for dumps.
     pub plan: String,

@@ -20,14 +20,14 @@ use cnnip_numerics::quantize::Curve;
 
 use crate::error::{CompileErrors, Problem, Rule};
 use crate::options::Options;
-use cnnip_lowered::{Legalized, PoolFunction};
+use cnnip_lowered::{Network, PoolFunction};
 use context::Context;
 
 /// Turns a well-formed graph into layers of the machine and steps of the host.
 ///
 /// # Errors
 /// All problems of the model.
-pub(crate) fn legalize(graph: &Graph, options: &Options) -> Result<Legalized, CompileErrors> {
+pub(crate) fn legalize(graph: &Graph, options: &Options) -> Result<Network, CompileErrors> {
     let mut context = Context::new(graph, options);
     let mut problems = context.start();
     for (index, node) in graph.nodes.iter().enumerate() {

@@ -5,10 +5,10 @@
 //!
 //! | pass | from → to | decides |
 //! |---|---|---|
-//! | `legalize` | [`cnnip_graph::Graph`] → [`Legalized`] | what each layer computes, with all numeric parameters |
-//! | `fold` | [`Legalized`] → [`Legalized`] | which paddings convolutions do themselves |
-//! | `cascade` | [`Legalized`] → [`Legalized`] | which large maxima become chains of small ones |
-//! | `memory` | [`Legalized`] → [`MemoryMap`] | where each tensor lies in external memory |
+//! | `legalize` | [`cnnip_graph::Graph`] → [`Network`] | what each layer computes, with all numeric parameters |
+//! | `fold` | [`Network`] → [`Network`] | which paddings convolutions do themselves |
+//! | `cascade` | [`Network`] → [`Network`] | which large maxima become chains of small ones |
+//! | `memory` | [`Network`] → [`MemoryMap`] | where each tensor lies in external memory |
 //! | `tile` | layer → plan | how a layer is cut so that a piece fits the scratchpad |
 //! | `lower` | layer and plan → [`LayerJobs`] | the operations of each piece |
 //! | `schedule` | jobs → [`Program`] | the order of operations per engine, and the tokens that join them |
@@ -60,14 +60,14 @@ pub use options::{Options, PixelRule, Rounding};
 pub use schedule::{EngineItems, Item, Program};
 
 use cnnip_graph::Graph;
-use cnnip_lowered::Legalized;
+use cnnip_lowered::Network;
 use cnnip_package::Package;
 
 /// What every pass made of a graph, for dumps and tests.
 #[derive(Clone, Debug)]
 pub struct Stages {
     /// Layers with all their numbers.
-    pub legalized: Legalized,
+    pub legalized: Network,
     /// Places in external memory.
     pub memory: MemoryMap,
     /// Pieces and operations of each device layer.

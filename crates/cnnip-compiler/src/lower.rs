@@ -19,7 +19,7 @@ use crate::constants::Constants;
 use crate::error::{CompileErrors, Problem, Rule};
 use crate::job::{Job, LayerJobs, Scratchpad};
 use crate::memory::{MemoryMap, Role};
-use cnnip_lowered::{Layer, Legalized, Origin, ValueId, Work};
+use cnnip_lowered::{Layer, Network, Origin, ValueId, Work};
 
 /// What lowering a layer needs to know and adds to.
 pub(crate) struct Site<'a> {
@@ -57,7 +57,7 @@ impl Site<'_> {
 
 /// Lowers all device layers, and collects the constant region.
 pub(crate) fn all(
-    legalized: &Legalized,
+    legalized: &Network,
     memory: &MemoryMap,
     target: &'static Target,
 ) -> Result<(Vec<LayerJobs>, Constants), CompileErrors> {
@@ -85,7 +85,7 @@ pub(crate) fn all(
 }
 
 /// The constant operands, which stand first in the region, as the memory map says.
-fn operands(legalized: &Legalized, memory: &MemoryMap) -> Constants {
+fn operands(legalized: &Network, memory: &MemoryMap) -> Constants {
     let mut constants = Constants::default();
     for (index, value) in legalized.values.iter().enumerate() {
         if let (Origin::Constant(data), Some((Role::Constant, _))) = (&value.origin, memory.place(ValueId(index))) {

@@ -12,7 +12,7 @@ use cnnip_isa::operation::{Location, Space};
 
 use crate::error::{CompileErrors, Rule};
 use crate::size::{aligned, small};
-use cnnip_lowered::{Legalized, Origin, ValueId};
+use cnnip_lowered::{Network, Origin, ValueId};
 
 /// Values begin at multiples of this.
 const ALIGNMENT: u64 = 64;
@@ -89,7 +89,7 @@ impl MemoryMap {
 type Life = RangeInclusive<usize>;
 
 /// Places all values but constant operands, whose offsets `constants` gives.
-pub(crate) fn plan(legalized: &Legalized) -> Result<MemoryMap, CompileErrors> {
+pub(crate) fn plan(legalized: &Network) -> Result<MemoryMap, CompileErrors> {
     let roles = roles(legalized);
     let lives = lives(legalized);
     let mut map = MemoryMap { places: vec![None; legalized.values.len()], sizes: [0; 3] };
@@ -122,7 +122,7 @@ fn check(map: &MemoryMap) -> Result<MemoryMap, CompileErrors> {
 }
 
 /// The role of every value that owns bytes and is used.
-fn roles(legalized: &Legalized) -> Vec<Option<Role>> {
+fn roles(legalized: &Network) -> Vec<Option<Role>> {
     let mut roles: Vec<Option<Role>> = vec![None; legalized.values.len()];
     for layer in &legalized.layers {
         for value in layer.work.reads().into_iter().chain([layer.work.writes()]) {
@@ -142,7 +142,7 @@ fn roles(legalized: &Legalized) -> Vec<Option<Role>> {
     roles
 }
 
-fn lives(legalized: &Legalized) -> Vec<Option<Life>> {
+fn lives(legalized: &Network) -> Vec<Option<Life>> {
     let mut lives: Vec<Option<Life>> = vec![None; legalized.values.len()];
     for (at, layer) in legalized.layers.iter().enumerate() {
         for value in layer.work.reads().into_iter().chain([layer.work.writes()]) {
@@ -156,7 +156,7 @@ fn lives(legalized: &Legalized) -> Vec<Option<Life>> {
 
 /// Places what lives in scratch; returns the region's size.
 fn place_scratch(
-    legalized: &Legalized,
+    legalized: &Network,
     roles: &[Option<Role>],
     lives: &[Option<Life>],
     places: &mut [Option<(Role, u64)>],
@@ -194,7 +194,7 @@ fn first_fit(placed: &[(u64, u64, Life)], life: &Life, bytes: u64) -> u64 {
 }
 
 /// Constant operands stand at the start of the constant region, in order.
-fn place_constants(legalized: &Legalized, roles: &[Option<Role>], places: &mut [Option<(Role, u64)>]) {
+fn place_constants(legalized: &Network, roles: &[Option<Role>], places: &mut [Option<(Role, u64)>]) {
     let mut end = 0;
     for (at, value) in legalized.values.iter().enumerate() {
         if roles[at] == Some(Role::Constant) {

@@ -22,7 +22,7 @@ use cnnip_isa::operation::Operation;
 
 use crate::error::{CompileErrors, Rule};
 use crate::job::{Job, LayerJobs};
-use cnnip_lowered::Legalized;
+use cnnip_lowered::Network;
 
 /// Token from dma0 to cnn.
 pub(crate) const LOADED: u8 = 0;
@@ -59,7 +59,7 @@ pub struct Program {
 }
 
 /// One program per run of device layers between host steps, in order.
-pub(crate) fn programs(legalized: &Legalized, layers: &[LayerJobs]) -> Result<Vec<Program>, CompileErrors> {
+pub(crate) fn programs(legalized: &Network, layers: &[LayerJobs]) -> Result<Vec<Program>, CompileErrors> {
     let mut programs = vec![];
     let mut open = Scheduler::default();
     let mut jobs = layers.iter().peekable();

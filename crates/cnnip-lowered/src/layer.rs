@@ -1,4 +1,4 @@
-//! The legalized network: device-level layers with every number derived, and the values between them.
+//! The lowered network: device-level layers with every number derived, and the values between them.
 
 use std::fmt;
 
@@ -8,7 +8,7 @@ use cnnip_isa::{EltwiseFunction, RoundingMode};
 use cnnip_numerics::ChannelRecord;
 use cnnip_package::HostOperator;
 
-/// A value of the network: its position in [`Legalized::values`].
+/// A value of the network: its position in [`Network::values`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ValueId(pub usize);
 
@@ -50,7 +50,7 @@ impl Value {
 
 /// A network of device-level layers and host steps, in the order of execution.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Legalized {
+pub struct Network {
     /// All values.
     pub values: Vec<Value>,
     /// All layers.
@@ -63,7 +63,7 @@ pub struct Legalized {
     pub kept: Vec<ValueId>,
 }
 
-impl Legalized {
+impl Network {
     /// The value that owns the bytes of `id`.
     pub fn root(&self, id: ValueId) -> ValueId {
         match self.values[id.0].origin {
@@ -371,7 +371,7 @@ impl fmt::Display for ValueId {
 }
 
 /// One line per value and layer.
-impl fmt::Display for Legalized {
+impl fmt::Display for Network {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (index, value) in self.values.iter().enumerate() {
             writeln!(f, "v{index} {value}")?;

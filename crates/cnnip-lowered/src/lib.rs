@@ -9,6 +9,6 @@
 mod layer;
 
 pub use layer::{
-    ConvLayer, Eltwise, EltwiseInput, HostLayer, Layer, Legalized, Origin, Pool, PoolFunction, Stride, Sum, Sweep,
+    ConvLayer, Eltwise, EltwiseInput, HostLayer, Layer, Network, Origin, Pool, PoolFunction, Stride, Sum, Sweep,
     Transfer, Value, ValueId, WeightSource, Work,
 };

@@ -9,7 +9,7 @@ use super::Parts;
 use crate::memory::MemoryMap;
 use crate::options::PixelRule;
 use crate::size::small;
-use cnnip_lowered::{Legalized, Origin, Value, ValueId};
+use cnnip_lowered::{Network, Origin, Value, ValueId};
 
 /// The tensors of a package, and which value each is.
 pub(crate) struct TensorTable {
@@ -19,7 +19,7 @@ pub(crate) struct TensorTable {
 
 impl TensorTable {
     /// All values that have bytes outside the constant region and are of a type the package knows.
-    pub(crate) fn of(legalized: &Legalized, memory: &MemoryMap) -> Self {
+    pub(crate) fn of(legalized: &Network, memory: &MemoryMap) -> Self {
         let mut table = Self { tensors: vec![], numbers: vec![None; legalized.values.len()] };
         for (index, value) in legalized.values.iter().enumerate() {
             let constant = matches!(value.origin, Origin::Constant(_));

@@ -7,14 +7,14 @@ use cnnip_numerics::quantize::{self, QuantizedMultiplier};
 use crate::error::{Problem, Rule};
 use crate::options::{Options, Rounding};
 use crate::size::{small, wide};
-use cnnip_lowered::{Layer, Legalized, Origin, Stride, Transfer, Value, ValueId, Work};
+use cnnip_lowered::{Layer, Network, Origin, Stride, Transfer, Value, ValueId, Work};
 
 /// Range of int8.
 pub(super) const INT8: (i32, i32) = (-128, 127);
 
 /// The layers so far. Value i is the graph's tensor i; further values follow.
 pub(super) struct Context<'a> {
-    pub(super) legalized: Legalized,
+    pub(super) legalized: Network,
     graph: &'a Graph,
     rounding: Rounding,
 }
@@ -22,11 +22,11 @@ pub(super) struct Context<'a> {
 impl<'a> Context<'a> {
     pub(super) fn new(graph: &'a Graph, options: &Options) -> Self {
         let ids = |list: &[cnnip_graph::TensorId]| list.iter().map(|id| ValueId(id.index())).collect();
-        let legalized = Legalized {
+        let legalized = Network {
             values: graph.tensors.iter().map(value).collect(),
             inputs: ids(&graph.inputs),
             outputs: ids(&graph.outputs),
-            ..Legalized::default()
+            ..Network::default()
         };
         Self { legalized, graph, rounding: options.rounding }
     }
