@@ -2,7 +2,7 @@
 
 mod movement;
 
-use crate::op::{Conv2d, DepthwiseConv2d, FullyConnected, Hw, Mean, Op, Pad, Padding, Pool2d};
+use crate::op::{Conv2d, DepthwiseConv2d, FullyConnected, Hw, Mean, Op, Pad, Padding, Pool2d, TransposeConv2d};
 use crate::tensor::{Shape, ShapeError};
 
 /// Why an operator cannot work on these inputs.
@@ -131,6 +131,7 @@ pub fn infer_shape(op: &Op, inputs: &[&Shape]) -> Result<Shape, InferError> {
     let &[x, ref rest @ ..] = inputs else { return Err(arity) };
     match op {
         Op::Conv2d(conv) => conv2d(conv, x, rest),
+        Op::TransposeConv2d(conv) => transpose_conv2d(conv, x, rest),
         Op::DepthwiseConv2d(conv) => depthwise(conv, x, rest),
         Op::FullyConnected(layer) => fully_connected(layer, x, rest),
         Op::MaxPool2d(pool) | Op::AveragePool2d(pool) => pool2d(pool, x),
@@ -139,6 +140,10 @@ pub fn infer_shape(op: &Op, inputs: &[&Shape]) -> Result<Shape, InferError> {
         Op::Pack { axis } => movement::pack(*axis, inputs),
         Op::Slice(op) => movement::slice(op, x),
         Op::Gather(op) => movement::gather(op, x),
+        Op::Take(op) => movement::take(op, x),
+        Op::ResizeNearest(op) => movement::resize_nearest(op, x),
+        Op::ResizeBilinear(op) => resized(op.output, x),
+        Op::ArgMax(arg) | Op::ArgMin(arg) => reduce(&Mean { axes: vec![arg.axis], keep_dims: arg.keep_dims }, x),
         Op::DepthToSpace { block } => movement::depth_to_space(*block, x),
         Op::SpaceToDepth { block } => movement::space_to_depth(*block, x),
         Op::SpaceToBatch(op) => movement::space_to_batch(op, x),
@@ -160,15 +165,36 @@ pub fn infer_shape(op: &Op, inputs: &[&Shape]) -> Result<Shape, InferError> {
 
 fn conv2d(conv: &Conv2d, x: &Shape, rest: &[&Shape]) -> Result<Shape, InferError> {
     let [n, h, w, channels] = nhwc("input", x)?;
+    let [outputs, kh, kw] = grouped(channels, conv.groups, rest)?;
+    let out = windows(Hw::new(h, w), Hw::new(kh, kw), conv.stride, conv.dilation, conv.padding)?;
+    Ok(Shape::new([n, out.h, out.w, outputs])?)
+}
+
+fn transpose_conv2d(conv: &TransposeConv2d, x: &Shape, rest: &[&Shape]) -> Result<Shape, InferError> {
+    let [n, _, _, channels] = nhwc("input", x)?;
+    let [outputs, kh, kw] = grouped(channels, conv.groups, rest)?;
+    for (what, pair) in [("window", Hw::new(kh, kw)), ("stride", conv.stride), ("dilation", conv.dilation)] {
+        nonzero(what, pair)?;
+    }
+    nonzero("output", conv.output)?;
+    Ok(Shape::new([n, conv.output.h, conv.output.w, outputs])?)
+}
+
+/// Output channels, rows and columns of a grouped kernel, its weights and bias checked.
+fn grouped(channels: usize, groups: usize, rest: &[&Shape]) -> Result<[usize; 3], InferError> {
     let (weights, [outputs, kh, kw, depth]) = weights4(rest)?;
-    let groups = conv.groups;
     let fits = groups != 0 && depth.checked_mul(groups) == Some(channels) && outputs % groups == 0;
     if !fits {
         return Err(InferError::Channels { weights: weights.clone(), channels, groups });
     }
     bias(rest, outputs)?;
-    let out = windows(Hw::new(h, w), Hw::new(kh, kw), conv.stride, conv.dilation, conv.padding)?;
-    Ok(Shape::new([n, out.h, out.w, outputs])?)
+    Ok([outputs, kh, kw])
+}
+
+fn resized(output: Hw, x: &Shape) -> Result<Shape, InferError> {
+    let [n, _, _, channels] = nhwc("input", x)?;
+    nonzero("output", output)?;
+    Ok(Shape::new([n, output.h, output.w, channels])?)
 }
 
 fn depthwise(conv: &DepthwiseConv2d, x: &Shape, rest: &[&Shape]) -> Result<Shape, InferError> {
@@ -302,9 +328,7 @@ fn bias(rest: &[&Shape], want: usize) -> Result<(), InferError> {
 /// Number of window positions in each direction.
 fn windows(input: Hw, kernel: Hw, stride: Hw, dilation: Hw, padding: Padding) -> Result<Hw, InferError> {
     for (what, pair) in [("window", kernel), ("stride", stride), ("dilation", dilation)] {
-        if pair.h == 0 || pair.w == 0 {
-            return Err(InferError::Zero { what });
-        }
+        nonzero(what, pair)?;
     }
     let window = Hw::new(dilated(kernel.h, dilation.h), dilated(kernel.w, dilation.w));
     let h = positions(input.h, window.h, stride.h, (padding.top, padding.bottom));
@@ -313,6 +337,10 @@ fn windows(input: Hw, kernel: Hw, stride: Hw, dilation: Hw, padding: Padding) ->
         (Some(h), Some(w)) => Ok(Hw::new(h, w)),
         _ => Err(InferError::Window { window, input, padding }),
     }
+}
+
+fn nonzero(what: &'static str, pair: Hw) -> Result<(), InferError> {
+    if pair.h == 0 || pair.w == 0 { Err(InferError::Zero { what }) } else { Ok(()) }
 }
 
 /// Extent of `kernel` elements that stand `dilation` apart; neither is 0.
@@ -377,6 +405,31 @@ mod tests {
         assert!(matches!(run(&[&[1, 9, 8, 4], &[6, 3, 3, 4], &[5]], 1), InferError::Bias { found: 5, want: 6 }));
         assert!(matches!(run(&[&[1, 1, 8, 4], &[6, 3, 3, 4]], 1), InferError::Window { .. }));
         assert!(matches!(run(&[&[1, 9, 8, 4], &[6, 0, 3, 4]], 1), InferError::Zero { what: "window" }));
+    }
+
+    #[test]
+    fn transposed_convolutions_state_their_output() {
+        let of = |output| {
+            let (stride, crop) = (Hw::new(2, 3), Hw::new(1, 0));
+            let activation = Activation::None;
+            Op::TransposeConv2d(TransposeConv2d { stride, dilation: Hw::ONE, crop, output, groups: 2, activation })
+        };
+        let run = |output| infer(of(output), &[&[1, 9, 8, 4], &[6, 3, 3, 2], &[6]]);
+        assert_eq!(run(Hw::new(18, 24)), Ok(vec![1, 18, 24, 6]));
+        assert!(matches!(run(Hw::new(18, 0)), Err(InferError::Zero { what: "output" })));
+        let wide = infer(of(Hw::ONE), &[&[1, 9, 8, 4], &[6, 3, 3, 4]]);
+        assert!(matches!(wide, Err(InferError::Channels { groups: 2, .. })));
+    }
+
+    #[test]
+    fn resizes_and_indices_of_extrema() {
+        let grid = crate::op::Grid::HalfPixel;
+        let bilinear = Op::ResizeBilinear(crate::op::ResizeBilinear { output: Hw::new(3, 5), grid });
+        assert_eq!(infer(bilinear, &[&[2, 9, 8, 4]]), Ok(vec![2, 3, 5, 4]));
+        let arg = |axis, keep_dims| Op::ArgMax(crate::op::ArgExtremum { axis, keep_dims });
+        assert_eq!(infer(arg(1, false), &[&[2, 9, 8]]), Ok(vec![2, 8]));
+        assert_eq!(infer(arg(2, true), &[&[2, 9, 8]]), Ok(vec![2, 9, 1]));
+        assert!(matches!(infer(arg(3, true), &[&[2, 9, 8]]), Err(InferError::Axes { .. })));
     }
 
     #[test]

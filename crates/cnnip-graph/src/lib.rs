@@ -35,8 +35,8 @@ pub use builder::GraphBuilder;
 pub use graph::{Graph, Node, NodeId, TensorId};
 pub use infer::{InferError, infer_shape};
 pub use op::{
-    Activation, Blocks, Conv2d, DepthwiseConv2d, FullyConnected, Gather, Hw, Mean, Op, Pad, PadValue, Padding, Pool2d,
-    Slice,
+    Activation, ArgExtremum, Blocks, Conv2d, DepthwiseConv2d, FullyConnected, Gather, Grid, Hw, Mean, Op, Pad,
+    PadValue, Padding, Pool2d, ResizeBilinear, ResizeNearest, Slice, Take, TransposeConv2d,
 };
 pub use problem::{MAX_PROBLEMS, Place, Problem, Problems, Rule};
 pub use tensor::{Data, ElementType, MAX_ELEMENTS, MAX_RANK, Quantization, Shape, ShapeError, Source, Tensor};

@@ -128,6 +128,28 @@ pub struct Conv2d {
     pub activation: Activation,
 }
 
+/// Transposed convolution. Inputs: activation `[n, h, w, c]`, weights `[o, kh, kw, c / groups]`, optional
+/// bias `[o]`. Output: `[n, h', w', o]` with the extents of `output`.
+///
+/// Input position `(y, x)` times kernel element `(ky, kx)` adds to output position
+/// `(y * stride.h + ky * dilation.h - crop.h, x * stride.w + kx * dilation.w - crop.w)`, if the output has it.
+/// An output position that nothing adds to holds the bias.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TransposeConv2d {
+    /// Distance of the output positions that neighbouring input positions start at.
+    pub stride: Hw,
+    /// Distance of neighbouring kernel elements; 1 is a dense kernel.
+    pub dilation: Hw,
+    /// Rows above and columns to the left of the output that are cut off.
+    pub crop: Hw,
+    /// Rows and columns of the output.
+    pub output: Hw,
+    /// Input channels fall into this many groups, each with its own output channels.
+    pub groups: usize,
+    /// Fused clamp.
+    pub activation: Activation,
+}
+
 /// Depthwise convolution. Inputs: activation `[n, h, w, c]`, weights `[1, kh, kw, c * multiplier]`,
 /// optional bias `[c * multiplier]`. Output: `[n, h', w', c * multiplier]`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -215,6 +237,57 @@ pub struct Gather {
     pub shape: Shape,
 }
 
+/// A gather along every axis: the output's element at `(i, j, ..)` is the input's at
+/// `(indices[0][i], indices[1][j], ..)`. One input; axes it lacks in front count as extents of 1.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Take {
+    /// Per axis of the output, the input's index for each of the output's.
+    pub indices: Vec<Vec<usize>>,
+}
+
+/// Resize of rows and columns to the nearest sample. Input `[n, h, w, c]`, output `[n, h', w', c]`.
+///
+/// Formats have many rules for which sample is nearest; importers turn them into indices.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ResizeNearest {
+    /// Row of the input for every row of the output.
+    pub rows: Vec<usize>,
+    /// Column of the input for every column of the output.
+    pub columns: Vec<usize>,
+}
+
+/// Where the positions of a resized axis lie on the input's axis of `n` samples, for `m` of the output.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Grid {
+    /// Position `k` is at `k * n / m`.
+    Asymmetric,
+    /// Position `k` is at `k * (n - 1) / (m - 1)`, the first and last samples on one another; as
+    /// [`Asymmetric`](Self::Asymmetric) for `m` of 1.
+    AlignCorners,
+    /// Position `k` is at `(k + 1/2) * n / m - 1/2`.
+    HalfPixel,
+}
+
+/// Bilinear resize of rows and columns. Input `[n, h, w, c]`, output `[n, h', w', c]`.
+///
+/// Positions before the first sample or behind the last take that sample's value.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ResizeBilinear {
+    /// Rows and columns of the output.
+    pub output: Hw,
+    /// Where the output's positions lie.
+    pub grid: Grid,
+}
+
+/// Index of an extremum along an axis, the lowest on a tie. One input; the output is int32 or int64.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ArgExtremum {
+    /// The axis.
+    pub axis: usize,
+    /// Whether the axis stays, with extent 1.
+    pub keep_dims: bool,
+}
+
 /// Blocks of positions and what surrounds the positions, for the axes behind the first. One input.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Blocks {
@@ -249,6 +322,8 @@ pub(crate) const MAX_JOINED: usize = 64;
 pub enum Op {
     /// Convolution.
     Conv2d(Conv2d),
+    /// Transposed convolution.
+    TransposeConv2d(TransposeConv2d),
     /// Depthwise convolution.
     DepthwiseConv2d(DepthwiseConv2d),
     /// Fully connected layer.
@@ -279,6 +354,16 @@ pub enum Op {
     Slice(Slice),
     /// Elements at some indices of an axis.
     Gather(Gather),
+    /// A gather along every axis.
+    Take(Take),
+    /// Resize to the nearest sample.
+    ResizeNearest(ResizeNearest),
+    /// Bilinear resize.
+    ResizeBilinear(ResizeBilinear),
+    /// Index of the largest element along an axis.
+    ArgMax(ArgExtremum),
+    /// Index of the smallest element along an axis.
+    ArgMin(ArgExtremum),
     /// From channels to blocks of rows and columns; channel `(y * block + x) * c' + i` goes to `[y][x][i]`.
     DepthToSpace {
         /// Rows and columns of a block.
@@ -387,6 +472,7 @@ impl Op {
     pub const fn name(&self) -> &'static str {
         match self {
             Self::Conv2d(_) => "Conv2d",
+            Self::TransposeConv2d(_) => "TransposeConv2d",
             Self::DepthwiseConv2d(_) => "DepthwiseConv2d",
             Self::FullyConnected(_) => "FullyConnected",
             Self::MaxPool2d(_) => "MaxPool2d",
@@ -399,6 +485,11 @@ impl Op {
             Self::Pack { .. } => "Pack",
             Self::Slice(_) => "Slice",
             Self::Gather(_) => "Gather",
+            Self::Take(_) => "Take",
+            Self::ResizeNearest(_) => "ResizeNearest",
+            Self::ResizeBilinear(_) => "ResizeBilinear",
+            Self::ArgMax(_) => "ArgMax",
+            Self::ArgMin(_) => "ArgMin",
             Self::DepthToSpace { .. } => "DepthToSpace",
             Self::SpaceToDepth { .. } => "SpaceToDepth",
             Self::SpaceToBatch(_) => "SpaceToBatch",
@@ -435,7 +526,7 @@ impl Op {
     /// Least and greatest number of inputs.
     pub const fn inputs(&self) -> (usize, usize) {
         match self {
-            Self::Conv2d(_) | Self::DepthwiseConv2d(_) | Self::FullyConnected(_) => (2, 3),
+            Self::Conv2d(_) | Self::TransposeConv2d(_) | Self::DepthwiseConv2d(_) | Self::FullyConnected(_) => (2, 3),
             Self::Add { .. } | Self::Sub { .. } | Self::Mul { .. } | Self::Maximum | Self::Minimum | Self::Prelu => {
                 (2, 2)
             }
@@ -449,6 +540,11 @@ impl Op {
             | Self::ReduceMin(_)
             | Self::Slice(_)
             | Self::Gather(_)
+            | Self::Take(_)
+            | Self::ResizeNearest(_)
+            | Self::ResizeBilinear(_)
+            | Self::ArgMax(_)
+            | Self::ArgMin(_)
             | Self::DepthToSpace { .. }
             | Self::SpaceToDepth { .. }
             | Self::SpaceToBatch(_)
@@ -477,7 +573,7 @@ impl Op {
     /// channels. `None` if the operator has no weights.
     pub const fn weight_axis(&self) -> Option<usize> {
         match self {
-            Self::Conv2d(_) | Self::FullyConnected(_) => Some(0),
+            Self::Conv2d(_) | Self::TransposeConv2d(_) | Self::FullyConnected(_) => Some(0),
             Self::DepthwiseConv2d(_) => Some(3),
             Self::MaxPool2d(_)
             | Self::AveragePool2d(_)
@@ -489,6 +585,11 @@ impl Op {
             | Self::Pack { .. }
             | Self::Slice(_)
             | Self::Gather(_)
+            | Self::Take(_)
+            | Self::ResizeNearest(_)
+            | Self::ResizeBilinear(_)
+            | Self::ArgMax(_)
+            | Self::ArgMin(_)
             | Self::DepthToSpace { .. }
             | Self::SpaceToDepth { .. }
             | Self::SpaceToBatch(_)
@@ -533,6 +634,13 @@ impl fmt::Display for Op {
                 attribute(f, "groups", &conv.groups, &1)?;
                 fused(f, conv.activation)
             }
+            Self::TransposeConv2d(conv) => {
+                window_attributes(f, None, conv.stride, conv.dilation, Padding::NONE)?;
+                attribute(f, "crop", &conv.crop, &Hw::new(0, 0))?;
+                write!(f, " output={}", conv.output)?;
+                attribute(f, "groups", &conv.groups, &1)?;
+                fused(f, conv.activation)
+            }
             Self::DepthwiseConv2d(conv) => {
                 window_attributes(f, None, conv.stride, conv.dilation, conv.padding)?;
                 attribute(f, "multiplier", &conv.multiplier, &1)?;
@@ -551,6 +659,13 @@ impl fmt::Display for Op {
                 write!(f, " begin={begin:?} stride={stride:?} count={count:?} dropped={dropped:?}")
             }
             Self::Gather(gather) => write!(f, " axis={} indices={:?}", gather.axis, gather.indices),
+            Self::Take(take) => write!(f, " indices={:?}", take.indices),
+            Self::ResizeNearest(resize) => write!(f, " output={}x{}", resize.rows.len(), resize.columns.len()),
+            Self::ResizeBilinear(resize) => write!(f, " output={} grid={:?}", resize.output, resize.grid),
+            Self::ArgMax(arg) | Self::ArgMin(arg) => {
+                write!(f, " axis={}", arg.axis)?;
+                attribute(f, "keep_dims", &arg.keep_dims, &false)
+            }
             Self::DepthToSpace { block } | Self::SpaceToDepth { block } => write!(f, " block={block}"),
             Self::SpaceToBatch(Blocks { block, before, after })
             | Self::BatchToSpace(Blocks { block, before, after }) => {

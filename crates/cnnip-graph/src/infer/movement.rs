@@ -1,7 +1,7 @@
 //! Shapes of operators that only move elements.
 
 use super::{InferError, nhwc};
-use crate::op::{Blocks, Gather, Slice};
+use crate::op::{Blocks, Gather, ResizeNearest, Slice, Take};
 use crate::tensor::Shape;
 
 pub(super) fn concat(axis: usize, inputs: &[&Shape]) -> Result<Shape, InferError> {
@@ -69,6 +69,29 @@ pub(super) fn gather(op: &Gather, x: &Shape) -> Result<Shape, InferError> {
         return Err(InferError::Index { index, axis: op.axis, shape: x.clone() });
     }
     Ok(Shape::new([&dims[..op.axis], op.shape.dims(), &dims[op.axis + 1..]].concat())?)
+}
+
+pub(super) fn take(op: &Take, x: &Shape) -> Result<Shape, InferError> {
+    let Some(added) = op.indices.len().checked_sub(x.rank()) else {
+        return Err(InferError::Rank { what: "input", want: op.indices.len(), found: x.clone() });
+    };
+    for (at, indices) in op.indices.iter().enumerate() {
+        let extent = at.checked_sub(added).map_or(1, |axis| x.dims()[axis]);
+        if let Some(&index) = indices.iter().find(|&&index| index >= extent) {
+            return Err(InferError::Index { index, axis: at, shape: x.clone() });
+        }
+    }
+    Ok(Shape::new(op.indices.iter().map(Vec::len).collect::<Vec<_>>())?)
+}
+
+pub(super) fn resize_nearest(op: &ResizeNearest, x: &Shape) -> Result<Shape, InferError> {
+    let [n, h, w, c] = nhwc("input", x)?;
+    for (axis, extent, indices) in [(1, h, &op.rows), (2, w, &op.columns)] {
+        if let Some(&index) = indices.iter().find(|&&index| index >= extent) {
+            return Err(InferError::Index { index, axis, shape: x.clone() });
+        }
+    }
+    Ok(Shape::new([n, op.rows.len(), op.columns.len(), c])?)
 }
 
 pub(super) fn depth_to_space(block: usize, x: &Shape) -> Result<Shape, InferError> {
@@ -154,6 +177,17 @@ mod tests {
         assert_eq!(gather(&picked(&[3, 0]), &shape(&[6, 4, 5])), Ok(shape(&[6, 2, 1, 5])));
         assert!(matches!(gather(&picked(&[4, 0]), &shape(&[6, 4])), Err(InferError::Index { .. })));
         assert!(matches!(gather(&picked(&[0]), &shape(&[6, 4])), Err(InferError::Elements { .. })));
+    }
+
+    #[test]
+    fn indices_along_every_axis() {
+        let op = Take { indices: vec![vec![0, 0], vec![1, 0, 1], vec![3]] };
+        assert_eq!(take(&op, &shape(&[2, 4])), Ok(shape(&[2, 3, 1])));
+        assert!(matches!(take(&op, &shape(&[2, 3])), Err(InferError::Index { index: 3, axis: 2, .. })));
+        assert!(matches!(take(&op, &shape(&[1, 1, 2, 4])), Err(InferError::Rank { .. })));
+        let nearest = ResizeNearest { rows: vec![0, 0, 1], columns: vec![2] };
+        assert_eq!(resize_nearest(&nearest, &shape(&[5, 2, 3, 4])), Ok(shape(&[5, 3, 1, 4])));
+        assert!(matches!(resize_nearest(&nearest, &shape(&[5, 2, 2, 4])), Err(InferError::Index { axis: 2, .. })));
     }
 
     #[test]

@@ -232,6 +232,14 @@ impl Writer<'_> {
             Op::Div { .. } | Op::Pow | Op::MatMul | Op::Clamp { .. } | Op::HardSigmoid { .. } | Op::Exp | Op::Sqrt => {
                 return Err(ExportError::Operator { node: node.name.clone(), operator: node.op.name() });
             }
+            Op::TransposeConv2d(_)
+            | Op::Take(_)
+            | Op::ResizeNearest(_)
+            | Op::ResizeBilinear(_)
+            | Op::ArgMax(_)
+            | Op::ArgMin(_) => {
+                return Err(ExportError::Operator { node: node.name.clone(), operator: node.op.name() });
+            }
         })
     }
 
