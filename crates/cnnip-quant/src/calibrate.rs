@@ -1,0 +1,118 @@
+//! Calibration: one pass over example inputs.
+
+use std::collections::BTreeMap;
+
+use cnnip_graph::{ElementType, Graph, TensorId};
+use serde::{Deserialize, Serialize};
+
+use crate::observe::{Method, Observer};
+use crate::ranges::{Range, Ranges};
+
+/// The tensors whose values calibration needs: all that are computed or provided as float32.
+pub fn watched(graph: &Graph) -> Vec<TensorId> {
+    let is_watched = |&id: &TensorId| graph[id].element == ElementType::F32 && !graph[id].is_constant();
+    graph.tensor_ids().filter(is_watched).collect()
+}
+
+/// What example inputs have shown so far: small, and complete in itself, so that a pass can be interrupted, stored and resumed.
+///
+/// ```
+/// use cnnip_quant::{Calibration, Method, Range};
+///
+/// let mut calibration = Calibration::new(Method::MinMax);
+/// calibration.observe("image", &[0.0, 0.5]);
+/// calibration.end_input();
+/// let mut resumed = Calibration::from_json(&calibration.to_json()?)?;
+/// resumed.observe("image", &[1.0]);
+/// resumed.end_input();
+/// assert_eq!((resumed.inputs(), resumed.ranges().get("image")), (2, Some(Range { min: 0.0, max: 1.0 })));
+/// # Ok::<(), serde_json::Error>(())
+/// ```
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Calibration {
+    method: Method,
+    inputs: u64,
+    observers: BTreeMap<String, Observer>,
+}
+
+impl Calibration {
+    /// Nothing seen yet.
+    pub fn new(method: Method) -> Self {
+        Self { method, inputs: 0, observers: BTreeMap::new() }
+    }
+
+    /// The method of all ranges.
+    pub fn method(&self) -> Method {
+        self.method
+    }
+
+    /// Takes the values that a tensor has for the current input.
+    pub fn observe(&mut self, tensor: &str, values: &[f32]) {
+        match self.observers.get_mut(tensor) {
+            Some(observer) => observer.observe(values),
+            None => {
+                let mut observer = Observer::new(self.method);
+                observer.observe(values);
+                self.observers.insert(tensor.to_owned(), observer);
+            }
+        }
+    }
+
+    /// The current input is done.
+    pub fn end_input(&mut self) {
+        self.inputs += 1;
+    }
+
+    /// Number of inputs that are done: where a resumed pass goes on.
+    pub fn inputs(&self) -> u64 {
+        self.inputs
+    }
+
+    /// Adds what another pass over other inputs has shown.
+    pub fn merge(&mut self, other: &Self) {
+        self.inputs += other.inputs;
+        for (name, theirs) in &other.observers {
+            match self.observers.get_mut(name) {
+                Some(ours) => ours.merge(theirs),
+                None => {
+                    self.observers.insert(name.clone(), theirs.clone());
+                }
+            }
+        }
+    }
+
+    /// The range of every tensor that had a finite value.
+    pub fn ranges(&self) -> Ranges {
+        let range = |(name, observer): (&String, &Observer)| observer.range().map(|range| (name.clone(), range));
+        self.observers.iter().filter_map(range).collect::<Vec<(String, Range)>>().into_iter().collect()
+    }
+
+    /// Tensors with infinite values or values that are no numbers, and how many.
+    pub fn invalid(&self) -> impl Iterator<Item = (&str, u64)> {
+        self.observers
+            .iter()
+            .map(|(name, observer)| (name.as_str(), observer.invalid()))
+            .filter(|&(_, count)| count > 0)
+    }
+
+    /// What is kept of a tensor.
+    pub fn observer(&self, tensor: &str) -> Option<&Observer> {
+        self.observers.get(tensor)
+    }
+
+    /// The state as JSON.
+    ///
+    /// # Errors
+    /// None that can happen: all parts have a JSON form.
+    pub fn to_json(&self) -> serde_json::Result<String> {
+        serde_json::to_string(self)
+    }
+
+    /// A state that [`to_json`](Self::to_json) gave.
+    ///
+    /// # Errors
+    /// Text of another form.
+    pub fn from_json(text: &str) -> serde_json::Result<Self> {
+        serde_json::from_str(text)
+    }
+}

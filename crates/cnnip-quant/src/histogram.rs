@@ -1,0 +1,220 @@
+//! Histograms of values whose range is not known beforehand.
+
+use serde::{Deserialize, Serialize};
+
+use crate::ranges::Range;
+
+/// Bins on each side of zero.
+const SIDE: i32 = 2048;
+
+/// Smallest exponent of a bin's width: values below 2^-126 are all the same.
+const LEAST_EXPONENT: i32 = -126;
+
+/// Counts of values in bins of equal width around zero.
+///
+/// The width is a power of two, the smallest with which [`SIDE`](Self::BINS) bins on either side hold every value seen. When a larger
+/// value comes, neighbours are merged. So the counts depend on the values alone, not on their order: histograms of parts, merged, are
+/// the histogram of the whole.
+///
+/// ```
+/// use cnnip_quant::Histogram;
+///
+/// let mut parts = [Histogram::default(), Histogram::default()];
+/// parts[0].count(&[0.1, 0.2]);
+/// parts[1].count(&[-100.0, 3.0]);
+/// let mut whole = Histogram::default();
+/// whole.count(&[3.0, 0.2, 0.1, -100.0]);
+/// let [mut sum, other] = parts;
+/// sum.merge(&other);
+/// assert_eq!(sum, whole);
+/// ```
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Histogram {
+    /// Bin `i` holds values from `(i - SIDE) * 2^exponent` to below the next; the last one includes its end.
+    counts: Vec<u64>,
+    exponent: i32,
+    range: Option<Range>,
+}
+
+impl Default for Histogram {
+    fn default() -> Self {
+        Self { counts: vec![0; Self::BINS], exponent: LEAST_EXPONENT, range: None }
+    }
+}
+
+impl Histogram {
+    /// Number of bins.
+    pub const BINS: usize = 2 * 2048;
+
+    /// Counts values. Those that are not finite are left out; the caller reports them.
+    pub fn count(&mut self, values: &[f32]) {
+        let Some(range) = range_of(values) else { return };
+        self.widen(exponent_for(range.magnitude()));
+        self.range = Some(self.range.map_or(range, |before| before.union(range)));
+        let inverse = exp2(-self.exponent);
+        for &value in values {
+            if value.is_finite() {
+                self.counts[bin(value, inverse)] += 1;
+            }
+        }
+    }
+
+    /// Adds the counts of `other`.
+    pub fn merge(&mut self, other: &Self) {
+        let mut other = other.clone();
+        self.widen(other.exponent);
+        other.widen(self.exponent);
+        self.counts.iter_mut().zip(&other.counts).for_each(|(to, from)| *to += from);
+        self.range = match (self.range, other.range) {
+            (Some(a), Some(b)) => Some(a.union(b)),
+            (a, b) => a.or(b),
+        };
+    }
+
+    /// Smallest and largest value counted.
+    pub fn range(&self) -> Option<Range> {
+        self.range
+    }
+
+    /// Values counted.
+    pub fn total(&self) -> u64 {
+        self.counts.iter().sum()
+    }
+
+    /// Width of a bin.
+    pub fn width(&self) -> f64 {
+        exp2(self.exponent)
+    }
+
+    /// Every bin that is not empty, in order: its middle, and how many values it has.
+    pub fn bins(&self) -> impl DoubleEndedIterator<Item = (f64, u64)> + '_ {
+        let middle = |index: i32| (f64::from(index - SIDE) + 0.5) * self.width();
+        let bins = (0..).zip(&self.counts).map(move |(index, &count)| (middle(index), count));
+        bins.collect::<Vec<_>>().into_iter().filter(|&(_, count)| count > 0)
+    }
+
+    /// The value below which a share `quantile` of all values lies, to the accuracy of a bin, within the range of the values.
+    pub fn quantile(&self, quantile: f64) -> Option<f32> {
+        let range = self.range?;
+        let total = self.total();
+        let mut below = 0;
+        for (middle, count) in self.bins() {
+            below += count;
+            if share(below, total) >= quantile {
+                let end = middle + if quantile < 0.5 { -0.5 } else { 0.5 } * self.width();
+                return Some(narrow(end).clamp(range.min, range.max));
+            }
+        }
+        Some(range.max)
+    }
+
+    /// Makes bins at least `2^exponent` wide.
+    fn widen(&mut self, exponent: i32) {
+        while self.exponent < exponent {
+            if self.range.is_none() {
+                self.exponent = exponent;
+                return;
+            }
+            self.double();
+        }
+    }
+
+    /// Merges neighbours: bin `i` of one side goes to bin `i / 2` of that side.
+    fn double(&mut self) {
+        let mut merged = vec![0; Self::BINS];
+        let half = Self::BINS / 4;
+        for (index, pair) in self.counts.chunks_exact(2).enumerate() {
+            merged[half + index] = pair.iter().sum();
+        }
+        self.counts = merged;
+        self.exponent += 1;
+    }
+}
+
+/// Smallest and largest finite value.
+fn range_of(values: &[f32]) -> Option<Range> {
+    let start = (f32::INFINITY, f32::NEG_INFINITY);
+    let finite = values.iter().filter(|value| value.is_finite());
+    let (min, max) = finite.fold(start, |(min, max), &value| (min.min(value), max.max(value)));
+    (min <= max).then_some(Range { min, max })
+}
+
+/// The smallest exponent whose bins reach `magnitude`.
+fn exponent_for(magnitude: f32) -> i32 {
+    let mut exponent = LEAST_EXPONENT;
+    let reach = f64::from(magnitude) / f64::from(SIDE);
+    while exp2(exponent) < reach {
+        exponent += 1;
+    }
+    exponent
+}
+
+fn exp2(exponent: i32) -> f64 {
+    f64::powi(2.0, exponent)
+}
+
+/// The bin of a value within reach.
+fn bin(value: f32, inverse: f64) -> usize {
+    #[expect(clippy::cast_possible_truncation, reason = "the value is within reach of 2048 bins on either side")]
+    let index = (f64::from(value) * inverse).floor() as i32 + SIDE;
+    usize::try_from(index.clamp(0, 2 * SIDE - 1)).unwrap_or(0)
+}
+
+/// A share of counts.
+pub(crate) fn share(part: u64, total: u64) -> f64 {
+    #[expect(clippy::cast_precision_loss, reason = "a share needs no more than the 53 bits of f64")]
+    let ratio = part as f64 / total.max(1) as f64;
+    ratio
+}
+
+/// The nearest f32.
+pub(crate) fn narrow(value: f64) -> f32 {
+    #[expect(clippy::cast_possible_truncation, reason = "rounding to f32 is what is asked for")]
+    let value = value as f32;
+    value
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn quantiles_of_a_ramp() {
+        let ramp: Vec<f32> = (0..=1000_u16).map(f32::from).collect();
+        let mut histogram = Histogram::default();
+        histogram.count(&ramp);
+        assert_eq!(histogram.range(), Some(Range { min: 0.0, max: 1000.0 }));
+        assert_eq!(histogram.total(), 1001);
+        let median = histogram.quantile(0.5).unwrap();
+        assert!((499.0..=502.0).contains(&median), "{median}");
+        assert_eq!(histogram.quantile(1.0), Some(1000.0));
+    }
+
+    #[test]
+    fn values_that_are_no_numbers_are_left_out() {
+        let mut histogram = Histogram::default();
+        histogram.count(&[f32::NAN, f32::INFINITY]);
+        assert_eq!((histogram.range(), histogram.total(), histogram.quantile(0.5)), (None, 0, None));
+        histogram.count(&[0.0, f32::NAN]);
+        assert_eq!(histogram.total(), 1);
+        histogram.count(&[f32::MAX, f32::MIN]);
+        assert_eq!(histogram.total(), 3);
+    }
+
+    proptest! {
+        #[test]
+        fn order_and_grouping_do_not_matter(values in proptest::collection::vec(-1e6_f32..1e6, 1..60), cut in 0_usize..60, small in 1e-9_f32..1.0) {
+            let values: Vec<f32> = values.iter().enumerate().map(|(at, value)| if at % 3 == 0 { value * small } else { *value }).collect();
+            let mut whole = Histogram::default();
+            whole.count(&values);
+            let (first, second) = values.split_at(cut.min(values.len()));
+            let mut one_by_one = Histogram::default();
+            second.iter().for_each(|&value| one_by_one.count(&[value]));
+            let mut part = Histogram::default();
+            part.count(first);
+            one_by_one.merge(&part);
+            prop_assert_eq!(one_by_one, whole);
+        }
+    }
+}

@@ -1,0 +1,34 @@
+//! From a float network to a quantized one.
+//!
+//! Three steps, each with a result that can be kept, looked at and edited:
+//!
+//! | step | module | from → to |
+//! |---|---|---|
+//! | calibrate | [`observe`], [`calibrate`] | activations of example inputs → [`Ranges`] |
+//! | quantize | [`quantize()`] | float graph and ranges → quantized graph |
+//! | compress | [`compress`] | weights → weights that a device stores in less |
+//!
+//! Activations are int8 with a zero point, or int16 without; weights int8 symmetric per output channel; biases int32, or int64
+//! behind int16 activations. These are the rules of TFLite's full integer quantization, which the machine carries out exactly.
+//!
+//! Calibration is one pass over any number of inputs in bounded memory, and its result does not depend on their order or
+//! grouping, except that of the moving average, whose purpose it is.
+
+#![forbid(unsafe_code)]
+
+pub mod calibrate;
+mod histogram;
+pub mod observe;
+mod parameters;
+mod pattern;
+mod quantize;
+mod ranges;
+mod ties;
+
+pub use calibrate::Calibration;
+pub use histogram::Histogram;
+pub use observe::{Method, Observer};
+pub use parameters::{Affine, Width};
+pub use pattern::Pattern;
+pub use quantize::{Options, QuantizeErrors, QuantizeProblem, QuantizeRule, quantize};
+pub use ranges::{Range, Ranges, RangesError};

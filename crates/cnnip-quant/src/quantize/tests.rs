@@ -1,0 +1,117 @@
+use cnnip_graph::{Activation, Conv2d, GraphBuilder, Hw, Padding, Shape};
+
+use super::*;
+use crate::Range;
+
+fn floats(values: &[f32]) -> Vec<u8> {
+    values.iter().flat_map(|value| value.to_le_bytes()).collect()
+}
+
+fn tensor(name: &str, shape: &[usize]) -> Tensor {
+    Tensor::new(name, Shape::new(shape).unwrap(), ElementType::F32)
+}
+
+fn conv(activation: Activation) -> Op {
+    Op::Conv2d(Conv2d { stride: Hw::ONE, dilation: Hw::ONE, padding: Padding::NONE, groups: 1, activation })
+}
+
+/// A 1x1 convolution of 2 channels, a sigmoid, and both joined.
+fn network(weights: [f32; 4], bias: [f32; 2]) -> Graph {
+    let mut build = GraphBuilder::new("small");
+    let image = build.input(tensor("image", &[1, 2, 2, 2]));
+    let weights = build.tensor(tensor("weights", &[2, 1, 1, 2]).constant(floats(&weights)));
+    let bias = build.tensor(tensor("bias", &[2]).constant(floats(&bias)));
+    let features = build.apply("features", conv(Activation::Relu), &[image, weights, bias]);
+    let gate = build.apply("gate", Op::Logistic, &[features]);
+    let joined = build.apply("joined", Op::Concat { axis: 3 }, &[features, gate]);
+    build.output(joined);
+    build.finish().unwrap()
+}
+
+fn ranges() -> Ranges {
+    let table = [("image", -1.0, 1.0), ("features", 0.0, 4.0), ("gate", 0.5, 1.0), ("joined", 0.0, 4.0)];
+    table.into_iter().map(|(name, min, max)| (name.to_owned(), Range { min, max })).collect()
+}
+
+fn named<'g>(graph: &'g Graph, name: &str) -> &'g Tensor {
+    &graph[graph.tensor_named(name).unwrap_or_else(|| panic!("no tensor {name} in\n{graph}"))]
+}
+
+fn scales(tensor: &Tensor) -> Vec<f32> {
+    tensor.quantization.as_ref().unwrap().scales().to_vec()
+}
+
+fn integers(tensor: &Tensor) -> Vec<i64> {
+    tensor.data.as_ref().unwrap().integers(tensor.element).unwrap()
+}
+
+#[test]
+fn weights_have_a_scale_per_channel_and_biases_the_product() {
+    let graph = quantize(&network([1.0, -0.5, 0.25, 127.0], [1.0, -2.0]), &ranges(), &Options::default()).unwrap();
+    let weights = named(&graph, "weights");
+    assert_eq!(scales(weights), [1.0 / 127.0, 1.0]);
+    assert_eq!(integers(weights), [127, -64, 0, 127]);
+    let bias = named(&graph, "bias");
+    let input = scales(named(&graph, "image:quantized"))[0];
+    assert_eq!(bias.element, ElementType::I32);
+    assert_eq!(integers(bias), [integer_of(1.0, input / 127.0), integer_of(-2.0, input)]);
+}
+
+fn integer_of(value: f32, scale: f32) -> i64 {
+    crate::parameters::integer(f64::from(value) / f64::from(scale))
+}
+
+#[test]
+fn what_is_joined_is_quantized_alike_and_sigmoids_keep_their_own() {
+    let graph = quantize(&network([1.0; 4], [0.0; 2]), &ranges(), &Options::default()).unwrap();
+    let scale = scales(named(&graph, "features"));
+    assert_eq!(scale, [4.0 / 255.0]);
+    assert_eq!(scales(named(&graph, "gate")), scale);
+    assert_eq!(scales(named(&graph, "gate:unit")), [1.0 / 256.0]);
+    assert_eq!(scales(named(&graph, "joined:quantized")), scale);
+    assert_eq!(named(&graph, "image").element, ElementType::F32);
+    assert_eq!(named(&graph, "joined").element, ElementType::F32);
+}
+
+#[test]
+fn integer_ends_have_no_conversions() {
+    let options = Options { integer_ends: true, ..Options::default() };
+    let graph = quantize(&network([1.0; 4], [0.0; 2]), &ranges(), &options).unwrap();
+    assert_eq!(named(&graph, "image").element, ElementType::I8);
+    let operators: Vec<&str> = graph.nodes.iter().map(|node| node.op.name()).collect();
+    assert_eq!(operators, ["Conv2d", "Logistic", "Quantize", "Concat"]);
+}
+
+#[test]
+fn a_wide_tensor_widens_its_node_and_what_is_tied_to_it() {
+    let options = Options { wide: vec![Pattern::new("features")], integer_ends: true };
+    let graph = quantize(&network([1.0; 4], [1.0; 2]), &ranges(), &options).unwrap();
+    for name in ["features", "gate", "joined", "image:int16"] {
+        assert_eq!(named(&graph, name).element, ElementType::I16, "{name}");
+    }
+    assert_eq!(named(&graph, "image").element, ElementType::I8);
+    assert_eq!(named(&graph, "bias").element, ElementType::I64);
+    assert_eq!(scales(named(&graph, "image:int16")), [1.0 / 32767.0]);
+}
+
+#[test]
+fn a_bias_that_is_too_large_makes_its_weights_coarser() {
+    let graph = quantize(&network([1e-6, 1e-6, 0.0, 0.0], [1e6, 3.0]), &ranges(), &Options::default()).unwrap();
+    let bias = integers(named(&graph, "bias"));
+    assert!(bias[0].abs() <= 1 << 30 && bias[0] > (1 << 30) - 1024, "{bias:?}");
+    assert!(bias[1] > (1 << 24) - 16, "a channel without weights keeps its bias: {bias:?}");
+}
+
+#[test]
+fn all_problems_at_once() {
+    let mut table = Ranges::default();
+    table.set("image", Range { min: 0.0, max: 1.0 });
+    let options = Options { wide: vec![Pattern::new("nothing*")], ..Options::default() };
+    let errors = quantize(&network([1.0; 4], [0.0; 2]), &table, &options).unwrap_err();
+    assert_eq!(errors.problems().len(), 4, "{errors}");
+    let errors = quantize(&network([f32::NAN, 0.0, 0.0, 0.0], [0.0; 2]), &ranges(), &Options::default()).unwrap_err();
+    assert!(errors.to_string().contains("weights"), "{errors}");
+    let twice = quantize(&network([1.0; 4], [0.0; 2]), &ranges(), &Options::default()).unwrap();
+    let errors = quantize(&twice, &ranges(), &Options::default()).unwrap_err();
+    assert!(matches!(errors.problems()[0].rule, QuantizeRule::Quantized { .. }));
+}

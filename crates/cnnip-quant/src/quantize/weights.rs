@@ -1,0 +1,169 @@
+//! Constants: weights, biases, operands.
+
+use cnnip_graph::{Data, ElementType, Node, Quantization, Tensor, TensorId};
+
+use super::{Broken, QuantizeRule, Rewrite, element};
+use crate::histogram::narrow;
+use crate::parameters::{Affine, Width, integer, usable};
+use crate::ranges::Range;
+
+/// Largest magnitude of a weight: -128 is not used, so that weights are symmetric.
+const LARGEST_WEIGHT: f64 = 127.0;
+
+/// Largest magnitude of a bias: half of what an accumulator of 32 bits holds, or 2^46 of its 48 bits. Where a bias would be larger,
+/// its channel's weights take coarser steps.
+const fn largest_bias(width: Width) -> f64 {
+    match width {
+        Width::Int8 => (1_u64 << 30) as f64,
+        Width::Int16 => (1_u64 << 46) as f64,
+    }
+}
+
+/// The float32 elements of a constant.
+pub(super) fn floats(tensor: &Tensor) -> Option<Vec<f32>> {
+    if tensor.element != ElementType::F32 {
+        return None;
+    }
+    let (chunks, _) = tensor.data.as_ref()?.bytes().as_chunks::<4>();
+    Some(chunks.iter().map(|&chunk| f32::from_le_bytes(chunk)).collect())
+}
+
+/// Smallest and largest element.
+pub(super) fn constant_range(values: &[f32]) -> Result<Range, QuantizeRule> {
+    finite(values)?;
+    let min = values.iter().copied().fold(f32::INFINITY, f32::min);
+    let max = values.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+    Ok(if min <= max { Range { min, max } } else { Range { min: 0.0, max: 0.0 } })
+}
+
+fn finite(values: &[f32]) -> Result<(), QuantizeRule> {
+    match values.iter().position(|value| !value.is_finite()) {
+        None => Ok(()),
+        Some(first) => {
+            Err(QuantizeRule::NotFinite { count: values.iter().filter(|value| !value.is_finite()).count(), first })
+        }
+    }
+}
+
+/// A constant operand as integers of `width`.
+pub(super) fn operand(rewrite: &mut Rewrite<'_>, id: TensorId, width: Width) -> Result<TensorId, Broken> {
+    let old = &rewrite.old[id];
+    let values = floats(old).unwrap_or_default();
+    let own = rewrite.plan.affine(id).filter(|affine| affine.width() == width);
+    let affine = own.unwrap_or_else(|| rewrite.plan.in_width(id, width));
+    let integers = values.iter().map(|&value| affine.code(value.into()));
+    let tensor = Tensor { element: element(width), ..old.clone() }
+        .constant(bytes(integers, element(width)))
+        .quantized(Quantization::per_tensor(affine.scale, affine.zero));
+    Ok(rewrite.replace(id, tensor))
+}
+
+/// The weights of a node: int8 with a scale per output channel.
+pub(super) fn weights(rewrite: &mut Rewrite<'_>, node: &Node) -> Result<TensorId, Broken> {
+    let id = node.inputs[1];
+    let old = &rewrite.old[id];
+    let values = constant("weights", old)?;
+    finite(&values).map_err(|rule| (Some(id), rule))?;
+    let axis = node.op.weight_axis().unwrap_or(0);
+    let channels = Channels::of(old, axis);
+    let bias = bias_values(rewrite, node, channels.count)?;
+    let input = rewrite.plan.affine(node.inputs[0]);
+    let step = |channel: usize, largest: f32| {
+        let (largest, bias) = (f64::from(largest), f64::from(bias[channel].abs()));
+        channel_scale(largest, bias, input)
+    };
+    let scales: Vec<f32> =
+        channels.magnitudes(&values).into_iter().enumerate().map(|(channel, largest)| step(channel, largest)).collect();
+    let code = |(at, &value): (usize, &f32)| {
+        let steps = f64::from(value) / f64::from(scales[channels.channel(at)]);
+        integer(steps).clamp(-127, 127)
+    };
+    let data = bytes(values.iter().enumerate().map(code), ElementType::I8);
+    let tensor = Tensor { element: ElementType::I8, ..old.clone() }
+        .constant(data)
+        .quantized(Quantization::symmetric_per_channel(axis, scales));
+    Ok(rewrite.replace(id, tensor))
+}
+
+/// The step of a channel's weights: the finest that holds the weights, and with which the bias is not too large.
+///
+/// A channel without weights takes a step that makes the bias a number of 24 bits, so that it is not lost.
+fn channel_scale(largest: f64, bias: f64, input: Option<Affine>) -> f32 {
+    let Some(input) = input else { return usable(largest / LARGEST_WEIGHT) };
+    let bits = if largest > 0.0 { largest_bias(input.width()) } else { f64::from(1 << 24) };
+    usable((largest / LARGEST_WEIGHT).max(bias / f64::from(input.scale) / bits))
+}
+
+/// The bias of a node, in the scale of input times weights; `inputs` are those of the new node so far.
+pub(super) fn bias(
+    rewrite: &mut Rewrite<'_>,
+    node: &Node,
+    inputs: &[TensorId],
+    width: Width,
+) -> Result<TensorId, Broken> {
+    let old = &rewrite.old[node.inputs[2]];
+    let (input, weights) = (&rewrite.new[inputs[0]], &rewrite.new[inputs[1]]);
+    let scale = |tensor: &Tensor| tensor.quantization.as_ref().map(|q| q.scales().to_vec()).unwrap_or_default();
+    let input = scale(input).first().copied().unwrap_or(1.0);
+    let scales: Vec<f64> = scale(weights).iter().map(|&weight| f64::from(input) * f64::from(weight)).collect();
+    let values = bias_values(rewrite, node, scales.len())?;
+    let element = if width == Width::Int16 { ElementType::I64 } else { ElementType::I32 };
+    let limit = integer(largest_bias(width));
+    let integers =
+        values.iter().zip(&scales).map(|(&bias, &scale)| integer(f64::from(bias) / scale).clamp(-limit, limit));
+    let data = bytes(integers, element);
+    let scales: Vec<f32> = scales.iter().map(|&scale| narrow(scale)).collect();
+    let tensor =
+        Tensor { element, ..old.clone() }.constant(data).quantized(Quantization::symmetric_per_channel(0, scales));
+    Ok(rewrite.replace(node.inputs[2], tensor))
+}
+
+/// The biases of `count` channels, zeros if there are none.
+fn bias_values(rewrite: &Rewrite<'_>, node: &Node, count: usize) -> Result<Vec<f32>, Broken> {
+    let Some(&id) = node.inputs.get(2) else { return Ok(vec![0.0; count]) };
+    let values = constant("bias", &rewrite.old[id])?;
+    finite(&values).map_err(|rule| (Some(id), rule))?;
+    let channel = |at: usize| values.get(at).copied().unwrap_or(0.0);
+    Ok((0..count).map(channel).collect())
+}
+
+fn constant(what: &'static str, tensor: &Tensor) -> Result<Vec<f32>, Broken> {
+    floats(tensor).ok_or_else(|| (None, QuantizeRule::NotConstant { what, tensor: tensor.name.clone() }))
+}
+
+/// How the elements of a tensor belong to the channels along an axis.
+#[derive(Clone, Copy, Debug)]
+struct Channels {
+    count: usize,
+    /// Elements from one channel to the next.
+    step: usize,
+}
+
+impl Channels {
+    fn of(tensor: &Tensor, axis: usize) -> Self {
+        let dims = tensor.shape.dims();
+        let count = dims.get(axis).copied().unwrap_or(1).max(1);
+        let step = dims.iter().skip(axis + 1).product::<usize>().max(1);
+        Self { count, step }
+    }
+
+    fn channel(&self, element: usize) -> usize {
+        element / self.step % self.count
+    }
+
+    /// Largest magnitude of each channel.
+    fn magnitudes(&self, values: &[f32]) -> Vec<f32> {
+        let mut largest = vec![0.0_f32; self.count];
+        for (at, value) in values.iter().enumerate() {
+            let channel = &mut largest[self.channel(at)];
+            *channel = channel.max(value.abs());
+        }
+        largest
+    }
+}
+
+/// Little-endian bytes of integers that fit.
+fn bytes(integers: impl Iterator<Item = i64>, element: ElementType) -> Data {
+    let size = element.size();
+    integers.flat_map(|value| value.to_le_bytes().into_iter().take(size)).collect::<Vec<u8>>().into()
+}
