@@ -13,6 +13,7 @@
 //! | [`table`] | 256-entry lookup |
 //! | [`reduce`] | sums over height and width |
 //! | [`strided`] | copies and fills of nested runs |
+//! | [`float`] | matrix products and depthwise convolution in binary32, for float networks; not exact |
 //!
 //! [`Kernels`] is the only door: it is made for a [`Backend`] that this processor was seen to have, and that proof is what
 //! lets the rest of the crate call vector instructions. Nothing is global; buffers live in a [`Scratch`] of the caller.
@@ -33,6 +34,7 @@ mod declined;
 pub mod depthwise;
 pub mod eltwise;
 mod emit;
+pub mod float;
 mod geometry;
 mod operand;
 pub mod pool;
