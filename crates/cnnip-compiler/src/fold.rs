@@ -63,7 +63,7 @@ fn border(graph: &Graph, legalized: &Network, uses: &Uses, at: usize) -> Option<
     let Op::Pad(pad) = &graph.nodes.get(layer.node)?.op else { return None };
     let Work::Transfer(Transfer { input, output, fill: Some(value), .. }) = layer.work else { return None };
     let (before, after) = rows_and_columns(pad)?;
-    let border = Border { before, after, value: value.cast_signed().into(), input, output };
+    let border = Border { before, after, value, input, output };
     (!uses.shared[output.0] && readers_agree(legalized, uses, &border)).then_some(border)
 }
 

@@ -13,7 +13,7 @@ mod windows;
 pub(crate) use pool::fits_target as fits_pool;
 
 use cnnip_graph::Place;
-use cnnip_isa::Target;
+use cnnip_isa::{ElementType, Target};
 
 use crate::constants::Constants;
 use crate::error::{CompileErrors, Problem, Rule};
@@ -23,6 +23,7 @@ use cnnip_lowered::{Layer, Network, Origin, ValueId, Work};
 
 /// What lowering a layer needs to know and adds to.
 pub(crate) struct Site<'a> {
+    pub(crate) network: &'a Network,
     pub(crate) memory: &'a MemoryMap,
     pub(crate) target: &'static Target,
     pub(crate) constants: &'a mut Constants,
@@ -41,6 +42,11 @@ pub(crate) struct Lowered {
 }
 
 impl Site<'_> {
+    /// Type of a value's elements.
+    pub(crate) fn element(&self, value: ValueId) -> ElementType {
+        self.network.element(value)
+    }
+
     /// Takes room for `count` operations, about.
     pub(crate) fn reserve(&mut self, count: u64) -> Result<(), Rule> {
         let found = crate::size::index(MAX_OPERATIONS.saturating_sub(self.room).saturating_add(count));
@@ -66,7 +72,7 @@ pub(crate) fn all(
     let mut problems = vec![];
     let mut room = MAX_OPERATIONS;
     for (index, layer) in legalized.layers.iter().enumerate() {
-        let mut site = Site { memory, target, constants: &mut constants, room };
+        let mut site = Site { network: legalized, memory, target, constants: &mut constants, room };
         match one(&mut site, layer) {
             Ok(Some(Lowered { plan, pad, jobs })) => {
                 room = site.room;

@@ -160,7 +160,7 @@ mod tests {
     use crate::job::Buffer;
 
     fn computed(claims: &[usize]) -> Job {
-        let load = crate::strided::fill(cnnip_isa::operation::Location::sram(0), 1, 0);
+        let load = crate::strided::fill(cnnip_isa::operation::Location::sram(0), 1, 0, 1);
         Job { claims: claims.to_vec(), uses: claims.to_vec(), loads: vec![load], ..Job::default() }
     }
 

@@ -10,6 +10,11 @@ pub(crate) fn small(size: impl TryInto<u32>) -> u32 {
     size.try_into().unwrap_or(u32::MAX)
 }
 
+/// Bytes of an element.
+pub(crate) fn width(element: cnnip_isa::ElementType) -> u32 {
+    small(element.bytes())
+}
+
 /// An index known to be below the length of something in memory.
 pub(crate) fn index(value: impl TryInto<usize>) -> usize {
     value.try_into().unwrap_or(usize::MAX)

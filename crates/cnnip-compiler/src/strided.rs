@@ -54,14 +54,15 @@ pub(crate) fn merged_loops(run: u32, strides: &[Stride]) -> (u32, Vec<Stride>) {
     (run, loops)
 }
 
-/// Fills `bytes` contiguous bytes.
-pub(crate) fn fill(destination: Location, bytes: u32, value: u8) -> Operation {
+/// Fills `bytes` contiguous bytes with elements of `width` bytes, each the low bytes of `value`.
+pub(crate) fn fill(destination: Location, bytes: u32, value: i32, width: u32) -> Operation {
+    let unused = 32_u32.saturating_sub(8 * width);
     Operation::Fill(Fill {
         destination,
         pattern: DmaPattern::dense(bytes),
         destination_steps: [0; LOOPS],
-        value: value.into(),
-        value_bytes: 1,
+        value: value.cast_unsigned() << unused >> unused,
+        value_bytes: width,
     })
 }
 

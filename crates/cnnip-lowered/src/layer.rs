@@ -4,9 +4,11 @@ use std::fmt;
 
 use cnnip_graph::{Data, ElementType};
 use cnnip_isa::operation::{Activation, OutputStage};
-use cnnip_isa::{EltwiseFunction, RoundingMode};
+use cnnip_isa::{ElementType as DeviceType, EltwiseFunction, RoundingMode};
 use cnnip_numerics::ChannelRecord;
 use cnnip_package::HostOperator;
+
+use crate::table::Table;
 
 /// A value of the network: its position in [`Network::values`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -69,6 +71,17 @@ impl Network {
         match self.values[id.0].origin {
             Origin::Alias(of) => self.root(of),
             Origin::Input | Origin::Constant(_) | Origin::Computed => id,
+        }
+    }
+
+    /// The device's type of a value's elements; `None` for one that only the host can read.
+    pub fn element(&self, id: ValueId) -> DeviceType {
+        match self.values[id.0].element {
+            ElementType::I8 => DeviceType::Int8,
+            ElementType::U8 => DeviceType::Uint8,
+            ElementType::I16 => DeviceType::Int16,
+            ElementType::I32 => DeviceType::Int32,
+            _ => DeviceType::None,
         }
     }
 }
@@ -194,8 +207,10 @@ impl fmt::Display for Sweep {
 /// Weights as the graph has them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct WeightSource {
-    /// `[output][ky][kx][depth]`, or `[ky][kx][output]` of a depthwise layer; int8.
+    /// `[output][ky][kx][depth]`, or `[ky][kx][output]` of a depthwise layer.
     pub data: Data,
+    /// Type of a weight: `Int8` or `Int16`.
+    pub element: DeviceType,
     /// Zero point.
     pub zero: i32,
 }
@@ -316,8 +331,8 @@ pub struct Eltwise {
     pub stage: OutputStage,
     /// Zero point and clamp of the output.
     pub activation: Activation,
-    /// Entries for -128 to 127, looked up instead of computing anything; the function is `pass`.
-    pub table: Option<Box<[i8; 256]>>,
+    /// Looked up instead of computing anything; the function is `pass`.
+    pub table: Option<Table>,
 }
 
 /// One loop of a transfer.
@@ -340,8 +355,8 @@ pub struct Transfer {
     pub output: ValueId,
     /// Bytes of the destination.
     pub output_bytes: u32,
-    /// Byte that the whole destination holds first.
-    pub fill: Option<u8>,
+    /// Element of the destination's type that all of it holds first.
+    pub fill: Option<i32>,
     /// Bytes from the source's start to the first run.
     pub start: u32,
     /// Bytes from the destination's start to the first run.

@@ -7,8 +7,11 @@
 #![forbid(unsafe_code)]
 
 mod layer;
+mod table;
+pub mod weights;
 
 pub use layer::{
     ConvLayer, Eltwise, EltwiseInput, HostLayer, Layer, Network, Origin, Pool, PoolFunction, Stride, Sum, Sweep,
     Transfer, Value, ValueId, WeightSource, Work,
 };
+pub use table::Table;

@@ -78,11 +78,11 @@ fn grown(extents: &[u32], op: &Blocks) -> Vec<u32> {
 
 /// The input with real 0 around it.
 fn pad(at: &mut At<'_, '_>, op: &Blocks, extents: &[u32], padded: &[u32]) -> Result<ValueId, Rule> {
-    let zero = i8::try_from(quantization("output", at.output())?.zero).unwrap_or(0);
+    let zero = quantization("output", at.output())?.zero;
     let value = at.temporary("padded", padded.to_vec());
     let transfer = copy(at.input_id(0), value, &window(extents, padded));
     let output_bytes = padded.iter().product();
-    let (fill, offset) = (Some(zero.cast_unsigned()), corner(padded, op));
+    let (fill, offset) = (Some(zero), corner(padded, op));
     at.push(0, Work::Transfer(Transfer { output_bytes, fill, offset, ..transfer }));
     Ok(value)
 }

@@ -7,7 +7,7 @@ use cnnip_numerics::quantize::{add_scales, product_scale, quantize_multiplier, r
 
 use super::context::{Affine, At, INT8, clamp as clamp_of, extents, range, steps};
 use crate::error::Rule;
-use cnnip_lowered::{Eltwise, EltwiseInput, ValueId, Work};
+use cnnip_lowered::{Eltwise, EltwiseInput, Table, ValueId, Work};
 
 /// Left shift of the inputs of ADD and SUB for int8.
 const ADD_SHIFT: u32 = 20;
@@ -145,13 +145,13 @@ fn pass(at: &mut At<'_, '_>, zero: i32, stage: OutputStage, activation: Clamp) {
     at.push(0, Work::Eltwise(work));
 }
 
-/// A table of 256 entries applied to every element.
-pub(super) fn lookup(at: &mut At<'_, '_>, table: [i8; 256]) {
+/// A table applied to every element.
+pub(super) fn lookup(at: &mut At<'_, '_>, table: Table) {
     let layout = Layout::of(at);
     let input = layout.operand(0, at.input_id(0), 0);
     let plain = (OutputStage::NONE, Clamp::full_range(0, ElementType::Int8));
     let work = layout.eltwise(EltwiseFunction::Pass, vec![input], at.output_id(), plain);
-    at.push(0, Work::Eltwise(Eltwise { table: Some(Box::new(table)), ..work }));
+    at.push(0, Work::Eltwise(Eltwise { table: Some(table), ..work }));
 }
 
 /// The axes of an element-wise layer: neighbours that all inputs treat alike are one axis.

@@ -120,8 +120,8 @@ fn runs(indices: &[usize]) -> Vec<Run> {
     runs
 }
 
-/// The byte that stands around the input: the value given, else the output's zero point.
-fn fill(at: &At<'_, '_>, pad: &Pad) -> Result<u8, Rule> {
+/// The element that stands around the input: the value given, else the output's zero point.
+fn fill(at: &At<'_, '_>, pad: &Pad) -> Result<i32, Rule> {
     let value = match pad.value {
         PadValue::Integer(value) => value,
         PadValue::Zero => quantization("output", at.output())?.zero.into(),
@@ -130,7 +130,7 @@ fn fill(at: &At<'_, '_>, pad: &Pad) -> Result<u8, Rule> {
             return Err(Rule::Element { what: "padding value", tensor: at.output().name.clone(), found, want: "int8" });
         }
     };
-    i8::try_from(value).map(i8::cast_unsigned).map_err(|_| Rule::PadValue { value })
+    i8::try_from(value).map(i32::from).map_err(|_| Rule::PadValue { value })
 }
 
 #[cfg(test)]

@@ -125,7 +125,11 @@ impl Numbers {
             Ok(ChannelRecord { bias, multiplier, shift })
         };
         Ok(Self {
-            weights: WeightSource { data: constant("weights", weights)?.clone(), zero: weight_zero(weights)? },
+            weights: WeightSource {
+                data: constant("weights", weights)?.clone(),
+                element: cnnip_isa::ElementType::Int8,
+                zero: weight_zero(weights)?,
+            },
             input,
             records: bias.into_iter().enumerate().map(record).collect::<Result<_, Rule>>()?,
             activation: clamp(fused, output),

@@ -6,6 +6,7 @@ use cnnip_numerics::quantize::{Curve, QuantizedMultiplier, curve_table, quantize
 use super::context::{Affine, At};
 use super::eltwise::lookup;
 use crate::error::Rule;
+use cnnip_lowered::Table;
 
 /// LOGISTIC and TANH, whose output quantization is their own.
 pub(super) fn curve(at: &mut At<'_, '_>, curve: Curve) -> Result<(), Rule> {
@@ -17,7 +18,7 @@ pub(super) fn curve(at: &mut At<'_, '_>, curve: Curve) -> Result<(), Rule> {
     if output != want {
         return Err(Rule::CurveOutput { scale: output.scale, zero_point: output.zero, want: (want.scale, want.zero) });
     }
-    lookup(at, curve_table(curve, input.scale, input.zero)?);
+    lookup(at, Table::Bytes(Box::new(curve_table(curve, input.scale, input.zero)?)));
     Ok(())
 }
 
@@ -90,10 +91,10 @@ fn high_product(a: i32, b: i32) -> i32 {
 }
 
 /// A table of `function`, clamped to int8.
-fn entries(function: impl Fn(i32) -> i32) -> [i8; 256] {
-    let mut table = [0; 256];
+fn entries(function: impl Fn(i32) -> i32) -> Table {
+    let mut table = Box::new([0; 256]);
     for (entry, x) in table.iter_mut().zip(-128..) {
         *entry = i8::try_from(function(x).clamp(-128, 127)).unwrap_or(0);
     }
-    table
+    Table::Bytes(table)
 }

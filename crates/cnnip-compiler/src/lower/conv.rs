@@ -13,14 +13,14 @@ use super::{Lowered, Site};
 use crate::error::Rule;
 use crate::job::{Job, Scratchpad, Turns};
 use crate::memory::Role;
-use crate::size::{pieces, small};
+use crate::size::{pieces, small, width};
 use crate::strided::copies;
 use crate::tile::conv::{ConvPlan, ConvShape};
 use crate::tile::taps::{Chunk, Taps};
 use cnnip_lowered::{ConvLayer, Sweep};
 
 pub(super) fn lower(site: &mut Site<'_>, layer: &ConvLayer) -> Result<Lowered, Rule> {
-    let shape = ConvShape::new(layer, site.target);
+    let shape = ConvShape::new(layer, [site.element(layer.input), site.element(layer.output)], site.target);
     let plan = shape.plan().map_err(|bytes| site.too_small(bytes))?;
     site.reserve(shape.jobs(&plan))?;
     let mut lowering = Lowering::new(site, &shape, plan);
@@ -160,7 +160,11 @@ impl<'a, 's> Lowering<'a, 's> {
             pad_value: self.layer().input_zero,
             output: self.output_map(output, pixels, channels),
             window: self.window(&frame, pixels, phase),
-            weights: Weights { address: weights, element: ElementType::Int8, zero: self.layer().weights.zero },
+            weights: Weights {
+                address: weights,
+                element: self.layer().weights.element,
+                zero: self.layer().weights.zero,
+            },
             records: if last { records } else { 0 },
             accumulators: Accumulators {
                 load: (phase.number > 0).then_some(self.accumulators),
@@ -208,6 +212,7 @@ impl<'a, 's> Lowering<'a, 's> {
                 at: self.site.memory.location(layer.input),
                 columns: layer.horizontal.input,
                 channels: layer.groups * layer.depth,
+                width: width(self.shape.input),
             };
             let map = map.nth(pixels.batch, layer.vertical.input);
             let fill = (layer.input_zero, self.site.target.max_extent);
@@ -240,7 +245,7 @@ impl<'a, 's> Lowering<'a, 's> {
     fn view(&self, address: u32, frame: &Frame, pixels: &Pixels, channels: &Channels, phase: &Phase) -> FeatureMap {
         let channels = len(&self.input_channels(channels, phase));
         let size = [frame.rows.count, frame.columns.count, channels];
-        let whole = FeatureMap::dense(address, size, ElementType::Int8);
+        let whole = FeatureMap::dense(address, size, self.shape.input);
         if self.plan.split_taps || !self.shape.filled {
             return whole;
         }
@@ -333,7 +338,7 @@ impl<'a, 's> Lowering<'a, 's> {
     /// The output in its buffer; where accumulators are stored only its size counts.
     fn output_map(&self, address: Option<u32>, pixels: &Pixels, channels: &Channels) -> FeatureMap {
         let size = [len(&pixels.rows), len(&pixels.columns), len(&channels.groups) * len(&channels.outputs)];
-        let dense = FeatureMap::dense(address.unwrap_or(0), size, ElementType::Int8);
+        let dense = FeatureMap::dense(address.unwrap_or(0), size, self.shape.output);
         if address.is_some() { dense } else { FeatureMap { row: 0, pixel: 0, element: ElementType::None, ..dense } }
     }
 
@@ -345,6 +350,7 @@ impl<'a, 's> Lowering<'a, 's> {
             at: self.site.memory.location(layer.output),
             columns: layer.horizontal.output,
             channels: layer.groups * layer.outputs,
+            width: width(self.shape.output),
         };
         let part =
             MapBox { rows: pixels.rows.clone(), columns: pixels.columns.clone(), channels: first..first + count };

@@ -2,17 +2,17 @@
 
 use std::ops::Range;
 
+use cnnip_isa::ElementType;
 use cnnip_isa::operation::{
     Copy, Eltwise as Operation, FeatureMap, Location, Lookup, Operation as AnyOperation, Stage, Table,
 };
-use cnnip_isa::{ElementType, TableKind};
 
 use super::region::{DramMap, MapBox, len, offset};
 use super::{Lowered, Site};
 use crate::error::Rule;
 use crate::job::{BUFFER_ALIGNMENT, Job, Scratchpad, Turns};
 use crate::memory::Role;
-use crate::size::{aligned, pieces};
+use crate::size::{aligned, pieces, small, wide, width};
 use crate::strided::copies;
 use crate::tile::boxes::{Limits, Tile, largest};
 use cnnip_lowered::{Eltwise, EltwiseInput, Stride};
@@ -23,8 +23,8 @@ pub(super) fn lower(site: &mut Site<'_>, layer: &Eltwise) -> Result<Lowered, Rul
     let outer: u64 = outer(&layer.extents).iter().map(|&extent| u64::from(extent)).product();
     site.reserve(outer.saturating_mul(tile.count(&Tile { rows, columns, channels })))?;
     let entries = layer.table.as_ref().map(|table| {
-        let bytes: Vec<u8> = table.iter().map(|entry| entry.cast_unsigned()).collect();
-        site.constants.push(&bytes)
+        let bytes = table.bytes();
+        TableSource { offset: site.constants.push(&bytes), bytes: small(bytes.len()) }
     });
     let mut lowering = Lowering::new(site, layer, tile, turns, entries);
     for (outer, part) in lowering.order() {
@@ -41,32 +41,32 @@ fn plan(site: &Site<'_>, layer: &Eltwise) -> Result<(Tile, u32), Rule> {
     let whole = Tile { rows, columns, channels };
     let limits = Limits::of(site.target);
     let sram = u64::from(site.target.sram_bytes);
-    let fits = |turns: u32| move |tile: Tile| scratchpad(layer, tile) * u64::from(turns) <= sram;
+    let fits = |turns: u32| move |tile: Tile| scratchpad(site, layer, tile) * u64::from(turns) <= sram;
     for turns in [2, 1] {
         if let Some(tile) = largest(whole, limits, fits(turns)) {
             return Ok((tile, turns));
         }
     }
-    Err(site.too_small(scratchpad(layer, Tile { rows: 1, columns: 1, channels: 1 })))
+    Err(site.too_small(scratchpad(site, layer, Tile { rows: 1, columns: 1, channels: 1 })))
 }
 
-fn scratchpad(layer: &Eltwise, tile: Tile) -> u64 {
-    let inputs = layer.inputs.iter().map(|input| aligned(input_bytes(input, tile), BUFFER_ALIGNMENT));
-    let table = layer.table.as_ref().map_or(0, |_| u64::from(TABLE_BYTES));
-    inputs.sum::<u64>() + aligned(output_bytes(tile), BUFFER_ALIGNMENT) + table
+fn scratchpad(site: &Site<'_>, layer: &Eltwise, tile: Tile) -> u64 {
+    let inputs = layer.inputs.iter().map(|input| aligned(input_bytes(site, input, tile), BUFFER_ALIGNMENT));
+    // Counted once per turn, though all turns share one.
+    let table = layer.table.as_ref().map_or(0, |table| aligned(wide(table.bytes().len()), BUFFER_ALIGNMENT));
+    inputs.sum::<u64>() + aligned(output_bytes(site, layer, tile), BUFFER_ALIGNMENT) + table
 }
 
-/// Bytes of a table; they are counted once per turn, though all turns share one.
-const TABLE_BYTES: u32 = 256;
-
-fn output_bytes(tile: Tile) -> u64 {
-    u64::from(tile.rows) * u64::from(tile.columns) * u64::from(tile.channels)
+fn output_bytes(site: &Site<'_>, layer: &Eltwise, tile: Tile) -> u64 {
+    let elements = u64::from(tile.rows) * u64::from(tile.columns) * u64::from(tile.channels);
+    elements * u64::from(width(site.element(layer.output)))
 }
 
 /// Bytes of a piece of an input: an axis along which it is repeated counts once.
-fn input_bytes(input: &EltwiseInput, tile: Tile) -> u64 {
+fn input_bytes(site: &Site<'_>, input: &EltwiseInput, tile: Tile) -> u64 {
     let own = own_extents(input, tile);
-    own.iter().map(|&extent| u64::from(extent)).product()
+    let elements: u64 = own.iter().map(|&extent| u64::from(extent)).product();
+    elements * u64::from(width(site.element(input.value)))
 }
 
 fn own_extents(input: &EltwiseInput, tile: Tile) -> [u32; 3] {
@@ -96,20 +96,28 @@ struct Lowering<'a, 's> {
     jobs: Vec<Job>,
 }
 
-/// Where a table stands in the constant region, and its buffer.
+/// Where a table stands in the constant region.
+#[derive(Clone, Copy, Debug)]
+struct TableSource {
+    offset: u64,
+    bytes: u32,
+}
+
+/// A table and its buffer.
 #[derive(Clone, Copy, Debug)]
 struct TableBuffer {
-    offset: u64,
+    source: TableSource,
     buffer: usize,
 }
 
 impl<'a, 's> Lowering<'a, 's> {
-    fn new(site: &'a Site<'s>, layer: &'a Eltwise, tile: Tile, turns: u32, entries: Option<u64>) -> Self {
+    fn new(site: &'a Site<'s>, layer: &'a Eltwise, tile: Tile, turns: u32, entries: Option<TableSource>) -> Self {
         let mut pad = Scratchpad::default();
-        let table = entries.map(|offset| TableBuffer { offset, buffer: pad.take("table", TABLE_BYTES.into()) });
-        let inputs = layer.inputs.iter().map(|input| Turns::take(&mut pad, "input", input_bytes(input, tile), turns));
+        let table = entries.map(|source| TableBuffer { source, buffer: pad.take("table", source.bytes.into()) });
+        let bytes = |input| input_bytes(site, input, tile);
+        let inputs = layer.inputs.iter().map(|input| Turns::take(&mut pad, "input", bytes(input), turns));
         let inputs = inputs.collect();
-        let outputs = Turns::take(&mut pad, "output", output_bytes(tile), turns);
+        let outputs = Turns::take(&mut pad, "output", output_bytes(site, layer, tile), turns);
         Self { site, layer, tile, pad, table, inputs, outputs, jobs: vec![] }
     }
 
@@ -138,12 +146,14 @@ impl<'a, 's> Lowering<'a, 's> {
         job.uses.push(turn.buffer);
         let address = self.pad.address(turn.buffer);
         let size = [len(&part.rows), len(&part.columns), len(&part.channels)];
-        let output = FeatureMap::dense(address, size, ElementType::Int8);
+        let element = self.site.element(self.layer.output);
+        let output = FeatureMap::dense(address, size, element);
         let table = self.table(&mut job);
         job.computes.extend(self.operation(&stages, output, table));
         let [rows, columns, channels] = inner(&self.layer.extents);
-        let map = DramMap { at: self.site.memory.location(self.layer.output), columns, channels }.nth(outer, rows);
-        job.stores = part.store(&map, address, self.site.target.max_extent);
+        let at = self.site.memory.location(self.layer.output);
+        let map = DramMap { at, columns, channels, width: width(element) };
+        job.stores = part.store(&map.nth(outer, rows), address, self.site.target.max_extent);
         self.jobs.push(job);
     }
 
@@ -160,15 +170,16 @@ impl<'a, 's> Lowering<'a, 's> {
 
     /// Has the table, if there is one, in its buffer: the first job loads it.
     fn table(&self, job: &mut Job) -> Option<Table> {
-        let TableBuffer { offset: from, buffer } = self.table?;
+        let TableBuffer { source: TableSource { offset, bytes }, buffer } = self.table?;
+        let kind = self.layer.table.as_ref()?.kind();
         let address = self.pad.address(buffer);
         job.uses.push(buffer);
         if self.jobs.is_empty() {
             job.claims.push(buffer);
-            let source = self.site.memory.locate(Role::Constant, from);
-            job.loads.push(AnyOperation::Copy(Copy::dense(source, Location::sram(address), TABLE_BYTES)));
+            let source = self.site.memory.locate(Role::Constant, offset);
+            job.loads.push(AnyOperation::Copy(Copy::dense(source, Location::sram(address), bytes)));
         }
-        Some(Table { kind: TableKind::Int8_256, address })
+        Some(Table { kind, address })
     }
 
     /// Has a piece of an input in a buffer; returns it as the operation sees it.
@@ -183,19 +194,20 @@ impl<'a, 's> Lowering<'a, 's> {
             job.claims.push(turn.buffer);
             job.loads.extend(self.load(input, from, &own, address));
         }
-        stage(input, address, part, &own)
+        stage(input, address, (part, &own), self.site.element(input.value))
     }
 
     fn load(&self, input: &EltwiseInput, from: u32, own: &MapBox, address: u32) -> Vec<AnyOperation> {
+        let width = width(self.site.element(input.value));
         let [row, column, channel] = inner(&input.steps);
-        let (columns, channels) = (len(&own.columns), len(&own.channels));
+        let (columns, pixel) = (len(&own.columns), len(&own.channels) * width);
         let start = own.rows.start * row + own.columns.start * column + own.channels.start * channel;
-        let source = offset(self.site.memory.location(input.value), from + start);
+        let source = offset(self.site.memory.location(input.value), (from + start) * width);
         let strides = [
-            Stride { count: columns, from: column, to: channels },
-            Stride { count: len(&own.rows), from: row, to: columns * channels },
+            Stride { count: columns, from: column * width, to: pixel },
+            Stride { count: len(&own.rows), from: row * width, to: columns * pixel },
         ];
-        copies(source, Location::sram(address), channels, &strides, self.site.target.max_extent)
+        copies(source, Location::sram(address), pixel, &strides, self.site.target.max_extent)
     }
 }
 
@@ -220,9 +232,9 @@ fn outer_offset(extents: &[u32], steps: &[u32], mut index: u32) -> u32 {
     })
 }
 
-fn stage(input: &EltwiseInput, address: u32, part: &MapBox, own: &MapBox) -> Stage {
+fn stage(input: &EltwiseInput, address: u32, (part, own): (&MapBox, &MapBox), element: ElementType) -> Stage {
     let [row, column, channel] = inner(&input.steps);
-    let pixel = len(&own.channels);
+    let pixel = len(&own.channels) * width(element);
     let repeated = |step: u32, bytes: u32| if step == 0 { 0 } else { bytes };
     Stage {
         map: FeatureMap {
@@ -232,7 +244,7 @@ fn stage(input: &EltwiseInput, address: u32, part: &MapBox, own: &MapBox) -> Sta
             channels: len(&part.channels),
             row: repeated(row, pixel * len(&own.columns)),
             pixel: repeated(column, pixel),
-            element: ElementType::Int8,
+            element,
         },
         broadcast: channel == 0 && len(&part.channels) > 1,
         zero: input.zero,

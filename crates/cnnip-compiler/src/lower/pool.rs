@@ -1,13 +1,13 @@
 //! Pools whose window the target takes as it is.
 
+use cnnip_isa::Target;
 use cnnip_isa::operation::{Activation, FeatureMap, Operation, OutputStage, Pool as PoolOperation, PoolKind, Window};
-use cnnip_isa::{ElementType, Target};
 
 use super::region::{DramMap, Frame, MapBox, Span, len};
 use super::{Lowered, Site};
 use crate::error::Rule;
 use crate::job::{BUFFER_ALIGNMENT, Job, Scratchpad, Turns};
-use crate::size::{aligned, pieces, small};
+use crate::size::{aligned, pieces, small, width};
 use crate::tile::boxes::{Limits, Tile, largest};
 use cnnip_lowered::{Pool, PoolFunction, Sweep};
 
@@ -26,8 +26,9 @@ pub(super) fn lower(site: &mut Site<'_>, pool: &Pool) -> Result<Lowered, Rule> {
     let (tile, turns) = plan(site, pool)?;
     site.reserve(u64::from(pool.batch).saturating_mul(tile.count(&outputs(pool))))?;
     let mut pad = Scratchpad::default();
-    let mut inputs = Turns::take(&mut pad, "input", input_bytes(pool, tile), turns);
-    let mut outputs = Turns::take(&mut pad, "output", output_bytes(tile), turns);
+    let width = element_bytes(site, pool);
+    let mut inputs = Turns::take(&mut pad, "input", input_bytes(pool, tile, width), turns);
+    let mut outputs = Turns::take(&mut pad, "output", output_bytes(tile, width), turns);
     let mut jobs = vec![];
     for (batch, part) in order(pool, tile) {
         let (input, output) = (inputs.next(jobs.len()).buffer, outputs.next(jobs.len()).buffer);
@@ -50,8 +51,10 @@ pub(super) fn outputs(pool: &Pool) -> Tile {
 
 fn plan(site: &Site<'_>, pool: &Pool) -> Result<(Tile, u32), Rule> {
     let whole = outputs(pool);
-    let bytes =
-        |tile: Tile| aligned(input_bytes(pool, tile), BUFFER_ALIGNMENT) + aligned(output_bytes(tile), BUFFER_ALIGNMENT);
+    let width = element_bytes(site, pool);
+    let bytes = |tile: Tile| {
+        aligned(input_bytes(pool, tile, width), BUFFER_ALIGNMENT) + aligned(output_bytes(tile, width), BUFFER_ALIGNMENT)
+    };
     let extent = u64::from(site.target.max_extent);
     let fits = |tile: Tile, turns: u32| {
         let (rows, columns) = input_extent(pool, tile);
@@ -76,13 +79,18 @@ pub(super) fn window_extent(sweep: &Sweep, outputs: u32) -> u64 {
     u64::from(outputs - 1) * u64::from(sweep.stride) + u64::from(sweep.kernel)
 }
 
-pub(super) fn input_bytes(pool: &Pool, tile: Tile) -> u64 {
-    let (rows, columns) = input_extent(pool, tile);
-    rows * columns * u64::from(tile.channels)
+/// Bytes of an element of a pool, input and output alike.
+pub(super) fn element_bytes(site: &Site<'_>, pool: &Pool) -> u32 {
+    width(site.element(pool.input))
 }
 
-pub(super) fn output_bytes(tile: Tile) -> u64 {
-    u64::from(tile.rows) * u64::from(tile.columns) * u64::from(tile.channels)
+pub(super) fn input_bytes(pool: &Pool, tile: Tile, width: u32) -> u64 {
+    let (rows, columns) = input_extent(pool, tile);
+    rows * columns * u64::from(tile.channels) * u64::from(width)
+}
+
+pub(super) fn output_bytes(tile: Tile, width: u32) -> u64 {
+    u64::from(tile.rows) * u64::from(tile.columns) * u64::from(tile.channels) * u64::from(width)
 }
 
 /// All pieces of the output: batch index and box.
@@ -112,23 +120,27 @@ pub(super) fn frame(pool: &Pool, part: &MapBox) -> Frame {
 /// The input of map `batch`.
 pub(super) fn input_map(site: &Site<'_>, pool: &Pool, batch: u32) -> DramMap {
     let at = site.memory.location(pool.input);
-    DramMap { at, columns: pool.horizontal.input, channels: pool.channels }.nth(batch, pool.vertical.input)
+    let map = DramMap { at, columns: pool.horizontal.input, channels: pool.channels, width: element_bytes(site, pool) };
+    map.nth(batch, pool.vertical.input)
 }
 
 /// The output of map `batch`.
 pub(super) fn output_map(site: &Site<'_>, pool: &Pool, batch: u32) -> DramMap {
     let at = site.memory.location(pool.output);
-    DramMap { at, columns: pool.horizontal.output, channels: pool.channels }.nth(batch, pool.vertical.output)
+    let map =
+        DramMap { at, columns: pool.horizontal.output, channels: pool.channels, width: element_bytes(site, pool) };
+    map.nth(batch, pool.vertical.output)
 }
 
 fn job(site: &Site<'_>, pool: &Pool, batch: u32, part: &MapBox, (input, output): (u32, u32)) -> Job {
     let frame = frame(pool, part);
     let max_count = site.target.max_extent;
     let channels = len(&part.channels);
+    let element = site.element(pool.input);
     let operation = |kind: PoolKind| PoolOperation {
         kind,
-        input: FeatureMap::dense(input, [frame.rows.count, frame.columns.count, channels], ElementType::Int8),
-        output: FeatureMap::dense(output, [len(&part.rows), len(&part.columns), channels], ElementType::Int8),
+        input: FeatureMap::dense(input, [frame.rows.count, frame.columns.count, channels], element),
+        output: FeatureMap::dense(output, [len(&part.rows), len(&part.columns), channels], element),
         window: Window {
             kernel_h: pool.vertical.kernel,
             kernel_w: pool.horizontal.kernel,

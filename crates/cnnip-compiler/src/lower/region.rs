@@ -7,12 +7,14 @@ use cnnip_isa::operation::{Location, Operation};
 use crate::strided::{copies, fill};
 use cnnip_lowered::Stride;
 
-/// A dense int8 map `[rows][columns][channels]` in external memory.
+/// A dense map `[rows][columns][channels]` in external memory.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct DramMap {
     pub(crate) at: Location,
     pub(crate) columns: u32,
     pub(crate) channels: u32,
+    /// Bytes of an element.
+    pub(crate) width: u32,
 }
 
 impl DramMap {
@@ -21,12 +23,18 @@ impl DramMap {
         Self { at: offset(self.at, index * rows * self.row()), ..self }
     }
 
+    /// Bytes from one row to the next.
     fn row(&self) -> u32 {
-        self.columns * self.channels
+        self.columns * self.pixel()
+    }
+
+    /// Bytes from one pixel to the next.
+    fn pixel(&self) -> u32 {
+        self.channels * self.width
     }
 
     fn element(&self, row: u32, column: u32, channel: u32) -> Location {
-        offset(self.at, row * self.row() + column * self.channels + channel)
+        offset(self.at, row * self.row() + column * self.pixel() + channel * self.width)
     }
 }
 
@@ -50,22 +58,22 @@ pub(crate) struct MapBox {
 
 impl MapBox {
     fn strides(&self, map: &DramMap) -> [(u32, u32, u32); 2] {
-        let (columns, channels) = (len(&self.columns), len(&self.channels));
-        [(columns, map.channels, channels), (len(&self.rows), map.row(), columns * channels)]
+        let (columns, pixel) = (len(&self.columns), len(&self.channels) * map.width);
+        [(columns, map.pixel(), pixel), (len(&self.rows), map.row(), columns * pixel)]
     }
 
     /// Loads the box to a dense place in the scratchpad.
     pub(crate) fn load(&self, map: &DramMap, address: u32, max_count: u32) -> Vec<Operation> {
         let strides = self.strides(map).map(|(count, from, to)| Stride { count, from, to });
         let source = map.element(self.rows.start, self.columns.start, self.channels.start);
-        copies(source, Location::sram(address), len(&self.channels), &strides, max_count)
+        copies(source, Location::sram(address), len(&self.channels) * map.width, &strides, max_count)
     }
 
     /// Stores the box from a dense place in the scratchpad.
     pub(crate) fn store(&self, map: &DramMap, address: u32, max_count: u32) -> Vec<Operation> {
         let strides = self.strides(map).map(|(count, to, from)| Stride { count, from, to });
         let destination = map.element(self.rows.start, self.columns.start, self.channels.start);
-        copies(Location::sram(address), destination, len(&self.channels), &strides, max_count)
+        copies(Location::sram(address), destination, len(&self.channels) * map.width, &strides, max_count)
     }
 }
 
@@ -108,8 +116,9 @@ pub(crate) struct Frame {
 }
 
 impl Frame {
-    pub(crate) fn bytes(&self, channels: u32) -> u32 {
-        self.rows.count * self.columns.count * channels
+    /// Bytes of the frame with pixels of `pixel` bytes.
+    pub(crate) fn bytes(&self, pixel: u32) -> u32 {
+        self.rows.count * self.columns.count * pixel
     }
 
     /// Loads the frame densely, with `outside` where it lies outside the map of `rows` rows.
@@ -122,18 +131,17 @@ impl Frame {
         (outside, max_count): (i32, u32),
     ) -> Vec<Operation> {
         let (y, x) = (self.rows.inside(rows), self.columns.inside(map.columns));
+        let pixel = len(channels) * map.width;
         let mut loads = vec![];
         if len(&y) < self.rows.count || len(&x) < self.columns.count {
-            let value = i8::try_from(outside).unwrap_or(0).cast_unsigned();
-            loads.push(fill(Location::sram(address), self.bytes(len(channels)), value));
+            loads.push(fill(Location::sram(address), self.bytes(pixel), outside, map.width));
         }
         if y.is_empty() || x.is_empty() {
             return loads;
         }
-        let pixel = len(channels);
         let row = self.columns.count * pixel;
         let strides = [
-            Stride { count: len(&x), from: self.columns.step * map.channels, to: pixel },
+            Stride { count: len(&x), from: self.columns.step * map.pixel(), to: pixel },
             Stride { count: len(&y), from: self.rows.step * map.row(), to: row },
         ];
         let source = map.element(self.rows.position(y.start), self.columns.position(x.start), channels.start);

@@ -1,7 +1,7 @@
 //! Means: a sum per channel, in pieces where there are many elements.
 
 use cnnip_isa::operation::{
-    Accumulators, Activation, FeatureMap, Operation, OutputStage, Reduce, ReduceOutput, SPILL_BYTES,
+    Accumulators, Activation, FeatureMap, Location, Operation, OutputStage, Reduce, ReduceOutput, SPILL_BYTES,
 };
 use cnnip_isa::{ElementType, ReduceFunction};
 
@@ -9,7 +9,7 @@ use super::region::{DramMap, MapBox, len};
 use super::{Lowered, Site};
 use crate::error::Rule;
 use crate::job::{BUFFER_ALIGNMENT, Job, Scratchpad, Turns};
-use crate::size::{aligned, pieces};
+use crate::size::{aligned, pieces, width};
 use crate::tile::boxes::{Limits, Tile, largest};
 use cnnip_lowered::Sum;
 
@@ -32,32 +32,35 @@ pub(super) fn lower(site: &mut Site<'_>, sum: &Sum) -> Result<Lowered, Rule> {
 
 fn plan(site: &Site<'_>, sum: &Sum) -> Result<(Tile, u32), Rule> {
     let whole = Tile { rows: sum.outer, columns: sum.count, channels: sum.channels };
+    let width = width(site.element(sum.input));
     for turns in [2, 1] {
-        let fits = |tile: Tile| scratchpad(tile, turns) <= u64::from(site.target.sram_bytes);
+        let fits = |tile: Tile| scratchpad(tile, (width, turns)) <= u64::from(site.target.sram_bytes);
         if let Some(tile) = largest(whole, Limits::of(site.target), fits) {
             let rows = if tile.columns < sum.count { 1 } else { tile.rows };
             return Ok((Tile { rows, ..tile }, turns));
         }
     }
-    Err(site.too_small(scratchpad(Tile { rows: 1, columns: 1, channels: 1 }, 1)))
+    Err(site.too_small(scratchpad(Tile { rows: 1, columns: 1, channels: 1 }, (width, 1))))
 }
 
-fn scratchpad(tile: Tile, turns: u32) -> u64 {
-    let turning = aligned(input_bytes(tile), BUFFER_ALIGNMENT) + aligned(output_bytes(tile), BUFFER_ALIGNMENT);
+fn scratchpad(tile: Tile, (width, turns): (u32, u32)) -> u64 {
+    let turning =
+        aligned(input_bytes(tile, width), BUFFER_ALIGNMENT) + aligned(output_bytes(tile, width), BUFFER_ALIGNMENT);
     turning * u64::from(turns) + aligned(u64::from(tile.channels) * u64::from(SPILL_BYTES), BUFFER_ALIGNMENT)
 }
 
-fn input_bytes(tile: Tile) -> u64 {
-    u64::from(tile.rows) * u64::from(tile.columns) * u64::from(tile.channels)
+fn input_bytes(tile: Tile, width: u32) -> u64 {
+    output_bytes(tile, width) * u64::from(tile.columns)
 }
 
-fn output_bytes(tile: Tile) -> u64 {
-    u64::from(tile.rows) * u64::from(tile.channels)
+fn output_bytes(tile: Tile, width: u32) -> u64 {
+    u64::from(tile.rows) * u64::from(tile.channels) * u64::from(width)
 }
 
 struct Lowering<'a, 's> {
     site: &'a Site<'s>,
     sum: &'a Sum,
+    element: ElementType,
     tile: Tile,
     pad: Scratchpad,
     inputs: Turns<usize>,
@@ -71,9 +74,10 @@ impl<'a, 's> Lowering<'a, 's> {
         let mut pad = Scratchpad::default();
         let accumulators = pad.take("accumulators", u64::from(tile.channels) * u64::from(SPILL_BYTES));
         let accumulators = pad.address(accumulators);
-        let inputs = Turns::take(&mut pad, "input", input_bytes(tile), turns);
-        let outputs = Turns::take(&mut pad, "output", output_bytes(tile), turns);
-        Self { site, sum, tile, pad, inputs, outputs, accumulators, jobs: vec![] }
+        let element = site.element(sum.input);
+        let inputs = Turns::take(&mut pad, "input", input_bytes(tile, width(element)), turns);
+        let outputs = Turns::take(&mut pad, "output", output_bytes(tile, width(element)), turns);
+        Self { site, sum, element, tile, pad, inputs, outputs, accumulators, jobs: vec![] }
     }
 
     /// The jobs of a box of outputs, one per piece of their elements.
@@ -99,26 +103,32 @@ impl<'a, 's> Lowering<'a, 's> {
         let sum = self.sum;
         let turn = self.inputs.next(self.jobs.len());
         let address = self.pad.address(turn.buffer);
-        let map = DramMap { at: self.site.memory.location(sum.input), columns: sum.count, channels: sum.channels };
+        let map = self.map(self.site.memory.location(sum.input), sum.count);
         let mut computes = vec![];
         for row in 0..len(&piece.rows) {
-            let channels = len(&piece.channels);
-            let input = address + row * len(&piece.columns) * channels;
-            computes.extend(self.row(piece, input, output + row * channels));
+            let pixel = len(&piece.channels) * width(self.element);
+            let input = address + row * len(&piece.columns) * pixel;
+            computes.extend(self.row(piece, input, output + row * pixel));
         }
         let loads = piece.load(&map, address, self.site.target.max_extent);
         Job { claims: vec![turn.buffer], uses: vec![turn.buffer], loads, computes, stores: vec![] }
     }
 
+    /// A map with a row per sum and `columns` pixels in it.
+    fn map(&self, at: Location, columns: u32) -> DramMap {
+        DramMap { at, columns, channels: self.sum.channels, width: width(self.element) }
+    }
+
     /// The operations for one outer index.
     fn row(&self, piece: &MapBox, input: u32, output: u32) -> Vec<Operation> {
         let channels = len(&piece.channels);
+        let pixel = channels * width(self.element);
         let maps = maps(len(&piece.columns), self.site.target.max_reduce_side);
         let sum = |&SumMap { first, height, width }: &SumMap| {
             let size = [height, width, channels];
             let end = piece.columns.start + first + height * width == self.sum.count;
             let sum = PartialSum {
-                input: FeatureMap::dense(input + first * channels, size, ElementType::Int8),
+                input: FeatureMap::dense(input + first * pixel, size, self.element),
                 input_zero: self.sum.input_zero,
                 start: piece.columns.start + first == 0,
                 accumulators: self.accumulators,
@@ -135,7 +145,7 @@ impl<'a, 's> Lowering<'a, 's> {
     }
 
     fn store(&self, part: &MapBox, address: u32) -> Vec<Operation> {
-        let map = DramMap { at: self.site.memory.location(self.sum.output), columns: 1, channels: self.sum.channels };
+        let map = self.map(self.site.memory.location(self.sum.output), 1);
         MapBox { columns: 0..1, ..part.clone() }.store(&map, address, self.site.target.max_extent)
     }
 }
@@ -172,7 +182,7 @@ const NO_OUTPUT: ReduceOutput = ReduceOutput {
 impl PartialSum {
     pub(super) fn operation(&self) -> Operation {
         let output = self.end.as_ref().map_or(NO_OUTPUT, |&SumEnd { address, stage, divisor, activation }| {
-            ReduceOutput { address, element: ElementType::Int8, stage, divisor, activation }
+            ReduceOutput { address, element: self.input.element, stage, divisor, activation }
         });
         Operation::Reduce(Reduce {
             function: ReduceFunction::Sum,

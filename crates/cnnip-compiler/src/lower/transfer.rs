@@ -4,6 +4,7 @@ use super::region::offset;
 use super::{Lowered, Site, transpose};
 use crate::error::Rule;
 use crate::job::{Job, Scratchpad};
+use crate::size::width;
 use crate::strided::{copies, count, fill};
 use cnnip_lowered::Transfer;
 
@@ -12,7 +13,8 @@ pub(super) fn lower(site: &mut Site<'_>, transfer: &Transfer) -> Result<Lowered,
     let (source, destination) = (site.memory.location(transfer.input), site.memory.location(transfer.output));
     let mut stores = vec![];
     if let Some(value) = transfer.fill {
-        stores.push(fill(destination, transfer.output_bytes, value));
+        let width = width(site.element(transfer.output));
+        stores.push(fill(destination, transfer.output_bytes, value, width));
     }
     let first = offset(destination, transfer.offset);
     let source = offset(source, transfer.start);

@@ -5,13 +5,13 @@ use std::ops::Range;
 use cnnip_numerics::ChannelRecord;
 
 use super::region::len;
-use crate::size::index;
+use crate::size::{index, width};
 use cnnip_lowered::ConvLayer;
 
 /// Lanes of a weight block.
 const LANES: u32 = 16;
-/// Input channels of a `dense8` block.
-const DEPTH: u32 = 4;
+/// Bytes of a lane of a dense block.
+const LANE_BYTES: u32 = 4;
 
 /// The part of a layer's weights that one operation uses; ranges count within a group.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,25 +25,28 @@ pub(crate) struct WeightPiece {
 
 /// The weights of a piece in the layout of the layer's operation.
 pub(crate) fn blocks(layer: &ConvLayer, piece: &WeightPiece) -> Vec<u8> {
-    if layer.depthwise { depthwise(layer, piece) } else { dense8(layer, piece) }
+    if layer.depthwise { depthwise(layer, piece) } else { dense(layer, piece) }
 }
 
-/// `[group][output / 16][row][column][depth / 4][16][4]`.
-fn dense8(layer: &ConvLayer, piece: &WeightPiece) -> Vec<u8> {
+/// `[group][output / 16][row][column][depth / 4][16][4]`; half as deep with 16 bit.
+fn dense(layer: &ConvLayer, piece: &WeightPiece) -> Vec<u8> {
+    let depth = LANE_BYTES / width(layer.weights.element).max(1);
+    let zero = zero(layer);
     let mut bytes = vec![];
     for group in piece.groups.clone() {
         for outputs in crate::size::pieces(len(&piece.outputs), LANES) {
             for (row, column) in taps(piece) {
-                for depths in crate::size::pieces(len(&piece.depth), DEPTH) {
+                for depths in crate::size::pieces(len(&piece.depth), depth) {
                     let at = |lane: u32, d: u32| {
                         let (output, depth) = (outputs.start + lane, depths.start + d);
                         let inside = output < len(&piece.outputs) && depth < len(&piece.depth);
                         inside
                             .then(|| (group * layer.outputs + piece.outputs.start + output, piece.depth.start + depth))
                     };
-                    bytes.extend(block(|lane, d| {
-                        at(lane, d).map(|(o, i)| dense_weight(layer, [o, row, column, i])).unwrap_or(zero(layer))
-                    }));
+                    for (lane, d) in (0..LANES).flat_map(|lane| (0..depth).map(move |d| (lane, d))) {
+                        let weight = at(lane, d).map(|(o, i)| dense_weight(layer, [o, row, column, i]));
+                        bytes.extend(weight.unwrap_or(&zero));
+                    }
                 }
             }
         }
@@ -51,44 +54,45 @@ fn dense8(layer: &ConvLayer, piece: &WeightPiece) -> Vec<u8> {
     bytes
 }
 
-fn block(weight: impl Fn(u32, u32) -> u8) -> [u8; 64] {
-    let mut bytes = [0; 64];
-    for (at, byte) in (0_u32..).zip(&mut bytes) {
-        *byte = weight(at / DEPTH, at % DEPTH);
-    }
-    bytes
-}
-
 /// The weight at `[output, row, column, depth]`, the output counted over all groups.
-fn dense_weight(layer: &ConvLayer, [output, row, column, depth]: [u32; 4]) -> u8 {
+fn dense_weight(layer: &ConvLayer, [output, row, column, depth]: [u32; 4]) -> &[u8] {
     let rows = u64::from(layer.vertical.kernel);
     let columns = u64::from(layer.horizontal.kernel);
     let tap = (u64::from(output) * rows + u64::from(row)) * columns + u64::from(column);
-    layer.weights.data.bytes()[index(tap * u64::from(layer.depth) + u64::from(depth))]
+    weight(layer, tap * u64::from(layer.depth) + u64::from(depth))
 }
 
 /// `[channel / 16][row][column][16]` over all output channels of the piece.
 fn depthwise(layer: &ConvLayer, piece: &WeightPiece) -> Vec<u8> {
     let channels: Vec<u32> = channels(layer, piece).collect();
+    let zero = zero(layer);
     let mut bytes = vec![];
     for block in channels.chunks(index(LANES)) {
         for (row, column) in taps(piece) {
-            bytes.extend(block.iter().map(|&channel| depthwise_weight(layer, [row, column, channel])));
-            bytes.extend(std::iter::repeat_n(zero(layer), index(LANES) - block.len()));
+            let weights = block.iter().map(|&channel| depthwise_weight(layer, [row, column, channel]));
+            let padding = std::iter::repeat_n(&zero[..], index(LANES) - block.len());
+            bytes.extend(weights.chain(padding).flatten());
         }
     }
     bytes
 }
 
-fn depthwise_weight(layer: &ConvLayer, [row, column, channel]: [u32; 3]) -> u8 {
+fn depthwise_weight(layer: &ConvLayer, [row, column, channel]: [u32; 3]) -> &[u8] {
     let tap = u64::from(row) * u64::from(layer.horizontal.kernel) + u64::from(column);
     let channels = u64::from(layer.groups) * u64::from(layer.outputs);
-    layer.weights.data.bytes()[index(tap * channels + u64::from(channel))]
+    weight(layer, tap * channels + u64::from(channel))
+}
+
+/// The bytes of the weight at position `at` of the source.
+fn weight(layer: &ConvLayer, at: u64) -> &[u8] {
+    let width = layer.weights.element.bytes();
+    let start = index(at) * width;
+    &layer.weights.data.bytes()[start..start + width]
 }
 
 /// The weights' zero point, which stands where a block has no weight.
-fn zero(layer: &ConvLayer) -> u8 {
-    i8::try_from(layer.weights.zero).unwrap_or(0).cast_unsigned()
+fn zero(layer: &ConvLayer) -> Vec<u8> {
+    layer.weights.zero.to_le_bytes()[..layer.weights.element.bytes()].to_vec()
 }
 
 fn taps(piece: &WeightPiece) -> impl Iterator<Item = (u32, u32)> + use<> {
@@ -110,8 +114,8 @@ pub(crate) fn records(layer: &ConvLayer, piece: &WeightPiece) -> Vec<u8> {
 
 #[cfg(test)]
 mod tests {
-    use cnnip_isa::RoundingMode;
     use cnnip_isa::operation::Activation;
+    use cnnip_isa::{ElementType, RoundingMode};
 
     use super::*;
     use cnnip_lowered::{Sweep, ValueId, WeightSource};
@@ -131,7 +135,7 @@ mod tests {
             depthwise,
             vertical: Sweep::plain(1),
             horizontal: Sweep { kernel, ..Sweep::plain(9) },
-            weights: WeightSource { data: data.into(), zero: -1 },
+            weights: WeightSource { data: data.into(), element: ElementType::Int8, zero: -1 },
             input_zero: 0,
             records: (0..groups * outputs).map(record).collect(),
             requant: RoundingMode::Double,

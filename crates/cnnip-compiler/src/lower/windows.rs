@@ -7,13 +7,15 @@ use cnnip_isa::operation::{
 };
 use cnnip_isa::{ElementType, EltwiseFunction, ReduceFunction};
 
-use super::pool::{activation, frame, input_bytes, input_map, order, output_bytes, output_map, outputs, window_extent};
+use super::pool::{
+    activation, element_bytes, frame, input_bytes, input_map, order, output_bytes, output_map, outputs, window_extent,
+};
 use super::region::{Frame, MapBox, Span, len};
 use super::sum::{PartialSum, SumEnd};
 use super::{Lowered, Site};
 use crate::error::Rule;
 use crate::job::{BUFFER_ALIGNMENT, Job, Scratchpad, Turns};
-use crate::size::{aligned, pieces, small};
+use crate::size::{aligned, pieces, small, width};
 use crate::tile::boxes::{Limits, Tile, largest};
 use cnnip_lowered::{Pool, PoolFunction, Sweep};
 
@@ -54,19 +56,21 @@ fn plan(site: &Site<'_>, pool: &Pool) -> Result<Plan, Rule> {
     let limits = Limits::of(site.target);
     let sram = u64::from(site.target.sram_bytes);
     let side = site.target.max_reduce_side;
+    let width = element_bytes(site, pool);
     for turns in [2, 1] {
-        let fits =
-            |tile: Tile| whole_frames(pool, tile, limits) && scratchpad(input_bytes(pool, tile), tile, turns) <= sram;
+        let fits = |tile: Tile| {
+            whole_frames(pool, tile, limits) && scratchpad(input_bytes(pool, tile, width), tile, (width, turns)) <= sram
+        };
         if let Some(tile) = largest(outputs(pool), limits, fits) {
             return Ok(Plan { tile, part: (side, side), turns, whole: true });
         }
     }
     let window = Tile { rows: pool.vertical.kernel, columns: pool.horizontal.kernel, channels: pool.channels };
     let one = |channels: u32| Tile { rows: 1, columns: 1, channels };
-    let fits = |part: Tile| scratchpad(output_bytes(part), one(part.channels), 1) <= sram;
+    let fits = |part: Tile| scratchpad(output_bytes(part, width), one(part.channels), (width, 1)) <= sram;
     match largest(window, Limits { extent: side, ..limits }, fits) {
         Some(part) => Ok(Plan { tile: one(part.channels), part: (part.rows, part.columns), turns: 1, whole: false }),
-        None => Err(site.too_small(scratchpad(1, one(1), 1))),
+        None => Err(site.too_small(scratchpad(width.into(), one(1), (width, 1)))),
     }
 }
 
@@ -76,15 +80,17 @@ fn whole_frames(pool: &Pool, tile: Tile, limits: Limits) -> bool {
 }
 
 /// Bytes of all buffers: input and output, accumulators, and the result of a part.
-fn scratchpad(input: u64, tile: Tile, turns: u32) -> u64 {
+fn scratchpad(input: u64, tile: Tile, (width, turns): (u32, u32)) -> u64 {
     let channels = u64::from(tile.channels);
-    let turning = aligned(input, BUFFER_ALIGNMENT) + aligned(output_bytes(tile), BUFFER_ALIGNMENT);
-    turning * u64::from(turns) + aligned(channels * u64::from(SPILL_BYTES), BUFFER_ALIGNMENT) + channels
+    let turning = aligned(input, BUFFER_ALIGNMENT) + aligned(output_bytes(tile, width), BUFFER_ALIGNMENT);
+    let partial = channels * u64::from(width);
+    turning * u64::from(turns) + aligned(channels * u64::from(SPILL_BYTES), BUFFER_ALIGNMENT) + partial
 }
 
 struct Lowering<'a, 's> {
     site: &'a Site<'s>,
     pool: &'a Pool,
+    element: ElementType,
     plan: Plan,
     pad: Scratchpad,
     inputs: Turns<usize>,
@@ -115,14 +121,16 @@ impl Part {
 impl<'a, 's> Lowering<'a, 's> {
     fn new(site: &'a Site<'s>, pool: &'a Pool, plan: Plan) -> Self {
         let mut pad = Scratchpad::default();
+        let width = element_bytes(site, pool);
         let part = Tile { rows: plan.part.0, columns: plan.part.1, channels: plan.tile.channels };
-        let input = if plan.whole { input_bytes(pool, plan.tile) } else { output_bytes(part) };
+        let input = if plan.whole { input_bytes(pool, plan.tile, width) } else { output_bytes(part, width) };
         let inputs = Turns::take(&mut pad, "input", input, plan.turns);
-        let outputs = Turns::take(&mut pad, "output", output_bytes(plan.tile), plan.turns);
+        let outputs = Turns::take(&mut pad, "output", output_bytes(plan.tile, width), plan.turns);
         let accumulators = pad.take("accumulators", u64::from(plan.tile.channels) * u64::from(SPILL_BYTES));
-        let partial = pad.take("partial", plan.tile.channels.into());
+        let partial = pad.take("partial", output_bytes(Tile { rows: 1, columns: 1, ..plan.tile }, width));
         let (accumulators, partial) = (pad.address(accumulators), pad.address(partial));
-        Self { site, pool, plan, pad, inputs, outputs, accumulators, partial, jobs: vec![] }
+        let element = site.element(pool.input);
+        Self { site, pool, element, plan, pad, inputs, outputs, accumulators, partial, jobs: vec![] }
     }
 
     /// The jobs of a piece of output.
@@ -151,11 +159,12 @@ impl<'a, 's> Lowering<'a, 's> {
         let frame = frame(self.pool, piece);
         let (mut job, input) = self.load(batch, &frame, &piece.channels);
         let channels = len(&piece.channels);
+        let pixel = channels * width(self.element);
         for (y, row) in (0..).zip(piece.rows.clone()) {
             for (x, column) in (0..).zip(piece.columns.clone()) {
-                let address = output + (y * len(&piece.columns) + x) * channels;
+                let address = output + (y * len(&piece.columns) + x) * pixel;
                 for part in self.parts(row, column) {
-                    let view = view(&frame, &part, input, channels);
+                    let view = view(&frame, &part, input, (channels, self.element));
                     job.computes.extend(self.step(view, &part, address));
                 }
             }
@@ -168,7 +177,8 @@ impl<'a, 's> Lowering<'a, 's> {
         for part in self.parts(piece.rows.start, piece.columns.start) {
             let frame = part.frame();
             let (mut job, input) = self.load(batch, &frame, &piece.channels);
-            job.computes = self.step(view(&frame, &part, input, len(&piece.channels)), &part, output);
+            let view = view(&frame, &part, input, (len(&piece.channels), self.element));
+            job.computes = self.step(view, &part, output);
             self.jobs.push(job);
         }
     }
@@ -239,7 +249,7 @@ impl<'a, 's> Lowering<'a, 's> {
             accumulators: Accumulators::default(),
             output: ReduceOutput {
                 address,
-                element: ElementType::Int8,
+                element: self.element,
                 stage: OutputStage::NONE,
                 divisor: 1,
                 activation: activation(self.pool),
@@ -249,7 +259,7 @@ impl<'a, 's> Lowering<'a, 's> {
 
     /// Keeps in the output the larger or smaller of it and the partial result.
     fn choose(&self, function: EltwiseFunction, channels: u32, output: u32) -> Operation {
-        let pixel = |address: u32| FeatureMap::dense(address, [1, 1, channels], ElementType::Int8);
+        let pixel = |address: u32| FeatureMap::dense(address, [1, 1, channels], self.element);
         let stage = |address| Stage { map: pixel(address), broadcast: false, zero: 0, scale: OutputStage::NONE };
         Operation::Eltwise(Eltwise {
             function,
@@ -271,11 +281,12 @@ fn valid(sweep: &Sweep, index: u32) -> Range<u32> {
 }
 
 /// A part of the map where its frame lies in the scratchpad.
-fn view(frame: &Frame, part: &Part, address: u32, channels: u32) -> FeatureMap {
-    let row = frame.columns.count * channels;
+fn view(frame: &Frame, part: &Part, address: u32, (channels, element): (u32, ElementType)) -> FeatureMap {
+    let pixel = channels * width(element);
+    let row = frame.columns.count * pixel;
     let y = small(i64::from(part.rows.start) - frame.rows.start);
     let x = small(i64::from(part.columns.start) - frame.columns.start);
     let size = [len(&part.rows), len(&part.columns), channels];
-    let dense = FeatureMap::dense(address + y * row + x * channels, size, ElementType::Int8);
+    let dense = FeatureMap::dense(address + y * row + x * pixel, size, element);
     FeatureMap { row, ..dense }
 }

@@ -1,12 +1,12 @@
 //! How a convolution is cut: output rows, columns and channels, input channels, and taps.
 
-use cnnip_isa::Target;
 use cnnip_isa::operation::{RECORD_BYTES, SPILL_BYTES};
+use cnnip_isa::{ElementType, Target};
 
 use super::boxes::most;
 use super::taps::Taps;
 use crate::job::BUFFER_ALIGNMENT;
-use crate::size::{aligned, even, shrink, small, wide};
+use crate::size::{aligned, even, shrink, small, wide, width};
 use cnnip_lowered::ConvLayer;
 
 /// Sizes of a piece and the order of pieces.
@@ -44,6 +44,10 @@ pub(crate) struct ConvBytes {
 pub(crate) struct ConvShape<'a> {
     pub(crate) layer: &'a ConvLayer,
     pub(crate) target: &'static Target,
+    /// Type of the input's elements.
+    pub(crate) input: ElementType,
+    /// Type of the output's elements.
+    pub(crate) output: ElementType,
     pub(crate) vertical: Taps,
     pub(crate) horizontal: Taps,
     /// Padding is filled in rather than given by registers.
@@ -51,11 +55,11 @@ pub(crate) struct ConvShape<'a> {
 }
 
 impl<'a> ConvShape<'a> {
-    pub(crate) fn new(layer: &'a ConvLayer, target: &'static Target) -> Self {
+    pub(crate) fn new(layer: &'a ConvLayer, [input, output]: [ElementType; 2], target: &'static Target) -> Self {
         let vertical = Taps::of(&layer.vertical, target, target.max_pad_y);
         let horizontal = Taps::of(&layer.horizontal, target, target.max_pad_x);
         let filled = !(vertical.is_plain() && horizontal.is_plain());
-        Self { layer, target, vertical, horizontal, filled }
+        Self { layer, target, input, output, vertical, horizontal, filled }
     }
 
     /// Chunks of taps: operations per piece of input channels.
@@ -88,10 +92,12 @@ impl<'a> ConvShape<'a> {
         let longest = |taps: &Taps| taps.chunks.iter().map(|chunk| u64::from(chunk.len)).max().unwrap_or(1);
         let taps = longest(&self.vertical) * longest(&self.horizontal);
         let outputs = u64::from(plan.outputs);
+        let width = width(self.layer.weights.element);
         if self.layer.depthwise {
-            return (u64::from(plan.groups) * outputs).div_ceil(16) * taps * 16;
+            return (u64::from(plan.groups) * outputs).div_ceil(16) * taps * u64::from(16 * width);
         }
-        u64::from(plan.groups) * outputs.div_ceil(16) * taps * u64::from(plan.depth.div_ceil(4)) * 64
+        let depths = plan.depth.div_ceil(4 / width.max(1));
+        u64::from(plan.groups) * outputs.div_ceil(16) * taps * u64::from(depths) * 64
     }
 
     pub(crate) fn bytes(&self, plan: &ConvPlan) -> ConvBytes {
@@ -100,9 +106,9 @@ impl<'a> ConvShape<'a> {
         let output = u64::from(plan.rows) * u64::from(plan.columns) * channels;
         let spill = if self.phases(plan) > 1 { output * u64::from(SPILL_BYTES) } else { 0 };
         ConvBytes {
-            input: rows * columns * u64::from(plan.groups) * u64::from(plan.depth),
+            input: rows * columns * u64::from(plan.groups) * u64::from(plan.depth) * u64::from(width(self.input)),
             weights: aligned(self.weight_bytes(plan), 64) + channels * u64::from(RECORD_BYTES),
-            output,
+            output: output * u64::from(width(self.output)),
             accumulators: spill,
         }
     }
@@ -220,6 +226,7 @@ impl<'a> ConvShape<'a> {
         let layer = self.layer;
         let channels = u64::from(plan.groups) * u64::from(plan.depth);
         let whole_pixels = channels == u64::from(layer.groups) * u64::from(layer.depth);
+        let channels = channels * u64::from(width(self.input));
         let (runs, run) = match whole_pixels {
             false => (rows * columns, channels),
             true if columns >= layer.horizontal.input.into() => (1, rows * columns * channels),
@@ -232,13 +239,14 @@ impl<'a> ConvShape<'a> {
         let layer = self.layer;
         let channels = u64::from(plan.groups) * u64::from(plan.outputs);
         let (rows, columns) = (u64::from(plan.rows), u64::from(plan.columns));
+        let pixel = channels * u64::from(width(self.output));
         if channels < u64::from(layer.groups) * u64::from(layer.outputs) {
-            return self.run_cycles(rows * columns, channels);
+            return self.run_cycles(rows * columns, pixel);
         }
         if plan.columns < layer.horizontal.output {
-            return self.run_cycles(rows, columns * channels);
+            return self.run_cycles(rows, columns * pixel);
         }
-        self.dense_cycles(rows * columns * channels)
+        self.dense_cycles(rows * columns * pixel)
     }
 
     fn dense_cycles(&self, bytes: u64) -> u64 {
@@ -262,7 +270,8 @@ impl<'a> ConvShape<'a> {
         };
         let blocks = groups * outputs.div_ceil(target.mac_channels.into()) * u64::from(plan.rows);
         let columns = u64::from(plan.columns.div_ceil(target.mac_pixels));
-        let steps = (taps * depth).div_ceil(target.mac_depth.into());
+        let rate = if self.input == ElementType::Int16 { target.wide_rate } else { 1 };
+        let steps = (taps * depth).div_ceil(target.mac_depth.into()) * u64::from(rate);
         u64::from(target.issue_cycles) + COMMAND_CYCLES + blocks * columns * steps
     }
 }
