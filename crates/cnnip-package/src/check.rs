@@ -7,7 +7,7 @@ use crate::problem::{Defect, Item, MAX_PROBLEMS, Problem};
 use crate::{
     ElementType, EngineId, FIRST_SYSTEM_TOKEN, HostOperator, HostStep, Input, List, ListId, MAX_REGION_BYTES,
     MAX_REGIONS, Memory, Package, Pixels, Preprocess, Quantization, Region, RegionId, RegionKind, SPEC_VERSION, Step,
-    TOKENS, Tensor, TensorId, Tile, TokenOwner,
+    TOKENS, Tensor, TensorId, Tile, TileMap, TokenOwner, TraceSource, Traced, TracedId,
 };
 
 impl Package {
@@ -30,7 +30,7 @@ impl Package {
         check.program();
         check.interface();
         check.layers();
-        check.tiles();
+        check.tile_map();
         check.problems
     }
 
@@ -367,19 +367,54 @@ impl<'a> Check<'a> {
         }
     }
 
-    fn tiles(&mut self) {
-        for (index, tile) in self.package.tile_map.iter().flatten().enumerate() {
-            self.tile(tile, Part::numbered("tile", index));
+    fn tile_map(&mut self) {
+        let Some(map) = &self.package.tile_map else { return };
+        self.names("traced tensor", "the name", map.tensors.iter().map(|traced| traced.name.as_str()));
+        for (index, traced) in map.tensors.iter().enumerate() {
+            self.traced(map, traced, Part::named("traced tensor", index, &traced.name));
+        }
+        for (index, tile) in map.tiles.iter().enumerate() {
+            self.tile(map, tile, Part::numbered("tile", index));
         }
     }
 
-    fn tile(&mut self, tile: &Tile, item: Part<'_>) {
+    fn traced(&mut self, map: &'a TileMap, traced: &Traced, item: Part<'_>) {
+        if let Some(dimension) = traced.shape.iter().position(|&size| size == 0) {
+            self.report(item, Defect::EmptyDimension { dimension });
+        }
+        if let Some(quantization) = traced.quantization {
+            self.quantization(quantization, traced.element, item);
+        }
+        match traced.source {
+            TraceSource::Tiles | TraceSource::Fused(_) => {}
+            TraceSource::Host(tensor) => {
+                let Some(tensor) = self.tensor_of(tensor, item) else { return };
+                let same = tensor.shape == traced.shape && tensor.element == traced.element;
+                self.require(same, item, Defect::Tile { why: "it has another shape or type than its tensor" });
+            }
+            TraceSource::Alias(of) => {
+                let Some(root) = self.traced_of(map, of, item) else { return };
+                let direct = !matches!(root.source, TraceSource::Alias(_));
+                self.require(direct, item, Defect::Tile { why: "an alias is of a tensor that is none itself" });
+                let same = bytes(root).is_some() && bytes(root) == bytes(traced) && root.element == traced.element;
+                self.require(same, item, Defect::Tile { why: "an alias has as many elements, of the same type" });
+            }
+        }
+    }
+
+    fn traced_of(&mut self, map: &'a TileMap, id: TracedId, item: Part<'_>) -> Option<&'a Traced> {
+        self.exists(map.tensor(id), ("traced tensor", id.0, map.tensors.len()), item)
+    }
+
+    fn tile(&mut self, map: &'a TileMap, tile: &Tile, item: Part<'_>) {
         if let Some(list) = self.list_of(tile.list, item) {
             let inside = usize::try_from(tile.pc).is_ok_and(|pc| pc < list.words.len());
             self.require(inside, item, Defect::Tile { why: "its command is behind the list" });
         }
-        if let Some(tensor) = self.tensor_of(tile.tensor, item) {
-            let why = "its box is not within the tensor";
+        if let Some(tensor) = self.traced_of(map, tile.tensor, item) {
+            let written = tensor.source == TraceSource::Tiles;
+            self.require(written, item, Defect::Tile { why: "its tensor is not one that commands write" });
+            let why = "its elements are not within the tensor";
             self.require(box_fits(tile, &tensor.shape), item, Defect::Tile { why });
             self.tile_bytes(tile, tensor.element, item);
         }
@@ -398,12 +433,21 @@ impl<'a> Check<'a> {
     }
 }
 
-/// Whether the box has the tensor's dimensions, at least one element of each and none outside.
+/// Whether the tile has the tensor's dimensions, at least one element of each and none outside.
 fn box_fits(tile: &Tile, shape: &[u32]) -> bool {
     let rank = shape.len();
-    let same_rank = [tile.start.len(), tile.size.len(), tile.strides.len()].iter().all(|&length| length == rank);
-    let mut dimensions = shape.iter().zip(tile.start.iter().zip(&tile.size));
-    same_rank
-        && dimensions
-            .all(|(&whole, (&start, &size))| size > 0 && start.checked_add(size).is_some_and(|end| end <= whole))
+    let ranks = [tile.start.len(), tile.size.len(), tile.step.len(), tile.strides.len()];
+    let inside = |whole: u32, start: u32, size: u32, step: u32| {
+        let last = size.checked_sub(1).and_then(|more| more.checked_mul(step)?.checked_add(start));
+        step > 0 && last.is_some_and(|last| last < whole)
+    };
+    let boxes = tile.start.iter().zip(tile.size.iter().zip(&tile.step));
+    let mut dimensions = shape.iter().zip(boxes);
+    ranks.iter().all(|&length| length == rank)
+        && dimensions.all(|(&whole, (&start, (&size, &step)))| inside(whole, start, size, step))
+}
+
+/// Bytes of a traced tensor, or `None` if they do not fit 64 bits.
+fn bytes(traced: &Traced) -> Option<u64> {
+    traced.shape.iter().try_fold(traced.element.bytes(), |product, &size| product.checked_mul(size.into()))
 }

@@ -4,7 +4,8 @@ use crate::error::Why;
 use crate::wire::{Parsed, Wire, codes, fail, number_of, record, take_count};
 use crate::{
     Budget, Color, ElementType, Engine, EngineId, HostOperator, HostStep, Input, Layer, Layout, List, ListId, Memory,
-    Pixels, Place, Preprocess, Quantization, Region, RegionId, RegionKind, Step, Tensor, TensorId, Tile, TokenOwner,
+    Pixels, Place, Preprocess, Quantization, Region, RegionId, RegionKind, Step, Tensor, TensorId, Tile, TileMap,
+    TokenOwner, TraceSource, Traced, TracedId,
 };
 
 /// The section that says what the package is for.
@@ -62,13 +63,23 @@ record!(Preprocess { height: u32, width: u32, layout: Layout, color: Color, pixe
 
 record!(Layer { mark: u32, name: String, sources: Vec<String>, macs: u64 });
 
+number_of!(TracedId(u32));
+record!(Traced {
+    name: String,
+    shape: Vec<u32>,
+    element: ElementType,
+    quantization: Option<Quantization>,
+    source: TraceSource,
+});
+record!(TileMap { tensors: Vec<Traced>, tiles: Vec<Tile> });
 record!(Tile {
     list: ListId,
     pc: u32,
     iteration: Vec<u32>,
-    tensor: TensorId,
+    tensor: TracedId,
     start: Vec<u32>,
     size: Vec<u32>,
+    step: Vec<u32>,
     memory: Memory,
     address: u64,
     strides: Vec<u64>,
@@ -123,6 +134,38 @@ impl Wire for Pixels {
             (rest, 1) => Wire::take(rest).map(|(rest, offset)| (rest, Self::Offset(offset))),
             (rest, 2) => Wire::take(rest).map(|(rest, (mean, std))| (rest, Self::Float { mean, std })),
             (_, code) => fail(at, Why::Code { what: "pixel arithmetic", code: code.into() }),
+        }
+    }
+}
+
+impl Wire for TraceSource {
+    const MIN_BYTES: usize = 1;
+
+    fn put(&self, out: &mut Vec<u8>) {
+        match self {
+            Self::Tiles => out.push(0),
+            Self::Host(tensor) => {
+                out.push(1);
+                tensor.put(out);
+            }
+            Self::Alias(of) => {
+                out.push(2);
+                of.put(out);
+            }
+            Self::Fused(layers) => {
+                out.push(3);
+                layers.put(out);
+            }
+        }
+    }
+
+    fn take(at: &[u8]) -> Parsed<'_, Self> {
+        match u8::take(at)? {
+            (rest, 0) => Ok((rest, Self::Tiles)),
+            (rest, 1) => Wire::take(rest).map(|(rest, tensor)| (rest, Self::Host(tensor))),
+            (rest, 2) => Wire::take(rest).map(|(rest, of)| (rest, Self::Alias(of))),
+            (rest, 3) => Wire::take(rest).map(|(rest, layers)| (rest, Self::Fused(layers))),
+            (_, code) => fail(at, Why::Code { what: "trace source", code: code.into() }),
         }
     }
 }

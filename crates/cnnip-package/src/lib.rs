@@ -53,4 +53,4 @@ pub use program::{HostOperator, HostStep, Step};
 pub use region::{MAX_REGION_BYTES, MAX_REGIONS, Region, RegionId, RegionKind};
 pub use summary::Summary;
 pub use tensor::{ElementType, Place, Quantization, Tensor, TensorId};
-pub use tile::{Memory, Tile};
+pub use tile::{Memory, Tile, TileMap, TraceSource, Traced, TracedId};

@@ -1,7 +1,7 @@
 //! The package itself.
 
 use crate::{
-    ConstantBytes, Constants, Input, List, ListId, Region, RegionId, Step, Tensor, TensorId, Tile, TokenOwner,
+    ConstantBytes, Constants, Input, List, ListId, Region, RegionId, Step, Tensor, TensorId, TileMap, TokenOwner,
 };
 
 /// Version of the machine's specification that packages of this crate are for, major in the upper half, minor in the lower.
@@ -41,7 +41,7 @@ pub struct Package {
     /// What the numbers in `MARK` commands mean.
     pub layers: Vec<Layer>,
     /// Which command produces which part of which tensor, if the compiler kept that.
-    pub tile_map: Option<Vec<Tile>>,
+    pub tile_map: Option<TileMap>,
 }
 
 /// What a whole job needs on the device, all cores together.

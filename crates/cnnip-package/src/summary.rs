@@ -61,7 +61,7 @@ impl Package {
             steps: self.program.iter().map(|step| self.describe(step)).collect(),
             layers: self.layers.len(),
             macs: self.layers.iter().fold(0, |sum, layer| sum.saturating_add(layer.macs)),
-            tiles: self.tile_map.as_ref().map(Vec::len),
+            tiles: self.tile_map.as_ref().map(|map| map.tiles.len()),
         }
     }
 

@@ -4,7 +4,7 @@ mod common;
 
 use cnnip_package::{
     Color, ElementType, HostOperator, Layout, ListId, MAX_PROBLEMS, Memory, Package, PackageError, Pixels, Preprocess,
-    Quantization, Region, RegionId, RegionKind, Step, TensorId, TokenOwner,
+    Quantization, Region, RegionId, RegionKind, Step, TensorId, Tile, TokenOwner, TraceSource, Traced, TracedId,
 };
 use common::sample;
 
@@ -29,11 +29,19 @@ fn picture(package: &mut Package) -> &mut Preprocess {
     package.inputs[0].preprocess.as_mut().expect("the sample's input is a picture")
 }
 
+fn tile(package: &mut Package) -> &mut Tile {
+    &mut package.tile_map.as_mut().expect("the sample has a tile map").tiles[0]
+}
+
+fn traced(package: &mut Package, index: usize) -> &mut Traced {
+    &mut package.tile_map.as_mut().expect("the sample has a tile map").tensors[index]
+}
+
 fn quantization(package: &mut Package, change: impl FnOnce(&mut Quantization)) {
     change(package.tensors[0].quantization.as_mut().expect("the sample's input is quantized"));
 }
 
-const CASES: [Case; 49] = [
+const CASES: [Case; 57] = [
     ("spec-version", |package| package.spec_version += 1),
     ("name", |package| package.target.clear()),
     ("name", |package| package.lists[0].name = "a\tb".into()),
@@ -66,8 +74,8 @@ const CASES: [Case; 49] = [
     ("empty-dimension", |package| package.tensors[1].shape = vec![1, 10, 0]),
     ("outside-region", |package| package.tensors[1].place.offset = 55),
     ("outside-region", |package| package.tensors[1].place.offset = u64::MAX),
-    ("outside-region", |package| package.tile_map.as_mut().unwrap()[0].address = 61),
-    ("outside-region", |package| package.tile_map.as_mut().unwrap()[0].strides[1] = u64::MAX),
+    ("outside-region", |package| tile(package).address = 61),
+    ("outside-region", |package| tile(package).strides[1] = u64::MAX),
     ("scale", |package| quantization(package, |quantization| quantization.scale = 0.0)),
     ("scale", |package| quantization(package, |quantization| quantization.scale = f64::INFINITY)),
     ("zero-point", |package| quantization(package, |quantization| quantization.zero_point = 128)),
@@ -87,10 +95,18 @@ const CASES: [Case; 49] = [
     ("preprocess", |package| picture(package).height = u32::MAX),
     ("preprocess", |package| picture(package).pixels = Pixels::Offset(-127)),
     ("preprocess", |package| picture(package).pixels = Pixels::Float { mean: vec![], std: vec![1.0] }),
-    ("tile", |package| package.tile_map.as_mut().unwrap()[0].pc = 1),
-    ("tile", |package| package.tile_map.as_mut().unwrap()[0].start[1] = 7),
-    ("tile", |package| package.tile_map.as_mut().unwrap()[0].size[0] = 0),
-    ("tile", |package| package.tile_map.as_mut().unwrap()[0].strides = vec![1]),
+    ("tile", |package| tile(package).pc = 1),
+    ("tile", |package| tile(package).start[1] = 7),
+    ("tile", |package| tile(package).size[0] = 0),
+    ("tile", |package| tile(package).strides = vec![1]),
+    ("tile", |package| tile(package).step[1] = 3),
+    ("tile", |package| tile(package).step[0] = 0),
+    ("tile", |package| tile(package).tensor = TracedId(1)),
+    ("tile", |package| traced(package, 3).shape = vec![10]),
+    ("tile", |package| traced(package, 0).shape = vec![9]),
+    ("tile", |package| traced(package, 3).source = TraceSource::Alias(TracedId(0))),
+    ("reference", |package| traced(package, 0).source = TraceSource::Alias(TracedId(4))),
+    ("duplicate", |package| traced(package, 0).name = "scores".into()),
 ];
 
 #[test]
@@ -122,7 +138,7 @@ fn what_the_rules_allow_passes() {
         |package| package.tensors[0].shape = vec![64],
         |package| picture(package).layout = Layout::Nchw,
         |package| picture(package).pixels = Pixels::Raw,
-        |package| package.tile_map.as_mut().unwrap()[0].memory = Memory::Sram,
+        |package| tile(package).memory = Memory::Sram,
         |package| package.regions[2].bytes = 1 << 32,
         |package| {
             let owner = package.tokens[0];

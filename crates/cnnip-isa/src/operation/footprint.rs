@@ -72,6 +72,16 @@ impl Footprint {
         self.base..self.base.saturating_add(span(self.run, &self.dims))
     }
 
+    /// Bytes of a run.
+    pub fn run_bytes(&self) -> u64 {
+        self.run
+    }
+
+    /// Count and step in bytes of the loops around a run, innermost first.
+    pub fn loops(&self) -> impl Iterator<Item = (u64, u64)> {
+        self.dims.into_iter().filter(|&(count, _)| count > 1)
+    }
+
     /// True if the footprint is one contiguous run.
     pub fn is_dense(&self) -> bool {
         self.dims[0].0 == 1

@@ -4,9 +4,12 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use super::data;
 use super::diagnostic::{Diagnostic, Span};
-use super::scan::{Arguments, Parsed, scan};
+use super::scan::{Argument, Arguments, Parsed, scan};
+use super::value::find;
 use crate::container::wide;
-use crate::{Budget, Input, ListId, Package, Problem, RegionId, RegionKind, Step, Tensor, TensorId};
+use crate::{
+    Budget, Input, ListId, Package, Problem, RegionId, RegionKind, Step, Tensor, TensorId, TraceSource, TracedId,
+};
 
 /// Target of a text that names none.
 pub const DEFAULT_TARGET: &str = "v4h";
@@ -66,7 +69,7 @@ fn build(lines: &[&str]) -> Result<Package, Vec<Diagnostic>> {
 type Handler = fn(&mut Builder, Statement) -> Parsed<()>;
 
 /// Every directive, and when it is looked at: after what it may refer to.
-const DIRECTIVES: [(&str, u8, Handler); 17] = [
+const DIRECTIVES: [(&str, u8, Handler); 18] = [
     (".package", 0, Builder::package),
     (".exact", 0, Builder::exact),
     (".target", 0, Builder::target),
@@ -83,7 +86,8 @@ const DIRECTIVES: [(&str, u8, Handler); 17] = [
     (".step", 3, Builder::step),
     (".layer", 3, Builder::layer),
     (".tiles", 3, Builder::tiles),
-    (".tile", 4, Builder::tile),
+    (".traced", 4, Builder::traced),
+    (".tile", 5, Builder::tile),
 ];
 
 /// When data directives are looked at: with the `.constant` before them.
@@ -110,10 +114,13 @@ pub(super) struct Builder {
     /// Regions whose size follows from their tensors, and where the last tensor of each ends.
     pub(super) unsized_regions: BTreeSet<RegionId>,
     pub(super) ends: BTreeMap<RegionId, u64>,
-    /// Numbers of regions, lists and tensors by name.
+    /// Numbers of regions, lists, tensors and traced tensors by name.
     pub(super) regions: HashMap<String, RegionId>,
     pub(super) lists: HashMap<String, ListId>,
     pub(super) tensors: HashMap<String, TensorId>,
+    pub(super) traced: HashMap<String, TracedId>,
+    /// Aliases among the traced tensors, and the names of what they are of.
+    pub(super) aliases: Vec<(usize, Argument)>,
     /// Places of the items that problems may be about.
     pub(super) places: BTreeMap<(&'static str, usize), Span>,
 }
@@ -131,6 +138,8 @@ impl Builder {
             regions: HashMap::new(),
             lists: HashMap::new(),
             tensors: HashMap::new(),
+            traced: HashMap::new(),
+            aliases: Vec::new(),
             places: BTreeMap::new(),
         }
     }
@@ -178,6 +187,7 @@ impl Builder {
     }
 
     fn finish(mut self) -> Result<Package, Vec<Diagnostic>> {
+        self.set_aliases();
         if !self.problems.is_empty() {
             return Err(self.problems);
         }
@@ -201,6 +211,18 @@ impl Builder {
     fn set_sizes(&mut self) {
         for &id in &self.unsized_regions {
             self.package.regions[usize::from(id.0)].bytes = self.ends.get(&id).copied().unwrap_or(0);
+        }
+    }
+
+    /// Aliases may stand before what they are of.
+    fn set_aliases(&mut self) {
+        for (index, name) in std::mem::take(&mut self.aliases) {
+            let of = find("traced tensor", &self.traced, name);
+            let of = self.note(of);
+            let traced = self.package.tile_map.as_mut().and_then(|map| map.tensors.get_mut(index));
+            if let (Some(of), Some(traced)) = (of, traced) {
+                traced.source = TraceSource::Alias(of);
+            }
         }
     }
 

@@ -9,7 +9,7 @@ use super::value::{element, engine_id, find, list_engine, operator, picture, qua
 use crate::container::wide;
 use crate::{
     Budget, CONSTANT_ALIGNMENT, Engine, EngineId, HostStep, Input, Layer, List, ListId, Memory, Place, Region,
-    RegionId, RegionKind, Step, Tensor, TensorId, Tile, TokenOwner,
+    RegionId, RegionKind, Step, Tensor, TensorId, Tile, TokenOwner, TraceSource, Traced, TracedId,
 };
 
 impl Builder {
@@ -237,10 +237,45 @@ impl Builder {
         statement.arguments.finish()
     }
 
+    pub(super) fn traced(&mut self, mut statement: Statement) -> Parsed<()> {
+        let arguments = &mut statement.arguments;
+        let name = arguments.next("the tensor's name")?;
+        let span = name.span;
+        let name = name.text()?;
+        let element = element(&arguments.next("the element type")?)?;
+        let shape = arguments.next("the shape")?.numbers()?;
+        let quantization = quantization(arguments)?;
+        let alias = arguments.key("alias");
+        let source = self.trace_source(arguments)?;
+        arguments.finish()?;
+        let map = self.package.tile_map.get_or_insert_default();
+        let index = map.tensors.len();
+        let id = u32::try_from(index).map(TracedId).map_err(|_| span.error("too many traced tensors"))?;
+        map.tensors.push(Traced { name: name.clone(), shape, element, quantization, source });
+        self.traced.entry(name).or_insert(id);
+        self.aliases.extend(alias.map(|of| (index, of)));
+        self.place("traced tensor", index, span);
+        Ok(())
+    }
+
+    /// What is no alias.
+    fn trace_source(&self, arguments: &mut Arguments) -> Parsed<TraceSource> {
+        if let Some(tensor) = arguments.key("tensor") {
+            return find("tensor", &self.tensors, tensor).map(TraceSource::Host);
+        }
+        match arguments.key("fused") {
+            Some(layers) => {
+                let layers = layers.list()?.into_iter().map(Argument::text).collect::<Parsed<_>>()?;
+                Ok(TraceSource::Fused(layers))
+            }
+            None => Ok(TraceSource::Tiles),
+        }
+    }
+
     pub(super) fn tile(&mut self, mut statement: Statement) -> Parsed<()> {
         let arguments = &mut statement.arguments;
         let list = find("list", &self.lists, arguments.next("the list's name")?)?;
-        let tensor = find("tensor", &self.tensors, arguments.next("the tensor's name")?)?;
+        let tensor = find("traced tensor", &self.traced, arguments.next("the traced tensor's name")?)?;
         let memory = match arguments.key("region") {
             Some(region) => Memory::Dram(find("region", &self.regions, region)?),
             None if arguments.flag("sram") => Memory::Sram,
@@ -254,12 +289,13 @@ impl Builder {
             iteration: arguments.key("iteration").map_or(Ok(Vec::new()), Argument::numbers)?,
             start: arguments.required("start")?.numbers()?,
             size: arguments.required("size")?.numbers()?,
+            step: arguments.required("step")?.numbers()?,
             address: arguments.required("address")?.number()?,
             strides: arguments.required("strides")?.numbers()?,
         };
         arguments.finish()?;
         let span = arguments.span;
-        let tiles = self.package.tile_map.get_or_insert_default();
+        let tiles = &mut self.package.tile_map.get_or_insert_default().tiles;
         tiles.push(tile);
         let index = tiles.len() - 1;
         self.place("tile", index, span);

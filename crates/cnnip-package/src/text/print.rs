@@ -6,7 +6,8 @@ use super::scan::is_bare;
 use crate::problem::version;
 use crate::{
     Color, Engine, EngineId, HostOperator, HostStep, Input, Layer, Layout, List, ListId, Memory, Package, Pixels,
-    Preprocess, Region, RegionId, RegionKind, Step, Tensor, TensorId, Tile, TokenOwner,
+    Preprocess, Quantization, Region, RegionId, RegionKind, Step, Tensor, TensorId, Tile, TileMap, TokenOwner,
+    TraceSource, Traced, TracedId,
 };
 
 /// Bytes in a line of constants.
@@ -26,9 +27,10 @@ pub fn to_text(package: &Package) -> String {
     printer.each(&package.lists, Printer::list);
     printer.each(&package.program, Printer::step);
     printer.each(&package.layers, Printer::layer);
-    if let Some(tiles) = &package.tile_map {
+    if let Some(map) = &package.tile_map {
         printer.line(".tiles");
-        printer.each(tiles, Printer::tile);
+        map.tensors.iter().for_each(|traced| printer.traced(map, traced));
+        map.tiles.iter().for_each(|tile| printer.tile(map, tile));
     }
     printer.out
 }
@@ -140,9 +142,7 @@ impl<'a> Printer<'a> {
     fn tensor(&mut self, tensor: &Tensor) {
         let (shape, element) = (list(&tensor.shape), tensor.element);
         let (region, offset) = (self.region_name(tensor.place.region), tensor.place.offset);
-        let scale = tensor.quantization.map_or(String::new(), |quantization| {
-            format!(" scale={:?} zero={}", quantization.scale, quantization.zero_point)
-        });
+        let scale = scale(tensor.quantization);
         let line = format!(".tensor {} {element} {shape} region={region} offset={offset}{scale}", name(&tensor.name));
         self.line(line);
     }
@@ -192,19 +192,39 @@ impl<'a> Printer<'a> {
         self.line(format_args!(".layer {} {} macs={} sources={sources}", layer.mark, name(&layer.name), layer.macs));
     }
 
-    fn tile(&mut self, tile: &Tile) {
+    fn traced(&mut self, map: &TileMap, traced: &Traced) {
+        let source = match &traced.source {
+            TraceSource::Tiles => String::new(),
+            TraceSource::Host(tensor) => format!(" tensor={}", self.tensor_name(*tensor)),
+            TraceSource::Alias(of) => format!(" alias={}", traced_name(map, *of)),
+            TraceSource::Fused(layers) => format!(" fused={}", list(layers.iter().map(|layer| name(layer)))),
+        };
+        let (shape, scale) = (list(&traced.shape), scale(traced.quantization));
+        self.line(format_args!(".traced {} {} {shape}{scale}{source}", name(&traced.name), traced.element));
+    }
+
+    fn tile(&mut self, map: &TileMap, tile: &Tile) {
         let memory = match tile.memory {
             Memory::Sram => "sram".into(),
             Memory::Dram(region) => format!("region={}", self.region_name(region)),
         };
-        let (commands, tensor) = (self.list_name(tile.list), self.tensor_name(tile.tensor));
-        let (start, size, strides) = (list(&tile.start), list(&tile.size), list(&tile.strides));
+        let (commands, tensor) = (self.list_name(tile.list), traced_name(map, tile.tensor));
+        let (start, size, step, strides) = (list(&tile.start), list(&tile.size), list(&tile.step), list(&tile.strides));
         let (pc, iteration, address) = (tile.pc, list(&tile.iteration), tile.address);
         self.line(format_args!(
-            ".tile {commands} pc={pc} iteration={iteration} {tensor} start={start} size={size} {memory} \
+            ".tile {commands} pc={pc} iteration={iteration} {tensor} start={start} size={size} step={step} {memory} \
              address={address} strides={strides}"
         ));
     }
+}
+
+fn traced_name(map: &TileMap, id: TracedId) -> String {
+    map.tensor(id).map_or(String::new(), |traced| name(&traced.name))
+}
+
+/// ` scale=S zero=Z`, or nothing.
+fn scale(quantization: Option<Quantization>) -> String {
+    quantization.map_or(String::new(), |found| format!(" scale={:?} zero={}", found.scale, found.zero_point))
 }
 
 fn picture(picture: &Preprocess) -> String {

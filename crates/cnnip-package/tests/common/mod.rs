@@ -5,7 +5,7 @@
 use cnnip_package::{
     Budget, Color, ElementType, Engine, EngineId, HostOperator, HostStep, Input, Layer, Layout, List, ListId, Memory,
     Package, Pixels, Place, Preprocess, Quantization, Region, RegionId, RegionKind, Step, Tensor, TensorId, Tile,
-    TokenOwner,
+    TileMap, TokenOwner, TraceSource, Traced, TracedId,
 };
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -62,17 +62,32 @@ pub(crate) fn sample() -> Package {
     package.outputs = vec![TensorId(2)];
     package.layers =
         vec![Layer { mark: 1, name: "fc".into(), sources: vec!["MatMul".into(), "Add".into()], macs: 640 }];
-    package.tile_map = Some(vec![Tile {
+    let traced = |name: &str, source| Traced {
+        name: name.into(),
+        shape: vec![1, 10],
+        element: ElementType::Int8,
+        quantization: None,
+        source,
+    };
+    let tensors = vec![
+        traced("flat", TraceSource::Alias(TracedId(2))),
+        traced("padded", TraceSource::Fused(vec!["fc".into()])),
+        traced("scores", TraceSource::Tiles),
+        traced("given", TraceSource::Host(TensorId(1))),
+    ];
+    let tiles = vec![Tile {
         list: ListId(1),
         pc: 0,
         iteration: vec![0, 2],
-        tensor: TensorId(1),
+        tensor: TracedId(2),
         start: vec![0, 2],
         size: vec![1, 4],
+        step: vec![1, 2],
         memory: Memory::Dram(RegionId(2)),
         address: 2,
-        strides: vec![10, 1],
-    }]);
+        strides: vec![10, 2],
+    }];
+    package.tile_map = Some(TileMap { tensors, tiles });
     package
 }
 
@@ -205,14 +220,23 @@ fn refer(mut package: Package, picks: &[u32], picture: &Pixels, beta: f32) -> Pa
         list,
         pc: commands.words.len() as u32 - 1,
         iteration: picks.to_vec(),
-        tensor: id,
+        tensor: TracedId(id.0),
         start: vec![0; tensor.shape.len()],
         size: tensor.shape.clone(),
+        step: vec![1; tensor.shape.len()],
         memory: Memory::Sram,
         address: u64::from(picks.first().copied().unwrap_or(0)),
         strides: vec![u64::MAX; tensor.shape.len()],
     };
-    package.tile_map = (!picks.is_empty()).then(|| pairs.map(tile).collect());
+    let traced = package.tensors.iter().map(|tensor| Traced {
+        name: tensor.name.clone(),
+        shape: tensor.shape.clone(),
+        element: tensor.element,
+        quantization: tensor.quantization,
+        source: TraceSource::Tiles,
+    });
+    let map = TileMap { tensors: traced.collect(), tiles: pairs.map(tile).collect() };
+    package.tile_map = (!picks.is_empty()).then_some(map);
     package
 }
 
