@@ -1,5 +1,7 @@
 //! Which instructions kernels use.
 
+use crate::simd::amx;
+
 /// An implementation of the kernels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
@@ -10,11 +12,13 @@ pub enum Backend {
     Avx2,
     /// x86-64 with AVX-512 F, BW, DQ, VL and VNNI.
     Vnni,
+    /// As `Vnni`, and AMX with 8-bit integers, on Linux.
+    Amx,
 }
 
 impl Backend {
     /// All backends, slowest first.
-    pub const ALL: [Self; 3] = [Self::Scalar, Self::Avx2, Self::Vnni];
+    pub const ALL: [Self; 4] = [Self::Scalar, Self::Avx2, Self::Vnni, Self::Amx];
 
     /// The fastest backend this processor has.
     #[must_use]
@@ -41,16 +45,18 @@ impl Backend {
             Self::Scalar => "scalar",
             Self::Avx2 => "avx2",
             Self::Vnni => "vnni",
+            Self::Amx => "amx",
         }
     }
 
-    /// Whether this processor can run it.
+    /// Whether this process can run it. Linux is asked for the tile registers here, if the processor has them.
     #[must_use]
     pub fn is_available(self) -> bool {
         match self {
             Self::Scalar => true,
             Self::Avx2 => has_avx2(),
             Self::Vnni => has_vnni(),
+            Self::Amx => has_vnni() && amx::is_available(),
         }
     }
 }

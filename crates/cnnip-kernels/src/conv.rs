@@ -2,6 +2,7 @@
 //!
 //! `acc = start + sum over kh, kw, ic of (x - zero) * w`, then requantization per output channel.
 
+mod matrix;
 mod pack;
 mod scalar;
 mod tile;
@@ -68,9 +69,12 @@ impl Kernels {
             scalar::run(&plan, &mut target);
             return Ok(());
         }
-        layout.pack(&plan, scratch);
         plan.records.fill(&target, conv.groups, &mut scratch.channels);
-        self.vectorize(tile::Job { plan: &plan, layout, scratch, target: &mut target });
+        let (plan, target) = (&plan, &mut target);
+        match self.tiles() {
+            Some(tiles) => self.vectorize(matrix::Job { plan, layout, scratch, target, tiles }),
+            None => self.vectorize(tile::Job { plan, layout, scratch, target }),
+        };
         Ok(())
     }
 }
@@ -114,6 +118,13 @@ impl<'a> Plan<'a> {
     /// The unsigned number of the zero point.
     fn neutral(&self) -> u8 {
         low8(self.conv.input.zero) ^ self.flip()
+    }
+
+    /// Whether every output reads one whole pixel of the input, none of it padding.
+    fn reads_whole_pixels(&self) -> bool {
+        let (window, map) = (&self.conv.window, &self.conv.input.map);
+        let inside = (self.size[0] - 1) * window.stride_y < map.h && (self.size[1] - 1) * window.stride_x < map.w;
+        window.taps() == 1 && [window.top, window.left] == [0; 2] && inside && self.ic.is_multiple_of(DEPTH)
     }
 
     /// Blocks of 16 output channels in a group.

@@ -14,6 +14,8 @@ pub struct Scratch {
     pub(crate) input: Vec<[u8; 4]>,
     /// Offsets of contiguous runs of taps in `input`.
     pub(crate) runs: Vec<usize>,
+    /// Rows of a convolution's left matrix, for tile registers.
+    pub(crate) matrix: Vec<u8>,
     /// Four rows of a depthwise convolution's input, interleaved: every column of every group of four taps.
     pub(crate) columns: Vec<Block>,
     /// Depthwise weights, interleaved likewise.

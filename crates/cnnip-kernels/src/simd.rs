@@ -4,6 +4,7 @@
 //! and kernels are written once, in safe code, for all vector backends. Everything on the way from the entry to an
 //! instruction is `inline(always)`, because only inlined code may use the entry's instruction set.
 
+pub(crate) mod amx;
 #[cfg(all(target_arch = "x86_64", not(miri)))]
 mod avx2;
 #[cfg(all(target_arch = "x86_64", not(miri)))]
@@ -71,6 +72,8 @@ pub(crate) trait Simd: Copy {
     fn total(self, sums: Self::Sums) -> Self::Vector;
     /// Byte `4i + r` is byte i of row r, with the top bit flipped where `flip` is 0x80.
     fn interleave(self, rows: [&[u8; BLOCK]; 4], flip: u8) -> Block;
+    /// The bytes with the bits of `flip` turned over.
+    fn flipped(self, block: &Block, flip: u8) -> Block;
 }
 
 /// Work that can be done with any backend's vectors.
@@ -80,6 +83,19 @@ pub(crate) trait Task {
 }
 
 impl Kernels {
+    /// The tile registers, if this backend has them.
+    #[cfg(all(target_arch = "x86_64", target_os = "linux", not(miri)))]
+    pub(crate) fn tiles(&self) -> Option<amx::Tiles> {
+        // SAFETY: `Kernels` exists for this backend only if the registers are available.
+        (self.backend() == Backend::Amx).then(|| unsafe { amx::Tiles::configure() })
+    }
+
+    /// The tile registers, if this backend has them.
+    #[cfg(not(all(target_arch = "x86_64", target_os = "linux", not(miri))))]
+    pub(crate) fn tiles(&self) -> Option<amx::Tiles> {
+        None
+    }
+
     /// Runs `task` with this backend's vectors; `false` if it has none.
     #[cfg(all(target_arch = "x86_64", not(miri)))]
     pub(crate) fn vectorize(&self, task: impl Task) -> bool {
@@ -88,7 +104,7 @@ impl Kernels {
             // SAFETY: `Kernels` exists for this backend only if the processor has AVX2.
             Backend::Avx2 => unsafe { avx2::enter(task) },
             // SAFETY: `Kernels` exists for this backend only if the processor has AVX-512 F, BW, DQ, VL and VNNI.
-            Backend::Vnni => unsafe { avx512::enter(task) },
+            Backend::Vnni | Backend::Amx => unsafe { avx512::enter(task) },
         }
         true
     }

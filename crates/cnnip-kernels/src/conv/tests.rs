@@ -48,6 +48,8 @@ struct Case {
     channels: (usize, usize),
     gaps: (usize, usize),
     unsigned: bool,
+    /// The input's zero point is its type's smallest number, as after most activations.
+    zero_is_smallest: bool,
     use_bias: bool,
     output: Output8,
     kind: Kind,
@@ -73,9 +75,9 @@ prop_compose! {
         seed: u64, window in window(), in_size in (1..7_usize, 1..9_usize), out_size in (1..5_usize, 1..12_usize),
         groups in prop_oneof![3 => Just(1_usize), 1 => 2..4_usize], channels in (1..21_usize, 1..70_usize),
         gaps in prop_oneof![2 => Just((0, 0)), 1 => (0..3_usize, 0..3_usize)],
-        unsigned: bool, use_bias: bool, output in output(), kind in kind(),
+        unsigned: bool, zero_is_smallest: bool, use_bias: bool, output in output(), kind in kind(),
     ) -> Case {
-        Case { seed, window, in_size, out_size, groups, channels, gaps, unsigned, use_bias, output, kind }
+        Case { seed, window, in_size, out_size, groups, channels, gaps, unsigned, zero_is_smallest, use_bias, output, kind }
     }
 }
 
@@ -85,14 +87,16 @@ impl Case {
         let in_map = Map { h, w, c, pix: c + self.gaps.0, row: w * (c + self.gaps.0) + self.gaps.1 };
         let (oh, ow, oc) = (self.out_size.0, self.out_size.1, self.channels.1 * self.groups);
         let out_map = Map { h: oh, w: ow, c: oc, pix: oc + self.gaps.1, row: ow * (oc + self.gaps.1) + self.gaps.0 };
-        let (element, zero) = if self.unsigned { (Element8::Uint8, 200) } else { (Element8::Int8, 5) };
+        let (element, smallest, zero) =
+            if self.unsigned { (Element8::Uint8, 0, 200) } else { (Element8::Int8, -128, 5) };
+        let zero = if self.zero_is_smallest { smallest } else { zero };
         let input = bytes(self.seed, in_map.extent().unwrap());
         let blocks = self.groups * self.channels.1.div_ceil(BLOCK) * self.channels.0.div_ceil(DEPTH);
         // Random padding weights too: they must not matter.
         let weights = bytes(self.seed ^ 99, blocks * self.window.taps() * BLOCK_BYTES);
         let conv = Conv8 {
             input: Source8 { bytes: &input, map: in_map, element, zero },
-            pad_value: zero - 3,
+            pad_value: (zero - 3).max(smallest),
             window: self.window,
             groups: self.groups,
             weights: &weights,

@@ -7,7 +7,7 @@ use crate::emit::{Channels, Cursor, emit};
 use crate::simd::{Block, Lanes, Simd, Task};
 use crate::{Scratch, Target8};
 
-/// A packed convolution, ready to run.
+/// A checked convolution whose channels are filled in.
 pub(super) struct Job<'j, 'a, 't> {
     pub(super) plan: &'j Plan<'a>,
     pub(super) layout: Layout,
@@ -26,6 +26,7 @@ impl Task for Job<'_, '_, '_> {
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
         let Self { plan, layout, scratch, target } = self;
+        layout.pack(plan, scratch);
         let panel = plan.conv.window.taps() * layout.depth;
         let weights = plan.conv.weights.as_chunks::<BLOCK_BYTES>().0;
         let per_group = plan.oc_blocks();
@@ -51,6 +52,9 @@ impl Task for Job<'_, '_, '_> {
 /// Adds to every bias what taking inputs as unsigned costs: `-neutral * sum of weights`.
 #[inline(always)]
 fn compensate<S: Simd>(s: S, plan: &Plan<'_>, weights: &[Block], panel: usize, channels: &mut [Channel16]) {
+    if plan.neutral() == 0 {
+        return;
+    }
     let neutral = s.splat(i32::from(plan.neutral()));
     for (weights, channel) in weights.chunks_exact(panel).zip(channels) {
         let sums = weights.iter().fold(s.no_sums(), |sums, block| s.dot_splat(sums, [1; DEPTH], block));

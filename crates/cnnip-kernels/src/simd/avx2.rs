@@ -197,6 +197,19 @@ impl Simd for Avx2 {
         }
         block
     }
+
+    #[inline(always)]
+    fn flipped(self, block: &Block, flip: u8) -> Block {
+        let mut out = [0; 4 * BLOCK];
+        for (out, half) in out.as_chunks_mut::<32>().0.iter_mut().zip(block.as_chunks::<32>().0) {
+            unsafe {
+                let half = _mm256_loadu_si256(half.as_ptr().cast());
+                let flipped = _mm256_xor_si256(half, _mm256_set1_epi8(flip.cast_signed()));
+                _mm256_storeu_si256(out.as_mut_ptr().cast(), flipped);
+            }
+        }
+        out
+    }
 }
 
 /// Eight bytes each, in the low half of a register.

@@ -216,6 +216,17 @@ impl Simd for Avx512 {
         }
         block
     }
+
+    #[inline(always)]
+    fn flipped(self, block: &Block, flip: u8) -> Block {
+        let mut out = [0; 4 * BLOCK];
+        unsafe {
+            let flipped =
+                _mm512_xor_si512(_mm512_loadu_si512(block.as_ptr().cast()), _mm512_set1_epi8(flip.cast_signed()));
+            _mm512_storeu_si512(out.as_mut_ptr().cast(), flipped);
+        }
+        out
+    }
 }
 
 /// The even and the odd lanes, each in the low half of 64 bits.
