@@ -1,6 +1,7 @@
 //! Tables of an element-wise layer.
 
 use cnnip_isa::TableKind;
+use cnnip_isa::operation::TableScale;
 use cnnip_numerics::quantize::{Curve, half_table};
 
 /// A function of one element by its entries.
@@ -29,6 +30,14 @@ impl Table {
             Self::Words(_) => TableKind::Int16_513,
             Self::Half { curve: Curve::Sigmoid, .. } => TableKind::Int16Sigmoid,
             Self::Half { curve: Curve::Tanh, .. } => TableKind::Int16Tanh,
+        }
+    }
+
+    /// Scale of a half table's input.
+    pub const fn scale(&self) -> Option<TableScale> {
+        match *self {
+            Self::Bytes(_) | Self::Words(_) => None,
+            Self::Half { multiplier, shift, .. } => Some(TableScale { multiplier, shift }),
         }
     }
 
