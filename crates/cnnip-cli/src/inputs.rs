@@ -3,13 +3,13 @@
 use std::io::Cursor;
 use std::path::Path;
 
+use cnnip_data::npy::{self, NpyError};
 use cnnip_driver::{BindError, Picture, PictureError, Session};
 use cnnip_package::{Color, ElementType, Input, Tensor};
 use image::{ImageReader, Limits};
 
 use crate::error::Error;
 use crate::files;
-use crate::npy::{self, NpyError};
 
 /// Largest picture file.
 const MAX_PICTURE_BYTES: u64 = 256 << 20;

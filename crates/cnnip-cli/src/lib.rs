@@ -12,7 +12,6 @@ mod info;
 mod inputs;
 mod iss_run;
 mod names;
-mod npy;
 mod results;
 mod stream;
 mod tool;

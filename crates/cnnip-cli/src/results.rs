@@ -2,13 +2,14 @@
 
 use std::path::Path;
 
+use cnnip_data::npy;
 use cnnip_driver::{Outputs, Target, TensorView};
 use cnnip_hostops::top_k;
 use cnnip_package::ElementType;
 use serde_json::{Value, json};
 
 use crate::error::Error;
-use crate::{files, npy};
+use crate::files;
 
 /// Elements of an output that are shown to people.
 const SHOWN: usize = 64;

@@ -11,36 +11,47 @@ const MAGIC: &[u8] = b"\x93NUMPY";
 const MAX_HEADER: usize = 4096;
 
 /// Bytes of a file that may come before the elements.
-pub(crate) const MAX_OVERHEAD: u64 = 12 + 4096;
+pub const MAX_OVERHEAD: u64 = 12 + 4096;
 
 /// A file that is no array this reader takes.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum NpyError {
+pub enum NpyError {
+    /// Not such a file.
     #[error("this is not an .npy file")]
     Magic,
+    /// A version of the format that is not known.
     #[error("version {0} of the .npy format is unknown")]
     Version(u8),
+    /// The file ends too early, or its header is too long.
     #[error("the file ends inside its header, or the header is longer than {MAX_HEADER} bytes")]
     Truncated,
+    /// A key of the header that is missing or cannot be read.
     #[error("the header has no `{0}` that can be read")]
     Header(&'static str),
+    /// A type of elements that is not known.
     #[error("elements of type `{0}` are not supported")]
     Type(String),
+    /// Elements column by column.
     #[error("the array is stored column by column")]
     FortranOrder,
 }
 
 /// An array in a file.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Array<'a> {
-    pub(crate) element: ElementType,
-    pub(crate) shape: Vec<u64>,
+pub struct Array<'a> {
+    /// Type of the elements.
+    pub element: ElementType,
+    /// Extents, outermost first.
+    pub shape: Vec<u64>,
     /// What follows the header; not checked against the shape.
-    pub(crate) bytes: &'a [u8],
+    pub bytes: &'a [u8],
 }
 
 /// Reads an array.
-pub(crate) fn read(file: &[u8]) -> Result<Array<'_>, NpyError> {
+///
+/// # Errors
+/// A file of another form, elements of another type or order.
+pub fn read(file: &[u8]) -> Result<Array<'_>, NpyError> {
     let rest = file.strip_prefix(MAGIC).ok_or(NpyError::Magic)?;
     let (&[major, _], rest) = rest.split_first_chunk().ok_or(NpyError::Truncated)?;
     let (length, rest) = match major {
@@ -94,7 +105,10 @@ fn shape(header: &str) -> Result<Vec<u64>, NpyError> {
 }
 
 /// Writes an array; `bytes` are its elements, little-endian.
-pub(crate) fn write(out: &mut dyn Write, element: ElementType, shape: &[u32], bytes: &[u8]) -> io::Result<()> {
+///
+/// # Errors
+/// Those of the output.
+pub fn write(out: &mut dyn Write, element: ElementType, shape: &[u32], bytes: &[u8]) -> io::Result<()> {
     let descr = match element {
         ElementType::Int8 => "|i1",
         ElementType::Uint8 => "|u1",
