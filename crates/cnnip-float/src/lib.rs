@@ -5,6 +5,8 @@
 //! | [`elements`] | elements of a tensor: real numbers or integers |
 //! | [`grid`] | what a quantized tensor's integers stand for, both ways |
 //! | [`reference`] | a slow, obvious evaluator of every operator: the oracle of the engines |
+//! | [`Engine`] | what engines offer: prepare a graph once, run it often, look at any tensor |
+//! | [`embedded`] | the engine in plain Rust on `cnnip-kernels` |
 //!
 //! A quantized tensor holds integers; an operator reads the real numbers they stand for and rounds its result to the
 //! grid of its output. So a quantized graph evaluated here is *pseudo-quantized*: near the device's integers, not equal.
@@ -12,10 +14,14 @@
 #![forbid(unsafe_code)]
 
 pub mod elements;
+pub mod embedded;
+mod engine;
 mod error;
 pub mod grid;
 pub mod reference;
 
 pub use elements::Elements;
+pub use embedded::Embedded;
+pub use engine::{Engine, Network, Session};
 pub use error::FloatError;
 pub use grid::{Grid, Ties};

@@ -25,6 +25,7 @@ use cnnip_graph::{Graph, Node, Op, Tensor, TensorId};
 use crate::elements::nearest;
 use crate::error::check_inputs;
 use crate::{Elements, FloatError, Ties};
+pub(crate) use movement::{Origin, filled};
 
 /// The elements of every tensor of a graph.
 #[derive(Clone, Debug, PartialEq)]
@@ -87,7 +88,7 @@ enum Computed {
     /// Real numbers, before any rounding.
     Real(Vec<f64>),
     /// Elements of inputs at other places.
-    Moved(Vec<movement::Origin>),
+    Moved(Vec<Origin>),
 }
 
 /// A node with its tensors.
@@ -110,10 +111,25 @@ fn evaluate_node(graph: &Graph, node: &Node, values: &Values, ties: Ties) -> Res
     if elements.len() == at.output().shape.elements() { Ok(elements) } else { Err(FloatError::malformed(node)) }
 }
 
+/// Where an operator that only moves elements takes each from.
+pub(crate) fn origins(graph: &Graph, node: &Node) -> Option<Vec<Origin>> {
+    let at = At { graph, node, values: &Values(vec![]), ties: Ties::Even };
+    match compute(&at).ok()?? {
+        Computed::Moved(origins) => Some(origins),
+        Computed::Real(_) => None,
+    }
+}
+
+/// The real numbers of a node's bias.
+pub(crate) fn bias(graph: &Graph, node: &Node, bias: &Elements) -> Option<Vec<f32>> {
+    let at = At { graph, node, values: &Values(vec![]), ties: Ties::Even };
+    Some(product::real_bias(&at, bias)?.into_iter().map(nearest).collect())
+}
+
 /// The operator's result; `None` if an input is missing.
 fn compute(at: &At<'_>) -> Result<Option<Computed>, FloatError> {
     let real = |values: Option<Vec<f64>>| values.map(Computed::Real);
-    let moved = |origins: Option<Vec<movement::Origin>>| origins.map(Computed::Moved);
+    let moved = |origins: Option<Vec<Origin>>| origins.map(Computed::Moved);
     Ok(match &at.node.op {
         Op::Conv2d(op) => real(product::conv(at, op)),
         Op::DepthwiseConv2d(op) => real(product::depthwise(at, op)),

@@ -9,7 +9,7 @@ use crate::{Elements, Grid};
 
 /// Where an element of the output comes from.
 #[derive(Clone, Copy)]
-pub(super) enum Origin {
+pub(crate) enum Origin {
     /// Element `index` of input `input`.
     Element { input: usize, index: usize },
     /// A constant.
@@ -53,12 +53,16 @@ fn integer(at: &At<'_>, sources: &[&[i64]], origin: Origin) -> Option<i64> {
 fn number(at: &At<'_>, sources: &[Vec<f32>], origin: Origin) -> Option<f32> {
     match origin {
         Origin::Element { input, index } => sources.get(input)?.get(index).copied(),
-        Origin::Fill(PadValue::Zero) => Some(0.0),
-        Origin::Fill(PadValue::Float(value)) => Some(value),
-        Origin::Fill(PadValue::Integer(value)) => {
-            let grid = Grid::of(at.tensor(0)?);
-            Some(grid.map_or(narrow(value), |grid| grid.dequantize(0, value)))
-        }
+        Origin::Fill(value) => Some(filled(value, Grid::of(at.tensor(0)?).as_ref())),
+    }
+}
+
+/// The real number that a tensor with this grid is padded with.
+pub(crate) fn filled(value: PadValue, grid: Option<&Grid<'_>>) -> f32 {
+    match value {
+        PadValue::Zero => 0.0,
+        PadValue::Float(value) => value,
+        PadValue::Integer(value) => grid.map_or(narrow(value), |grid| grid.dequantize(0, value)),
     }
 }
 

@@ -81,10 +81,18 @@ pub(super) fn mat_mul(at: &At<'_>) -> Option<Vec<f64>> {
 
 /// One number per output channel; zeros if the node has no bias.
 fn bias(at: &At<'_>, outputs: usize) -> Option<Vec<f64>> {
-    match (at.tensor(2), at.elements(2)) {
-        (None, _) => Some(vec![0.0; outputs]),
-        (Some(tensor), Some(Elements::Integer(bias))) if tensor.quantization.is_none() => scaled_bias(at, bias),
-        (Some(_), _) => at.real(2),
+    match at.node.inputs.len() {
+        0..=2 => Some(vec![0.0; outputs]),
+        _ => real_bias(at, at.elements(2)?),
+    }
+}
+
+/// The real numbers of a bias with these elements.
+pub(super) fn real_bias(at: &At<'_>, bias: &Elements) -> Option<Vec<f64>> {
+    let tensor = at.tensor(2)?;
+    match bias {
+        Elements::Integer(bias) if tensor.quantization.is_none() => scaled_bias(at, bias),
+        _ => Some(bias.real(tensor).into_iter().map(f64::from).collect()),
     }
 }
 

@@ -1,0 +1,115 @@
+//! The embedded engine: packed weights, planned memory, activations fused into the layers before them.
+//!
+//! | module | concern |
+//! |---|---|
+//! | `plan` | which nodes become one step, and which buffers tensors live in |
+//! | `layer` | steps from nodes |
+//! | `product` | convolutions, fully connected layers, matrix products |
+//! | `pool` | windows and reductions |
+//! | `pointwise` | functions of one or two inputs |
+//! | `movement` | copies |
+//!
+//! Sums are in binary32 in the order that suits the processor: within `depth * 2^-23 * sum |x * w|` of the reference
+//! before the next rounding to a grid.
+
+mod layer;
+mod movement;
+mod plan;
+mod pointwise;
+mod pool;
+mod product;
+
+use std::sync::Arc;
+
+use cnnip_graph::{Graph, TensorId};
+use cnnip_kernels::Kernels;
+use cnnip_kernels::float::Finish;
+
+use crate::error::check_inputs;
+use crate::{Engine, FloatError, Network, Session};
+use layer::{Call, Inputs, Scratch};
+use plan::Plan;
+
+/// The engine that is always there. One thread per session.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Embedded {
+    kernels: Kernels,
+}
+
+impl Embedded {
+    /// The engine on these kernels.
+    pub const fn new(kernels: Kernels) -> Self {
+        Self { kernels }
+    }
+}
+
+impl Engine for Embedded {
+    fn name(&self) -> &'static str {
+        "embedded"
+    }
+
+    fn prepare(&self, graph: Arc<Graph>, watched: &[TensorId]) -> Result<Arc<dyn Network>, FloatError> {
+        let plan = Plan::new(&graph, watched)?;
+        Ok(Arc::new(Prepared { graph, plan, kernels: self.kernels }))
+    }
+}
+
+struct Prepared {
+    graph: Arc<Graph>,
+    plan: Plan,
+    kernels: Kernels,
+}
+
+impl Network for Prepared {
+    fn graph(&self) -> &Graph {
+        &self.graph
+    }
+
+    fn session(self: Arc<Self>) -> Box<dyn Session> {
+        let buffers = self.plan.buffers.iter().map(|&len| vec![0.0; len]).collect();
+        Box::new(Running { network: self, buffers, scratch: Scratch::default() })
+    }
+}
+
+struct Running {
+    network: Arc<Prepared>,
+    buffers: Vec<Vec<f32>>,
+    scratch: Scratch,
+}
+
+impl Session for Running {
+    fn run(&mut self, inputs: &[&[f32]], observer: &mut dyn FnMut(TensorId, &[f32])) -> Result<(), FloatError> {
+        let Self { network, buffers, scratch } = self;
+        let Prepared { graph, plan, kernels } = &**network;
+        check_inputs(graph, &inputs.iter().map(|input| input.len()).collect::<Vec<_>>())?;
+        for ((&id, values), (buffer, finish)) in graph.inputs.iter().zip(inputs).zip(&plan.inputs) {
+            let place = &mut buffers[*buffer][..values.len()];
+            place.copy_from_slice(values);
+            kernels.finish_f32(place, finish);
+            observer(id, place);
+        }
+        for step in &plan.steps {
+            let mut output = std::mem::take(&mut buffers[step.buffer]);
+            let inputs = Inputs { sources: &step.inputs, buffers, constants: &plan.constants };
+            let call = Call { kernels: *kernels, inputs, output: &mut output[..step.len], scratch };
+            let done = step.layer.run(call);
+            observer(step.tensor, &output[..step.len]);
+            buffers[step.buffer] = output;
+            done.map_err(|_| FloatError::Malformed { node: graph[step.tensor].name.clone() })?;
+        }
+        Ok(())
+    }
+
+    fn output(&self, index: usize) -> Option<&[f32]> {
+        let plan = &self.network.plan;
+        plan.outputs.get(index)?.values(&self.buffers, &plan.constants)
+    }
+}
+
+/// Rounding to the grid of a quantized tensor after a clamp; `None` for a grid this engine does not have.
+fn finish_of(tensor: &cnnip_graph::Tensor, clamp: Finish) -> Option<Finish> {
+    let Some(grid) = crate::Grid::of(tensor) else { return tensor.element.range().is_none().then_some(clamp) };
+    let ((scale, zero_point), (least, greatest)) = (grid.per_tensor()?, grid.range());
+    let narrow = |value: i64| i32::try_from(value).ok();
+    clamp.rounded(scale, narrow(zero_point)?, (narrow(least)?, narrow(greatest)?)).ok()
+}

@@ -1,0 +1,45 @@
+//! What all engines offer.
+
+use std::sync::Arc;
+
+use cnnip_graph::{Graph, TensorId};
+
+use crate::FloatError;
+
+/// A way to run networks in binary32.
+pub trait Engine: Send + Sync {
+    /// A name for reports.
+    fn name(&self) -> &'static str;
+
+    /// Prepares a checked graph: packs its weights, plans its memory.
+    ///
+    /// Tensors that are neither outputs nor in `watched` may be fused away; the others can be looked at during a run.
+    ///
+    /// # Errors
+    /// An operator, or a case of one, that the engine does not have.
+    fn prepare(&self, graph: Arc<Graph>, watched: &[TensorId]) -> Result<Arc<dyn Network>, FloatError>;
+}
+
+/// A prepared network: weights that all sessions share.
+pub trait Network: Send + Sync {
+    /// The graph.
+    fn graph(&self) -> &Graph;
+
+    /// Memory for one run at a time: one session per thread.
+    fn session(self: Arc<Self>) -> Box<dyn Session>;
+}
+
+/// A network with the memory of its activations. After the first run nothing more is allocated.
+pub trait Session: Send {
+    /// Runs the network on its inputs in order, row-major.
+    ///
+    /// Inputs and tensors are real numbers; those of quantized tensors lie on their grids, inputs are rounded to them. `observer` sees
+    /// every tensor that is computed, in the order of execution, at least the watched ones.
+    ///
+    /// # Errors
+    /// Inputs that do not fit.
+    fn run(&mut self, inputs: &[&[f32]], observer: &mut dyn FnMut(TensorId, &[f32])) -> Result<(), FloatError>;
+
+    /// A graph output after a run.
+    fn output(&self, index: usize) -> Option<&[f32]>;
+}
