@@ -153,6 +153,13 @@ fn copy_whole<S: Simd>(s: S, row: &mut [u8], source: &[u8], bytes: usize, flip: 
     to.iter_mut().zip(from).for_each(|(to, from)| *to = s.flipped(from, flip));
 }
 
+/// A product whose sums wait to be delivered: its first row within the part, and its blocks of channels.
+#[derive(Clone, Copy)]
+struct Product {
+    row: usize,
+    blocks: [usize; PAIR],
+}
+
 /// Some rows of one group.
 struct Part<'p, 'a> {
     rows: &'p Rows<'p, 'a>,
@@ -167,20 +174,32 @@ impl Part<'_, '_> {
     fn multiply<S: Simd>(&self, s: S, tiles: &mut Tiles, left: &[u8], scratch: &mut Scratch, target: &mut Target8<'_>) {
         let Rows { plan, stride, .. } = *self.rows;
         let per_group = plan.oc_blocks();
-        let mut sums = NO_SUMS;
+        // While one product is computed, the one before is delivered.
+        let mut sums = [NO_SUMS; 2];
+        let (mut previous, mut turn): (Option<Product>, bool) = (None, false);
         for block in (0..per_group).step_by(PAIR) {
             let blocks = [block, (block + 1).min(per_group - 1)].map(|block| self.group * per_group + block);
             let mut ends = [[[0; ROW_BYTES]; ROWS]; PAIR];
             let [first, second] = &mut ends;
             let right = [self.right(blocks[0], first), self.right(blocks[1], second)];
-            for pair in (0..self.count).step_by(PAIR * ROWS) {
-                tiles.product(Left { bytes: &left[pair * stride..], stride }, right, &mut sums);
-                if self.first + pair < self.rows.ones {
-                    self.compensate(s, blocks, &sums, scratch);
+            for row in (0..self.count).step_by(PAIR * ROWS) {
+                let [now, before] = {
+                    let [a, b] = &mut sums;
+                    if turn { [a, b] } else { [b, a] }
+                };
+                turn = !turn;
+                tiles.product(Left { bytes: &left[row * stride..], stride }, right, now);
+                if self.first + row < self.rows.ones {
+                    self.compensate(s, blocks, now, scratch);
                 }
-                let count = PAIR.min(per_group - block);
-                self.emit(s, pair, &blocks[..count], &sums, scratch, target);
+                if let Some(product) = previous {
+                    self.emit(s, product, before, scratch, target);
+                }
+                previous = Some(Product { row, blocks });
             }
+        }
+        if let Some(product) = previous {
+            self.emit(s, product, &mut sums[usize::from(turn)], scratch, target);
         }
     }
 
@@ -214,21 +233,14 @@ impl Part<'_, '_> {
         }
     }
 
-    /// Delivers the sums of two tiles of rows, from row `pair` of this part on.
+    /// Delivers a product.
     #[inline(always)]
-    fn emit<S: Simd>(
-        &self,
-        s: S,
-        pair: usize,
-        blocks: &[usize],
-        sums: &Sums,
-        scratch: &Scratch,
-        target: &mut Target8<'_>,
-    ) {
+    fn emit<S: Simd>(&self, s: S, product: Product, sums: &mut Sums, scratch: &Scratch, target: &mut Target8<'_>) {
         let Rows { plan, ones, .. } = *self.rows;
         let w = plan.size[1];
-        for (tile, sums) in sums.iter().enumerate() {
-            let row = pair + tile * ROWS;
+        let blocks = if product.blocks[0] == product.blocks[1] { &product.blocks[..1] } else { &product.blocks };
+        for (tile, sums) in sums.iter_mut().enumerate() {
+            let row = product.row + tile * ROWS;
             let count = ROWS.min(self.count.saturating_sub(row));
             let skipped = ones.saturating_sub(self.first + row).min(count);
             if skipped == count {
@@ -240,7 +252,6 @@ impl Part<'_, '_> {
                 let in_group = (block - self.group * plan.oc_blocks()) * BLOCK;
                 let channels =
                     Channels { first: self.group * plan.oc + in_group, count: BLOCK.min(plan.oc - in_group) };
-                let mut sums = *sums;
                 emit(s, target, at, channels, &scratch.channels[block], &mut sums[skipped..count]);
             }
         }
