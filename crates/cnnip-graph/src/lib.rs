@@ -22,14 +22,18 @@
 
 mod builder;
 mod check;
+mod evaluate;
 mod flatbuffer;
 mod graph;
 mod infer;
+pub mod onnx;
 mod op;
+pub mod passes;
 mod problem;
 mod tensor;
 mod text;
 pub mod tflite;
+mod unique;
 
 pub use builder::GraphBuilder;
 pub use graph::{Graph, Node, NodeId, TensorId};

@@ -84,6 +84,90 @@ pub enum Rule {
         /// What was expected there.
         what: &'static str,
     },
+    /// The file is no protobuf message of the expected kind.
+    #[error("the file is no ONNX model: {why}")]
+    Protobuf {
+        /// What the reader of the wire format says.
+        why: String,
+    },
+    /// Operators of a version that is not read.
+    #[error("operator set {found} of domain \"{domain}\" is not in {least} to {newest}")]
+    OperatorSet {
+        /// The domain.
+        domain: String,
+        /// Its version in the file.
+        found: i64,
+        /// Oldest that is read.
+        least: i64,
+        /// Newest that is read.
+        newest: i64,
+    },
+    /// An extent that is only known when the network runs.
+    #[error("extent `{name}` of axis {axis} is not a number")]
+    SymbolicDimension {
+        /// Axis, outermost first.
+        axis: usize,
+        /// Its name in the source; empty if it has none.
+        name: String,
+    },
+    /// A value that is used but nothing before it defines.
+    #[error("`{name}` is used before anything defines it")]
+    Undefined {
+        /// Name of the value.
+        name: String,
+    },
+    /// A value that is defined twice.
+    #[error("`{name}` is defined twice")]
+    DefinedTwice {
+        /// Name of the value.
+        name: String,
+    },
+    /// An attribute that is not known.
+    #[error("attribute {name} is not supported")]
+    UnknownAttribute {
+        /// Name of the attribute.
+        name: String,
+    },
+    /// An attribute whose text is not one of those supported.
+    #[error("{name} is \"{value}\"")]
+    TextAttribute {
+        /// The attribute's name in the source.
+        name: &'static str,
+        /// Its value.
+        value: String,
+    },
+    /// A tensor of another element type than the operator works on here.
+    #[error("the {what} is {element}")]
+    OperandType {
+        /// Which tensor.
+        what: &'static str,
+        /// Its element type.
+        element: ElementType,
+    },
+    /// Operands whose element types differ.
+    #[error("operands are {a} and {b}")]
+    OperandTypes {
+        /// Element type of the first.
+        a: ElementType,
+        /// Element type of another.
+        b: ElementType,
+    },
+    /// A constant that is not a number, or infinite.
+    #[error("element {index} is {value}")]
+    NotFinite {
+        /// Position of the first such element.
+        index: usize,
+        /// Its value.
+        value: f32,
+    },
+    /// A file that holds data of the model and cannot be read.
+    #[error("the data in `{path}` cannot be read: {why}")]
+    ExternalFile {
+        /// The file, as the model names it.
+        path: String,
+        /// What went wrong.
+        why: String,
+    },
     /// The file format has another version.
     #[error("schema version {found}, not 3")]
     Version {
@@ -351,6 +435,18 @@ impl Rule {
             Self::Corrupt { .. } | Self::BufferIndex { .. } | Self::TensorIndex { .. } | Self::OperatorCode { .. } => {
                 "the file is incomplete or changed; get or convert it again"
             }
+            Self::Protobuf { .. } => "is this an ONNX model, and complete?",
+            Self::OperatorSet { .. } => "convert the model to an operator set in this range",
+            Self::SymbolicDimension { .. } => "bind it to a number with `--dim NAME=NUMBER`, or export static shapes",
+            Self::Undefined { .. } => "nodes must be listed in the order of execution, without cycles",
+            Self::DefinedTwice { .. } => "a value is defined once",
+            Self::UnknownAttribute { .. } => "export the model without it, or for an older operator set",
+            Self::TextAttribute { .. } => "the operator is supported with other values",
+            Self::OperandType { .. } | Self::OperandTypes { .. } => {
+                "export the model in float32, or quantized to 8 or 16 bits"
+            }
+            Self::NotFinite { .. } => "train or export the model again: weights must be finite",
+            Self::ExternalFile { .. } => "data files belong into the folder of the model",
             Self::Version { .. } => "convert the model with a current converter",
             Self::Subgraphs { .. } => {
                 "control flow and several signatures are not supported; convert a single function"

@@ -1,6 +1,5 @@
 //! The importer: tensors, then operators, then the flow between them; all problems are collected.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::names::builtin_name;
@@ -14,6 +13,7 @@ use crate::graph::{Graph, Node, TensorId};
 use crate::op::Op;
 use crate::problem::{Place, Problems, Rule, quote};
 use crate::tensor::{Data, ElementType, MAX_RANK, Quantization, Shape, ShapeError, Tensor};
+use crate::unique::{Budget, Names};
 
 /// Everything that keeps a model from being imported.
 pub type ImportErrors = Problems;
@@ -79,25 +79,9 @@ struct Importer<'a> {
     budget: Budget,
 }
 
-/// Bytes of memory that the length of the file justifies.
-///
-/// Parts of a flatbuffer may be shared, so that a small file could describe a huge graph. Files
-/// from converters stay far below the factor used here.
-struct Budget {
-    limit: usize,
-    left: usize,
-}
-
-impl Budget {
-    fn of(file: &[u8]) -> Self {
-        let limit = file.len().saturating_mul(16).saturating_add(0x1_0000);
-        Self { limit, left: limit }
-    }
-
-    fn spend(&mut self, bytes: usize) -> Result<(), Rule> {
-        self.left = self.left.checked_sub(bytes).ok_or(Rule::Size { limit: self.limit })?;
-        Ok(())
-    }
+/// What the length of the file justifies: parts of a flatbuffer may be shared.
+fn budget(file: &[u8]) -> Budget {
+    Budget::new(file.len().saturating_mul(16).saturating_add(0x1_0000))
 }
 
 /// Bytes that the texts of a [`Place`] may take.
@@ -143,7 +127,7 @@ impl<'a> Importer<'a> {
             buffers: model.tables(model::BUFFERS)?,
             codes: model.tables(model::OPERATOR_CODES)?,
             graph: subgraphs.get(0)?,
-            budget: Budget::of(file),
+            budget: budget(file),
         })
     }
 
@@ -420,29 +404,4 @@ fn channel_axis(dimension: i32, rank: usize) -> Result<usize, Rule> {
 fn element(code: i8) -> Result<ElementType, Rule> {
     let known = super::names::ELEMENTS.iter().find(|(known, _)| *known == code);
     known.map(|(_, element)| *element).ok_or(Rule::ElementType { code: code.into() })
-}
-
-/// The names given so far.
-#[derive(Default)]
-struct Names {
-    /// For each name the number to try next for another of that name.
-    next: HashMap<String, usize>,
-}
-
-impl Names {
-    /// `name`, or the first of `name_1`, `name_2`, … that is free.
-    fn unique(&mut self, name: String) -> String {
-        let Some(mut number) = self.next.get(&name).copied() else {
-            self.next.insert(name.clone(), 1);
-            return name;
-        };
-        let mut candidate = format!("{name}_{number}");
-        while self.next.contains_key(&candidate) {
-            number += 1;
-            candidate = format!("{name}_{number}");
-        }
-        self.next.insert(name, number + 1);
-        self.next.insert(candidate.clone(), 1);
-        candidate
-    }
 }

@@ -1,0 +1,81 @@
+//! Pooling windows.
+
+use super::super::call::{Call, extent};
+use super::conv::{Window, planar, steps, unplanar, window};
+use crate::graph::TensorId;
+use crate::infer::InferError;
+use crate::op::{Activation, Hw, Op, Pad, PadValue, Padding, Pool2d};
+use crate::problem::Rule;
+
+pub(super) fn max(call: &mut Call<'_>) -> Result<Vec<TensorId>, Rule> {
+    call.only("storage_order", 0)?;
+    pool(call, Op::MaxPool2d, false).map(|id| vec![id])
+}
+
+pub(super) fn average(call: &mut Call<'_>) -> Result<Vec<TensorId>, Rule> {
+    let count_pad = call.int("count_include_pad", 0);
+    if !(0..=1).contains(&count_pad) {
+        return Err(Rule::Attribute { name: "count_include_pad", value: count_pad });
+    }
+    call.real(0, "input")?;
+    pool(call, Op::AveragePool2d, count_pad == 1).map(|id| vec![id])
+}
+
+/// A pool of a channels-first map. Padding that counts becomes elements of 0.
+fn pool(call: &mut Call<'_>, op: fn(Pool2d) -> Op, count_pad: bool) -> Result<TensorId, Rule> {
+    let (x, directions) = planar(call, call.input(0)?, "input")?;
+    let map = call.shape(x);
+    let &[_, _, h, w] = map.dims() else {
+        return Err(InferError::Rank { what: "input", want: 4, found: map }.into());
+    };
+    if call.ints("kernel_shape")?.is_none() {
+        return Err(Rule::Attribute { name: "kernel_shape", value: 0 });
+    }
+    let kernel = steps(call, "kernel_shape", directions)?;
+    let mut window = window(call, Hw::new(h, w), kernel, directions)?;
+    if window.dilation != Hw::ONE {
+        let value = i64::try_from(window.dilation.h.max(window.dilation.w)).unwrap_or(i64::MAX);
+        return Err(Rule::Attribute { name: "dilations", value });
+    }
+    let name = call.name.clone();
+    let mut x = call.build.to_nhwc(&name, x)?;
+    let mut input = Hw::new(h, w);
+    if count_pad && window.padding != Padding::NONE {
+        x = call.emit(zeros(window.padding), &[x])?;
+        let Padding { top, bottom, left, right } = std::mem::take(&mut window.padding);
+        input = Hw::new(h.saturating_add(top + bottom), w.saturating_add(left + right));
+    }
+    if extent("ceil_mode", call.int("ceil_mode", 0))? != 0 {
+        rounded_up(&mut window, input);
+    }
+    let Window { kernel: window, stride, padding, .. } = window;
+    let made = call.emit(op(Pool2d { window, stride, padding, activation: Activation::None }), &[x])?;
+    let made = call.build.to_nchw(&name, made)?;
+    unplanar(call, made, directions)
+}
+
+fn zeros(padding: Padding) -> Op {
+    let Padding { top, bottom, left, right } = padding;
+    Op::Pad(Pad { before: vec![0, top, left, 0], after: vec![0, bottom, right, 0], value: PadValue::Zero })
+}
+
+/// Pads below and to the right so that the last windows, which reach beyond the padded input, are
+/// there too; but none that starts beyond the input and the padding before it.
+fn rounded_up(window: &mut Window, input: Hw) {
+    let Window { kernel, stride, padding, .. } = window;
+    padding.bottom = behind(input.h, kernel.h, stride.h, (padding.top, padding.bottom));
+    padding.right = behind(input.w, kernel.w, stride.w, (padding.left, padding.right));
+}
+
+fn behind(input: usize, kernel: usize, stride: usize, (before, after): (usize, usize)) -> usize {
+    let padded = input.saturating_add(before).saturating_add(after);
+    if stride == 0 || padded < kernel {
+        return after;
+    }
+    let mut positions = (padded - kernel).div_ceil(stride) + 1;
+    if (positions - 1) * stride >= input + before {
+        positions -= 1;
+    }
+    let reach = (positions.max(1) - 1) * stride + kernel;
+    reach.saturating_sub(input + before)
+}
