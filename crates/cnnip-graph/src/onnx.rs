@@ -20,7 +20,7 @@ mod import;
 mod operators;
 mod proto;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 pub use import::{OnnxOptions, import_onnx, import_onnx_in};
 
