@@ -5,10 +5,13 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use cnnip_compiler::CompileErrors;
+use cnnip_data::{DataError, ExampleError};
 use cnnip_driver::{DeviceError, FaultReport, LoadError};
+use cnnip_float::FloatError;
 use cnnip_graph::{Place, Problems};
 use cnnip_package::text::Diagnostic;
 use cnnip_package::{FileError, PackageError};
+use cnnip_quant::{QuantizeErrors, RangesError};
 use serde_json::{Value, json};
 
 use crate::fault;
@@ -59,6 +62,27 @@ pub(crate) enum Error {
     /// A model that cannot be compiled.
     #[error("{}", findings(path, &compile_findings(.errors), 0))]
     Compile { path: PathBuf, errors: CompileErrors },
+    /// A float model without calibration.
+    #[error("{}: this is a float model: the machine computes with integers", path.display())]
+    NotCalibrated { path: PathBuf },
+    /// Calibration for a model that needs none.
+    #[error("{}: the model is quantized already, there is nothing to calibrate", path.display())]
+    AlreadyQuantized { path: PathBuf },
+    /// A table of ranges that cannot be read.
+    #[error("{}: {why}", path.display())]
+    Ranges { path: PathBuf, why: RangesError },
+    /// Examples that cannot be found.
+    #[error("{why}")]
+    Data { why: DataError },
+    /// Examples that cannot be used.
+    #[error("{}", examples(.broken, *.more))]
+    Examples { broken: Vec<ExampleError>, more: usize },
+    /// A model that cannot be run in floats.
+    #[error("{}: {why}", path.display())]
+    Float { path: PathBuf, why: FloatError },
+    /// A model that cannot be quantized.
+    #[error("{}", findings(path, &quantize_findings(.errors), 0))]
+    Quantize { path: PathBuf, errors: QuantizeErrors },
     /// A format that there is no importer for.
     #[error("{}: a model must be a .tflite file", path.display())]
     ModelFormat { path: PathBuf },
@@ -122,6 +146,9 @@ impl Error {
             Self::Assembly { .. } => "assembly",
             Self::Model { .. } | Self::ModelFormat { .. } => "model",
             Self::Compile { .. } => "compile",
+            Self::NotCalibrated { .. } | Self::AlreadyQuantized { .. } => "usage",
+            Self::Ranges { .. } | Self::Quantize { .. } | Self::Float { .. } => "quantize",
+            Self::Data { .. } | Self::Examples { .. } => "data",
             Self::Fault { .. } => "fault",
         }
     }
@@ -141,10 +168,22 @@ impl Error {
             Self::NoFile { name } => format!("give one with --input {name}=FILE"),
             Self::NoScale { .. } => "leave --dequantize out".to_owned(),
             Self::ModelFormat { .. } => "convert the model to int8 TFLite".to_owned(),
+            Self::NotCalibrated { .. } => "calibrate it with --calib DIR, or give --ranges FILE.json".to_owned(),
+            Self::AlreadyQuantized { .. } => "leave --calib and --ranges out".to_owned(),
+            Self::Ranges { .. } => r#"the form is {"ranges": {"NAME": {"min": -1.0, "max": 1.0}}}"#.to_owned(),
+            Self::Data { why } => why.hint().to_owned(),
+            Self::Examples { .. } => {
+                "take them out, or say with --fit how pictures become the network's size".to_owned()
+            }
+            Self::Float { .. } => "quantize the model with its own framework, and compile that".to_owned(),
             Self::SecondFile { .. } => "every tensor takes one file".to_owned(),
             Self::Itself { .. } => "name another file for the output".to_owned(),
             Self::Utf8 { .. } | Self::TooLarge { .. } => "is this the right file?".to_owned(),
-            Self::Assembly { .. } | Self::Model { .. } | Self::Compile { .. } | Self::Fault { .. } => return None,
+            Self::Assembly { .. }
+            | Self::Model { .. }
+            | Self::Compile { .. }
+            | Self::Quantize { .. }
+            | Self::Fault { .. } => return None,
         })
     }
 
@@ -185,6 +224,10 @@ impl Error {
             Self::Assembly { diagnostics, .. } => ("problems", diagnostics.iter().map(diagnostic).collect()),
             Self::Model { problems, .. } => ("problems", model_findings(problems).iter().map(Finding::data).collect()),
             Self::Compile { errors, .. } => ("problems", compile_findings(errors).iter().map(Finding::data).collect()),
+            Self::Quantize { errors, .. } => {
+                ("problems", quantize_findings(errors).iter().map(Finding::data).collect())
+            }
+            Self::Examples { broken, .. } => ("problems", broken.iter().map(ToString::to_string).collect()),
             Self::Package { why: PackageError::Malformed(error), .. } => {
                 ("place", json!({ "byte": error.offset, "part": error.part, "rule": error.why.rule() }))
             }
@@ -219,6 +262,17 @@ fn model_findings(problems: &Problems) -> Vec<Finding<'_>> {
 fn compile_findings(errors: &CompileErrors) -> Vec<Finding<'_>> {
     let problems = errors.problems().iter();
     problems.map(|cnnip_compiler::Problem { place, rule }| Finding { place, rule, hint: rule.hint() }).collect()
+}
+
+fn quantize_findings(errors: &QuantizeErrors) -> Vec<Finding<'_>> {
+    let problems = errors.problems().iter();
+    problems.map(|cnnip_quant::QuantizeProblem { place, rule }| Finding { place, rule, hint: rule.hint() }).collect()
+}
+
+/// One line per example.
+fn examples(broken: &[ExampleError], more: usize) -> String {
+    let more = (more > 0).then(|| format!("and {more} more"));
+    broken.iter().map(ToString::to_string).chain(more).collect::<Vec<_>>().join("\n")
 }
 
 /// One line per finding; a hint stands once below all that share it, where they follow each other.

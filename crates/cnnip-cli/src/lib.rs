@@ -5,20 +5,23 @@
 
 #![forbid(unsafe_code)]
 
+mod compile;
 mod error;
 mod fault;
 mod files;
 mod info;
 mod inputs;
 mod iss_run;
+mod model;
 mod names;
+mod quantize;
 mod results;
 mod stream;
 mod tool;
 mod trace;
 
 use std::ffi::OsString;
-use std::io::{self, BufWriter, Write};
+use std::io::{self, BufWriter, IsTerminal, Write};
 use std::process::ExitCode;
 
 pub use iss_run::iss_run;
@@ -32,7 +35,8 @@ use stream::{BAD_INPUT, DONE, Remembering};
 pub fn main(program: fn(Vec<OsString>, &mut Streams<'_>) -> u8) -> ExitCode {
     let (mut out, mut err) = (Remembering::new(io::stdout()), io::stderr());
     let mut buffered = BufWriter::new(&mut out);
-    let mut streams = Streams { out: &mut buffered, err: &mut err };
+    let terminal = err.is_terminal();
+    let mut streams = Streams { out: &mut buffered, err: &mut err, terminal };
     let status = program(std::env::args_os().collect(), &mut streams);
     let _ = buffered.flush(); // `out` remembers a failure
     drop(buffered);

@@ -58,6 +58,8 @@ pub struct Streams<'a> {
     pub out: &'a mut dyn Write,
     /// Errors and progress.
     pub err: &'a mut dyn Write,
+    /// Whether a person looks at `err`: progress is shown to nobody else.
+    pub terminal: bool,
 }
 
 impl Streams<'_> {
@@ -69,6 +71,14 @@ impl Streams<'_> {
     /// Writes data as JSON.
     pub(crate) fn data(&mut self, value: &Value) {
         self.say(format_args!("{value:#}"));
+    }
+
+    /// Shows how much of a long work is done, on one line that is written over.
+    pub(crate) fn progress(&mut self, what: &str, done: usize, of: usize) {
+        if self.terminal {
+            let end = if done == of { "\n" } else { "" };
+            let _ = write!(self.err, "\r{what} {done}/{of}{end}").and_then(|()| self.err.flush());
+        }
     }
 
     /// Tells an error, as data or as text, and gives the exit status.

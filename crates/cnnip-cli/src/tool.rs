@@ -3,21 +3,18 @@
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
-use cnnip_compiler::{Options, PixelRule, Rounding, compile};
-use cnnip_graph::tflite::import_tflite;
+use clap::{Parser, Subcommand};
 use cnnip_isa::{TARGETS, Target};
 use cnnip_package::Package;
 use cnnip_package::text::{from_text, to_text};
 use serde_json::{Value, json};
 
+use crate::compile::{self, Compile};
 use crate::error::Error;
 use crate::files;
 use crate::info;
 use crate::stream::{DONE, Streams};
 
-/// Largest model file: the format's own limit.
-const MAX_MODEL_BYTES: u64 = 2 << 30;
 /// Largest assembly text.
 const MAX_TEXT_BYTES: u64 = 1 << 30;
 
@@ -31,7 +28,7 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Compile a quantized model to a package
+    /// Compile a model to a package, quantizing it before if need be
     Compile(Compile),
     /// Make a package from assembly text
     Asm {
@@ -74,46 +71,8 @@ enum Command {
     },
 }
 
-#[derive(Debug, Args)]
-struct Compile {
-    /// Model: int8 TFLite; `cnnip operators` lists what it may consist of
-    model: PathBuf,
-    /// The package to write
-    #[arg(short, long, value_name = "OUT.cnnip")]
-    output: PathBuf,
-    /// Machine to compile for
-    #[arg(long, default_value = "v4h", value_parser = target)]
-    target: &'static Target,
-    /// Rounding of accumulators: as TFLite Micro, with one rounding, or in binary32 as XNNPACK
-    #[arg(long, value_enum, default_value_t = RoundingName::Double)]
-    rounding: RoundingName,
-    /// Keep a tensor in memory to the end of a job; may repeat
-    #[arg(long, value_name = "NAME")]
-    keep: Vec<String>,
-    /// What of a picture becomes an int8 input: `auto` takes the pixel minus 128, `raw` its byte as it stands, `none`
-    /// refuses pictures. A model does not say which it was trained with
-    #[arg(long, value_enum, default_value_t = PixelName::Auto)]
-    preprocess: PixelName,
-    /// Print results and errors as JSON
-    #[arg(long)]
-    json: bool,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum RoundingName {
-    Double,
-    Single,
-    Float,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum PixelName {
-    Auto,
-    Raw,
-    None,
-}
-
-fn target(name: &str) -> Result<&'static Target, String> {
+/// The target of a name.
+pub(crate) fn target(name: &str) -> Result<&'static Target, String> {
     Target::by_name(name).ok_or_else(|| {
         let known: Vec<&str> = TARGETS.iter().map(|target| target.name).collect();
         format!("there is no such target, only {}", known.join(", "))
@@ -127,7 +86,7 @@ pub fn cnnip(arguments: Vec<OsString>, streams: &mut Streams<'_>) -> u8 {
         Err(status) => return status,
     };
     let (done, json) = match &command {
-        Command::Compile(arguments) => (compile_model(arguments, streams), arguments.json),
+        Command::Compile(arguments) => (compile::run(arguments, streams), arguments.json),
         Command::Asm { text, output, json } => (assemble(text, output, *json, streams), *json),
         Command::Disasm { package, output } => (disassemble(package, output.as_deref(), streams), false),
         Command::Info { package, json } => (info(package, *json, streams), *json),
@@ -146,38 +105,6 @@ pub fn cnnip(arguments: Vec<OsString>, streams: &mut Streams<'_>) -> u8 {
     }
 }
 
-fn compile_model(arguments: &Compile, streams: &mut Streams<'_>) -> Result<(), Error> {
-    let path = &arguments.model;
-    if path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("onnx")) {
-        return Err(Error::ModelFormat { path: path.clone() });
-    }
-    files::distinct(path, &arguments.output)?;
-    let bytes = files::read(path, MAX_MODEL_BYTES)?;
-    let graph = import_tflite(&bytes).map_err(|problems| Error::Model { path: path.clone(), problems })?;
-    let package =
-        compile(&graph, &options(arguments)).map_err(|errors| Error::Compile { path: path.clone(), errors })?;
-    written(&arguments.output, &package, arguments.json, streams)
-}
-
-fn options(arguments: &Compile) -> Options {
-    let model = arguments.model.file_name().map(|name| name.to_string_lossy().into_owned());
-    Options {
-        rounding: match arguments.rounding {
-            RoundingName::Double => Rounding::Double,
-            RoundingName::Single => Rounding::Single,
-            RoundingName::Float => Rounding::Float,
-        },
-        keep: arguments.keep.clone(),
-        pixels: match arguments.preprocess {
-            PixelName::Auto => PixelRule::Auto,
-            PixelName::Raw => PixelRule::Raw,
-            PixelName::None => PixelRule::None,
-        },
-        provenance: model.map(|name| ("model".to_owned(), name)).into_iter().collect(),
-        ..Options::new(arguments.target)
-    }
-}
-
 fn assemble(path: &Path, output: &Path, json: bool, streams: &mut Streams<'_>) -> Result<(), Error> {
     files::distinct(path, output)?;
     let text = files::read_text(path, MAX_TEXT_BYTES)?;
@@ -186,7 +113,7 @@ fn assemble(path: &Path, output: &Path, json: bool, streams: &mut Streams<'_>) -
 }
 
 /// Writes a package and says what it is.
-fn written(path: &Path, package: &Package, json: bool, streams: &mut Streams<'_>) -> Result<(), Error> {
+pub(crate) fn written(path: &Path, package: &Package, json: bool, streams: &mut Streams<'_>) -> Result<(), Error> {
     files::write_package(path, package)?;
     if json {
         streams.data(&info::data(package));

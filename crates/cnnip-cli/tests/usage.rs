@@ -218,7 +218,7 @@ fn a_hint_that_many_problems_share_stands_once() {
     let lines: Vec<&str> = err.lines().collect();
     assert!(lines[0].starts_with("error: @float.tflite: node 0, Relu (a): "), "{err}");
     assert!(lines[1].starts_with("@float.tflite: node 1, Relu6 (b): "), "{err}");
-    assert_eq!(lines[2..], ["  hint: quantize the whole model to int8, biases to int32"]);
+    assert_eq!(lines[2..], ["  hint: quantize the whole model to int8, uint8 or int16 with int8 weights"]);
 }
 
 #[test]

@@ -42,8 +42,8 @@ impl Rounding {
     }
 }
 
-/// How the pixels of a picture become an int8 input.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+/// How the pixels of a picture become an input.
+#[derive(Clone, Debug, Default, PartialEq)]
 pub enum PixelRule {
     /// Pixel minus 128 for every int8 input that has the shape of a picture. This is right for the usual
     /// training with pixels in 0 to 1 or -1 to 1; a model cannot say that it wants something else.
@@ -51,6 +51,13 @@ pub enum PixelRule {
     Auto,
     /// The byte as it stands, taken for an int8.
     Raw,
+    /// `(pixel - mean) / std` for every float32, int8 or int16 input that has the shape of a picture; integers are quantized from that.
+    Normalize {
+        /// One per channel, or one for all.
+        mean: Vec<f32>,
+        /// One per channel, or one for all; none is 0.
+        std: Vec<f32>,
+    },
     /// No rule: the application gives tensors.
     None,
 }

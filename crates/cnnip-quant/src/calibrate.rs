@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use cnnip_float::{FloatError, Session};
 use cnnip_graph::{ElementType, Graph, TensorId};
 use serde::{Deserialize, Serialize};
 
@@ -56,6 +57,28 @@ impl Calibration {
                 self.observers.insert(tensor.to_owned(), observer);
             }
         }
+    }
+
+    /// Runs a network on one input, with everything [`watched`], and takes all values.
+    ///
+    /// # Errors
+    /// Those of the session.
+    pub fn observe_run(
+        &mut self,
+        session: &mut dyn Session,
+        graph: &Graph,
+        inputs: &[&[f32]],
+    ) -> Result<(), FloatError> {
+        session.run(inputs, &mut |id, values| {
+            if graph[id].element == ElementType::F32 && !graph[id].is_constant() {
+                self.observe(&graph[id].name, values);
+            }
+        })?;
+        for (&id, values) in graph.inputs.iter().zip(inputs) {
+            self.observe(&graph[id].name, values);
+        }
+        self.end_input();
+        Ok(())
     }
 
     /// The current input is done.

@@ -1,6 +1,6 @@
 //! The tensor table, and how pictures become inputs.
 
-use cnnip_graph::{ElementType as GraphElement, Op};
+use cnnip_graph::{ElementType as GraphElement, Graph, Op};
 use cnnip_package::{
     Color, ElementType, Input, Layout, Pixels, Place, Preprocess, Quantization, RegionId, Tensor, TensorId,
 };
@@ -48,18 +48,22 @@ impl TensorTable {
 
 fn tensor(value: &Value, memory: &MemoryMap, id: ValueId) -> Option<Tensor> {
     let (role, offset) = memory.place(id)?;
-    let quantization =
-        value.quantization.map(|(scale, zero_point)| Quantization { scale: f64::from(scale), zero_point });
     Some(Tensor {
         name: value.name.clone(),
         shape: value.shape.clone(),
         element: element(value.element)?,
-        quantization,
+        quantization: quantization(value),
         place: Place { region: RegionId(memory.region(role)), offset },
     })
 }
 
-const fn element(element: GraphElement) -> Option<ElementType> {
+/// Scale and zero point of a value.
+pub(crate) fn quantization(value: &Value) -> Option<Quantization> {
+    value.quantization.map(|(scale, zero_point)| Quantization { scale: f64::from(scale), zero_point })
+}
+
+/// The package's name for a type, if it has one.
+pub(crate) const fn element(element: GraphElement) -> Option<ElementType> {
     match element {
         GraphElement::I8 => Some(ElementType::Int8),
         GraphElement::U8 => Some(ElementType::Uint8),
@@ -71,25 +75,32 @@ const fn element(element: GraphElement) -> Option<ElementType> {
     }
 }
 
-/// The rule for an int8 input in the shape of a picture: one map of one or three channels.
+/// The rule for an input in the shape of a picture: one map of one or three channels.
 ///
 /// `NCHW` is taken where a transpose to `NHWC` is all that reads the input.
 fn preprocess(parts: &Parts<'_>, id: ValueId) -> Option<Preprocess> {
     let value = &parts.legalized.values[id.0];
-    let pixels = match parts.options.pixels {
-        PixelRule::Auto => Pixels::Offset(-128),
-        PixelRule::Raw => Pixels::Raw,
-        PixelRule::None => return None,
-    };
-    if value.element != GraphElement::I8 {
-        return None;
-    }
     let &[1, a, b, c] = value.shape.as_slice() else { return None };
-    if is_planar(parts, id) {
-        let color = color(a)?;
-        return Some(Preprocess { height: b, width: c, layout: Layout::Nchw, color, pixels });
+    let planar = is_planar(parts.graph, cnnip_graph::TensorId::new(id.0));
+    let (height, width, channels) = if planar { (b, c, a) } else { (a, b, c) };
+    let layout = if planar { Layout::Nchw } else { Layout::Nhwc };
+    let pixels = pixels(&parts.options.pixels, value.element, channels)?;
+    Some(Preprocess { height, width, layout, color: color(channels)?, pixels })
+}
+
+fn pixels(rule: &PixelRule, element: GraphElement, channels: u32) -> Option<Pixels> {
+    let per_channel = |list: &[f32]| {
+        let of = |channel: u32| list.get(crate::size::index(channel)).or(list.first()).copied();
+        (0..channels).map(of).collect::<Option<Vec<f32>>>()
+    };
+    match (rule, element) {
+        (PixelRule::Auto, GraphElement::I8) => Some(Pixels::Offset(-128)),
+        (PixelRule::Raw, GraphElement::I8) => Some(Pixels::Raw),
+        (PixelRule::Normalize { mean, std }, GraphElement::F32 | GraphElement::I8 | GraphElement::I16) => {
+            Some(Pixels::Float { mean: per_channel(mean)?, std: per_channel(std)? })
+        }
+        _ => None,
     }
-    Some(Preprocess { height: a, width: b, layout: Layout::Nhwc, color: color(c)?, pixels })
 }
 
 const fn color(channels: u32) -> Option<Color> {
@@ -100,9 +111,13 @@ const fn color(channels: u32) -> Option<Color> {
     }
 }
 
-fn is_planar(parts: &Parts<'_>, id: ValueId) -> bool {
-    let tensor = cnnip_graph::TensorId::new(id.0);
-    let mut readers = parts.graph.consumers(tensor).peekable();
-    let to_nhwc = |op: &Op| matches!(op, Op::Transpose { perm } if perm == &[0, 2, 3, 1]);
-    readers.peek().is_some() && readers.all(|node| to_nhwc(&parts.graph[node].op))
+/// Whether all that reads a tensor, quantized or not, makes NHWC of it.
+fn is_planar(graph: &Graph, tensor: cnnip_graph::TensorId) -> bool {
+    let mut readers = graph.consumers(tensor).peekable();
+    let to_nhwc = |node: cnnip_graph::NodeId| match &graph[node].op {
+        Op::Transpose { perm } => perm == &[0, 2, 3, 1],
+        Op::Quantize => is_planar(graph, graph[node].outputs[0]),
+        _ => false,
+    };
+    readers.peek().is_some() && readers.all(to_nhwc)
 }

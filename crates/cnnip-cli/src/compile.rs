@@ -1,0 +1,89 @@
+//! `cnnip compile`.
+
+use std::path::PathBuf;
+
+use clap::{Args, ValueEnum};
+use cnnip_compiler::{Options, PixelRule, Rounding, compile};
+use cnnip_isa::Target;
+
+use crate::error::Error;
+use crate::quantize::{self, Quantize};
+use crate::stream::Streams;
+use crate::tool::{target, written};
+use crate::{files, model};
+
+#[derive(Debug, Args)]
+pub(crate) struct Compile {
+    /// Model: int8 TFLite, or a float model together with --calib or --ranges; `cnnip operators` lists what it may consist of
+    model: PathBuf,
+    /// The package to write
+    #[arg(short, long, value_name = "OUT.cnnip")]
+    output: PathBuf,
+    /// Machine to compile for
+    #[arg(long, default_value = "v4h", value_parser = target)]
+    target: &'static Target,
+    /// Rounding of accumulators: as TFLite Micro, with one rounding, or in binary32 as XNNPACK
+    #[arg(long, value_enum, default_value_t = RoundingName::Double)]
+    rounding: RoundingName,
+    /// Keep a tensor in memory to the end of a job; may repeat
+    #[arg(long, value_name = "NAME")]
+    keep: Vec<String>,
+    /// What of a picture becomes an int8 input: `auto` takes the pixel minus 128, `raw` its byte as it stands, `none`
+    /// refuses pictures. A model does not say which it was trained with. --mean and --std go before
+    #[arg(long, value_enum, default_value_t = PixelName::Auto)]
+    preprocess: PixelName,
+    #[command(flatten)]
+    quantize: Quantize,
+    /// Print results and errors as JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum RoundingName {
+    Double,
+    Single,
+    Float,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum PixelName {
+    Auto,
+    Raw,
+    None,
+}
+
+/// Reads a model, quantizes it if it is float, compiles it and writes the package.
+pub(crate) fn run(arguments: &Compile, streams: &mut Streams<'_>) -> Result<(), Error> {
+    let path = &arguments.model;
+    files::distinct(path, &arguments.output)?;
+    let graph = model::read(path)?;
+    let graph = quantize::quantized(path, graph, &arguments.quantize, streams)?;
+    let package =
+        compile(&graph, &options(arguments)).map_err(|errors| Error::Compile { path: path.clone(), errors })?;
+    written(&arguments.output, &package, arguments.json, streams)
+}
+
+fn options(arguments: &Compile) -> Options {
+    let model = arguments.model.file_name().map(|name| name.to_string_lossy().into_owned());
+    Options {
+        rounding: match arguments.rounding {
+            RoundingName::Double => Rounding::Double,
+            RoundingName::Single => Rounding::Single,
+            RoundingName::Float => Rounding::Float,
+        },
+        keep: arguments.keep.clone(),
+        pixels: pixels(arguments),
+        provenance: model.map(|name| ("model".to_owned(), name)).into_iter().collect(),
+        ..Options::new(arguments.target)
+    }
+}
+
+fn pixels(arguments: &Compile) -> PixelRule {
+    match (arguments.quantize.normalize(), arguments.preprocess) {
+        (Some(rule), _) => PixelRule::Normalize { mean: rule.mean, std: rule.std },
+        (None, PixelName::Auto) => PixelRule::Auto,
+        (None, PixelName::Raw) => PixelRule::Raw,
+        (None, PixelName::None) => PixelRule::None,
+    }
+}

@@ -1,0 +1,222 @@
+//! Calibration and quantization of float models.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use clap::{Args, ValueEnum};
+use cnnip_data::{Dataset, Fit, InputSpec, Normalize, PictureRule};
+use cnnip_float::{Embedded, Engine};
+use cnnip_graph::{Graph, Op, TensorId};
+use cnnip_quant::{Calibration, Method, Options, Pattern, Ranges};
+
+use crate::error::Error;
+use crate::stream::Streams;
+use crate::{files, model};
+
+/// Largest table of ranges.
+const MAX_RANGES_BYTES: u64 = 64 << 20;
+/// Most broken examples that are listed.
+const MAX_LISTED: usize = 50;
+
+/// How a float model becomes integers.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Quantization of a float model")]
+pub(crate) struct Quantize {
+    /// Examples to calibrate with: a folder of pictures, a .csv list of files, or an .npy or .npz file
+    #[arg(long, value_name = "DIR|FILE")]
+    calib: Option<PathBuf>,
+    /// Take at most this many examples, spread over all
+    #[arg(long, value_name = "N", requires = "calib")]
+    calib_count: Option<usize>,
+    /// How a range follows from values
+    #[arg(long, value_enum, default_value_t = MethodName::MinMax)]
+    calib_method: MethodName,
+    /// Share of all values within the range, for `percentile`
+    #[arg(long, value_name = "SHARE", default_value_t = 0.9999, value_parser = share)]
+    calib_keep: f64,
+    /// Ranges of tensors, as JSON; they go before those of the calibration
+    #[arg(long, value_name = "FILE.json")]
+    ranges: Option<PathBuf>,
+    /// Write the ranges that were used
+    #[arg(long, value_name = "FILE.json")]
+    save_ranges: Option<PathBuf>,
+    /// Give tensors of this name 16 bits; `*` stands for any characters; may repeat
+    #[arg(long, value_name = "PATTERN")]
+    int16: Vec<String>,
+    /// Inputs and outputs are integers, not real numbers
+    #[arg(long)]
+    integer_ends: bool,
+    /// Subtracted from the pixels of a picture: one number, or one per channel
+    #[arg(long, value_name = "M,..", value_delimiter = ',', requires = "std", allow_negative_numbers = true)]
+    mean: Vec<f32>,
+    /// Pixels are divided by it afterwards: one number, or one per channel
+    #[arg(long, value_name = "S,..", value_delimiter = ',', requires = "mean", value_parser = divisor)]
+    std: Vec<f32>,
+    /// What is done with pictures of another size
+    #[arg(long, value_enum, default_value_t = FitName::Exact)]
+    fit: FitName,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum MethodName {
+    /// The smallest and the largest value
+    MinMax,
+    /// A moving average of each example's
+    Average,
+    /// Without the outermost values
+    Percentile,
+    /// Least Kullback-Leibler divergence
+    Entropy,
+    /// Least mean squared error
+    Mse,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum FitName {
+    /// They are refused
+    Exact,
+    /// Both sides are scaled
+    Stretch,
+    /// Scaled to cover, then the middle is taken
+    Crop,
+}
+
+/// What an example of a moving average counts against those before.
+const MOMENTUM: f32 = 0.9;
+
+impl Quantize {
+    /// The rule for pixels, if one is given.
+    pub(crate) fn normalize(&self) -> Option<Normalize> {
+        (!self.std.is_empty()).then(|| Normalize { mean: self.mean.clone(), std: self.std.clone() })
+    }
+
+    fn method(&self) -> Method {
+        match self.calib_method {
+            MethodName::MinMax => Method::MinMax,
+            MethodName::Average => Method::MovingAverage { momentum: MOMENTUM },
+            MethodName::Percentile => Method::Percentile { keep: self.calib_keep },
+            MethodName::Entropy => Method::Entropy,
+            MethodName::Mse => Method::Mse,
+        }
+    }
+
+    fn fit(&self) -> Fit {
+        match self.fit {
+            FitName::Exact => Fit::Exact,
+            FitName::Stretch => Fit::Stretch,
+            FitName::Crop => Fit::Crop,
+        }
+    }
+}
+
+fn share(text: &str) -> Result<f64, String> {
+    let value: f64 = text.parse().map_err(|_| "not a number".to_owned())?;
+    if value > 0.0 && value <= 1.0 { Ok(value) } else { Err("a share is above 0 and at most 1".to_owned()) }
+}
+
+fn divisor(text: &str) -> Result<f32, String> {
+    let value: f32 = text.parse().map_err(|_| "not a number".to_owned())?;
+    if value.is_finite() && value != 0.0 { Ok(value) } else { Err("a finite number, not 0".to_owned()) }
+}
+
+/// The model in integers: as it is, or quantized as the arguments say.
+pub(crate) fn quantized(
+    path: &Path,
+    graph: Graph,
+    arguments: &Quantize,
+    streams: &mut Streams<'_>,
+) -> Result<Graph, Error> {
+    if !model::is_float(&graph) {
+        return match (&arguments.calib, &arguments.ranges) {
+            (None, None) => Ok(graph),
+            _ => Err(Error::AlreadyQuantized { path: path.into() }),
+        };
+    }
+    let graph = Arc::new(graph);
+    let mut ranges = match &arguments.calib {
+        Some(data) => calibrated(path, data, &graph, arguments, streams)?.ranges(),
+        None if arguments.ranges.is_some() => Ranges::default(),
+        None => return Err(Error::NotCalibrated { path: path.into() }),
+    };
+    if let Some(file) = &arguments.ranges {
+        let text = files::read_text(file, MAX_RANGES_BYTES)?;
+        ranges.update(Ranges::from_json(&text).map_err(|why| Error::Ranges { path: file.clone(), why })?);
+    }
+    if let Some(file) = &arguments.save_ranges {
+        files::write(file, |out| out.write_all(ranges.to_json().as_bytes()))?;
+    }
+    let options =
+        Options { wide: arguments.int16.iter().map(Pattern::new).collect(), integer_ends: arguments.integer_ends };
+    cnnip_quant::quantize(&graph, &ranges, &options).map_err(|errors| Error::Quantize { path: path.into(), errors })
+}
+
+fn calibrated(
+    path: &Path,
+    data: &Path,
+    graph: &Arc<Graph>,
+    arguments: &Quantize,
+    streams: &mut Streams<'_>,
+) -> Result<Calibration, Error> {
+    let normalize = arguments.normalize().unwrap_or_else(|| Normalize::all(0.0, 1.0));
+    let rule = PictureRule { fit: arguments.fit(), normalize };
+    let data = Dataset::open(data, specs(graph), rule).map_err(|why| Error::Data { why })?;
+    let float = |why| Error::Float { path: path.into(), why };
+    let watched = cnnip_quant::calibrate::watched(graph);
+    let mut session = Embedded::default().prepare(Arc::clone(graph), &watched).map_err(float)?.session();
+    let mut calibration = Calibration::new(arguments.method());
+    let mut broken = vec![];
+    let chosen = spread(data.len(), arguments.calib_count.unwrap_or(usize::MAX));
+    let count = chosen.len();
+    for (done, index) in chosen.into_iter().enumerate() {
+        streams.progress("calibrating", done, count);
+        match data.load(index) {
+            Ok(example) => {
+                let inputs: Vec<&[f32]> = example.inputs.iter().map(Vec::as_slice).collect();
+                calibration.observe_run(session.as_mut(), graph, &inputs).map_err(float)?;
+            }
+            Err(why) => broken.push(why),
+        }
+    }
+    streams.progress("calibrating", count, count);
+    if broken.is_empty() {
+        return Ok(calibration);
+    }
+    let more = broken.len().saturating_sub(MAX_LISTED);
+    broken.truncate(MAX_LISTED);
+    Err(Error::Examples { broken, more })
+}
+
+/// Indices of `most` of `count` examples, evenly spread.
+fn spread(count: usize, most: usize) -> Vec<usize> {
+    let chosen = count.min(most);
+    (0..chosen).map(|at| at * count / chosen).collect()
+}
+
+/// The inputs of a network as a data set sees them.
+pub(crate) fn specs(graph: &Graph) -> Vec<InputSpec> {
+    let spec = |&id: &TensorId| InputSpec {
+        name: graph[id].name.clone(),
+        shape: graph[id].shape.dims().to_vec(),
+        planar: is_planar(graph, id),
+    };
+    graph.inputs.iter().map(spec).collect()
+}
+
+/// Whether all that reads an input makes NHWC of it.
+fn is_planar(graph: &Graph, id: TensorId) -> bool {
+    let mut readers = graph.consumers(id).peekable();
+    readers.peek().is_some()
+        && readers.all(|node| matches!(&graph[node].op, Op::Transpose { perm } if perm == &[0, 2, 3, 1]))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn examples_are_spread_over_all() {
+        assert_eq!(spread(10, 4), [0, 2, 5, 7]);
+        assert_eq!(spread(3, 9), [0, 1, 2]);
+        assert_eq!(spread(3, 0), [0_usize; 0]);
+    }
+}
