@@ -129,9 +129,9 @@ impl Depthwise<'_> {
             } else {
                 self.sums::<S, P, false>(s, y, x, block)
             };
-            for p in 0..P {
+            for (p, sum) in sums.iter().enumerate() {
                 let at = (y * self.size[1] + x + p) * channels + first;
-                let value = finisher.apply(s, sums[p]);
+                let value = finisher.apply(s, s.load(sum));
                 let output = &mut self.output[at..at + width];
                 match output.first_chunk_mut() {
                     Some(lanes) => s.store(value, lanes),
@@ -146,13 +146,7 @@ impl Depthwise<'_> {
     }
 
     #[inline(always)]
-    fn sums<S: Simd, const P: usize, const WHOLE: bool>(
-        &self,
-        s: S,
-        y: usize,
-        x: usize,
-        block: usize,
-    ) -> [S::Vector; P] {
+    fn sums<S: Simd, const P: usize, const WHOLE: bool>(&self, s: S, y: usize, x: usize, block: usize) -> [Lanes; P] {
         let Self { input, weights, .. } = self;
         let (window, channels, first) = (&weights.window, weights.channels, block * BLOCK);
         let taps = &weights.taps[block * window.taps()..][..window.taps()];
@@ -169,16 +163,20 @@ impl Depthwise<'_> {
                 }
                 let w = s.load(&taps[ky * window.kw + kx]);
                 let at = (row * input.w + column) * channels + first;
-                for p in 0..P {
+                for (p, sum) in sums.iter_mut().enumerate() {
                     let values = &input.values[at + p * window.stride_x * channels..];
                     let lanes = match values.first_chunk() {
                         Some(lanes) if WHOLE => s.load(lanes),
                         _ => s.load(&padded(&values[..values.len().min(channels - first)])),
                     };
-                    sums[p] = s.mul_add(lanes, w, sums[p]);
+                    *sum = s.mul_add(lanes, w, *sum);
                 }
             }
         }
-        sums
+        let mut tile = [[0.0; BLOCK]; P];
+        for (lanes, &sum) in tile.iter_mut().zip(&sums) {
+            s.store(sum, lanes);
+        }
+        tile
     }
 }

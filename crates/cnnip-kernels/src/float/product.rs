@@ -195,6 +195,19 @@ impl Product<'_> {
     /// `M` rows of `N` blocks of outputs.
     #[inline(always)]
     fn tile<S: Simd, const M: usize, const N: usize>(&mut self, s: S, row: usize, block: usize, after: &After<'_, S>) {
+        let sums = self.sums::<S, M, N>(s, row, block);
+        for (m, sums) in sums.iter().enumerate() {
+            for (n, sum) in sums.iter().enumerate() {
+                self.finish(s, s.load(sum), row + m, block + n, after);
+            }
+        }
+    }
+
+    /// Bias and products of a tile. They go through memory to what follows, whose loops are not unrolled: sums that are
+    /// indexed there would live in memory here as well.
+    #[inline(always)]
+    #[expect(clippy::needless_range_loop, reason = "the indices go together through several arrays")]
+    fn sums<S: Simd, const M: usize, const N: usize>(&self, s: S, row: usize, block: usize) -> [[Lanes; N]; M] {
         let depth = self.weights.depth;
         let mut rows: [&[f32]; M] = [&[]; M];
         for m in 0..M {
@@ -221,11 +234,13 @@ impl Product<'_> {
                 }
             }
         }
+        let mut tile = [[[0.0; BLOCK]; N]; M];
         for m in 0..M {
             for n in 0..N {
-                self.finish(s, sums[m][n], row + m, block + n, after);
+                s.store(sums[m][n], &mut tile[m][n]);
             }
         }
+        tile
     }
 
     /// Finishes and stores one vector of sums.

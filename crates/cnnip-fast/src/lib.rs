@@ -1,0 +1,2 @@
+//! The Fast Simulator.
+#![forbid(unsafe_code)]
