@@ -3,6 +3,7 @@
 //! [`InFlight::advance`] brings an operation to a cycle. A whole operation that has not begun may go to a fast kernel instead
 //! (module `fast`), which declines what it does not do; the kernels are proven equal to the block form by test.
 
+mod argmax;
 mod conv;
 mod dma;
 mod element;
@@ -10,6 +11,7 @@ mod eltwise;
 mod fast;
 mod pool;
 mod reduce;
+mod resize;
 mod scales;
 
 pub(crate) use fast::Fast;
@@ -162,6 +164,16 @@ impl InFlight {
             Operation::Lookup(lookup) => {
                 let nest = VectorNest::of(&lookup.output, lookup.input.element, self.target);
                 eltwise::retire_lookup(lookup, nest.block(block), memory.data_mut(core, Space::Sram));
+                Ok(())
+            }
+            Operation::Resize(resize) => {
+                let nest = VectorNest::of_resize(resize, self.target);
+                resize::retire(resize, nest.block(block), memory.data_mut(core, Space::Sram));
+                Ok(())
+            }
+            Operation::ArgMax(argmax) => {
+                let nest = VectorNest::of_argmax(argmax, self.target);
+                argmax::retire(argmax, nest.block(block), memory.data_mut(core, Space::Sram));
                 Ok(())
             }
             Operation::Copy(copy) => {

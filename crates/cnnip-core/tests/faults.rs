@@ -194,8 +194,8 @@ fn encodings_registers_and_parameters() {
         ),
         case(
             "specified, but not built",
-            &[(CNN, "run RESIZE")],
-            "Unsupported at cnn pc 0x0 cycle 0: RESIZE is specified but not built",
+            &[(DMA0, "run DECODE")],
+            "Unsupported at dma0 pc 0x0 cycle 0: DECODE is specified but not built",
         ),
         after_load.tokens(&[(0, DMA0, CNN)]),
     ];

@@ -200,7 +200,7 @@ pub enum EltwiseFunction {
     /// a; the second input is not read
     Pass = 5,
     /// a\*A + b\*B + C in binary32 with fused multiply-adds, A, B, C the bits of IN_MULT, IN2_MULT,
-    /// OUT_MULT; see numerics.md
+    /// OUT_MULT, all modes float; see numerics.md
     Affine = 6,
 }
 
@@ -922,9 +922,6 @@ pub enum OperationCode {
     /// Depthwise convolution: output channel c reads input channel c / MULTIPLIER only; otherwise
     /// as CONV.
     Depthwise = 0x02,
-    /// Transposed convolution: input pixel (y, x) contributes to output (y\*SY + ky\*DY - TOP,
-    /// x\*SX + kx\*DX - LEFT); otherwise as CONV.
-    TransposedConv = 0x03,
     /// Largest element of each window; padded positions are ignored; then clamp to OUT_MIN and
     /// OUT_MAX. A window without any valid position is illegal.
     PoolMax = 0x10,
@@ -939,14 +936,14 @@ pub enum OperationCode {
     /// scale their input by IN_MULT and IN_SHIFT first.
     Table = 0x21,
     /// Resizes a map by fixed-point positions: origin + index \* step, with RESIZE.FRACTION
-    /// fraction bits.
+    /// fraction bits, held to the input. Output channels are those of the input.
     Resize = 0x30,
     /// Sum, minimum or maximum over height and width (over the channels too with REDUCE.CHANNELS)
     /// to one pixel; a sum may start from and leave accumulators, be scaled by REQUANT and then
     /// divided by DIVISOR, halves away from zero.
     Reduce = 0x31,
     /// Index of the largest channel of every pixel, the lowest index on a tie, as int8, int16 or
-    /// int32.
+    /// int32. The output has the size of the input and one channel.
     Argmax = 0x32,
     /// Strided copy: runs of RUN_BYTES bytes over four nested counts, COUNT3 outermost.
     Copy = 0x40,
@@ -961,7 +958,6 @@ impl OperationCode {
     pub const ALL: &[Self] = &[
         Self::Conv,
         Self::Depthwise,
-        Self::TransposedConv,
         Self::PoolMax,
         Self::PoolAverage,
         Self::Eltwise,
@@ -986,7 +982,6 @@ impl OperationCode {
         match code {
             0x01 => Some(Self::Conv),
             0x02 => Some(Self::Depthwise),
-            0x03 => Some(Self::TransposedConv),
             0x10 => Some(Self::PoolMax),
             0x11 => Some(Self::PoolAverage),
             0x20 => Some(Self::Eltwise),
@@ -1007,7 +1002,6 @@ impl OperationCode {
         match self {
             Self::Conv => "CONV",
             Self::Depthwise => "DEPTHWISE",
-            Self::TransposedConv => "TRANSPOSED_CONV",
             Self::PoolMax => "POOL_MAX",
             Self::PoolAverage => "POOL_AVERAGE",
             Self::Eltwise => "ELTWISE",
@@ -1027,7 +1021,6 @@ impl OperationCode {
         match self {
             Self::Conv
             | Self::Depthwise
-            | Self::TransposedConv
             | Self::PoolMax
             | Self::PoolAverage
             | Self::Eltwise
@@ -1050,7 +1043,9 @@ impl OperationCode {
                 | Self::PoolAverage
                 | Self::Eltwise
                 | Self::Table
+                | Self::Resize
                 | Self::Reduce
+                | Self::Argmax
                 | Self::Copy
                 | Self::Fill
         )
@@ -1067,10 +1062,6 @@ impl OperationCode {
             Self::Depthwise => &[
                 0x00, 0x01, 0x02, 0x03, 0x04, 0x05, 0x06, 0x07, 0x10, 0x11, 0x12, 0x13, 0x14, 0x15, 0x16, 0x17, 0x18,
                 0x19, 0x1a, 0x1b, 0x1d, 0x20, 0x21, 0x22, 0x24, 0x25, 0x26, 0x27, 0x28, 0x2b, 0x2c,
-            ],
-            Self::TransposedConv => &[
-                0x00, 0x01, 0x02, 0x03, 0x04, 0x05, 0x06, 0x10, 0x11, 0x12, 0x13, 0x14, 0x15, 0x16, 0x17, 0x18, 0x19,
-                0x1a, 0x1b, 0x1c, 0x20, 0x21, 0x22, 0x23, 0x24, 0x25, 0x26, 0x27, 0x28, 0x2b, 0x2c,
             ],
             Self::PoolMax => {
                 &[0x00, 0x01, 0x02, 0x03, 0x04, 0x05, 0x10, 0x11, 0x13, 0x14, 0x16, 0x17, 0x18, 0x19, 0x1b]
@@ -2732,6 +2723,10 @@ pub struct Target {
     pub max_pool_window: u32,
     /// Largest width and height that REDUCE takes.
     pub max_reduce_side: u32,
+    /// Largest magnification of RESIZE nearest: steps are at least floor(2^FRACTION / this).
+    pub max_nearest_scale: u32,
+    /// Largest magnification of RESIZE bilinear, likewise.
+    pub max_bilinear_scale: u32,
     /// Most channels that ARGMAX takes.
     pub max_argmax_channels: u32,
     /// Largest width and height of a feature map.
@@ -2769,6 +2764,8 @@ pub const TARGETS: &[Target] = &[
         max_pad_y: 7,
         max_pool_window: 3,
         max_reduce_side: 125,
+        max_nearest_scale: 8,
+        max_bilinear_scale: 5,
         max_argmax_channels: 32,
         max_extent: 65_535,
         max_channels: 65_535,
@@ -2793,6 +2790,8 @@ pub const TARGETS: &[Target] = &[
             ("max_pad_y", "assumed: as v4h"),
             ("max_pool_window", "assumed: as v4h"),
             ("max_reduce_side", "assumed: as v4h"),
+            ("max_nearest_scale", "assumed: as v4h"),
+            ("max_bilinear_scale", "assumed: as v4h"),
             ("max_argmax_channels", "assumed: as v4h"),
             ("max_extent", "assumed: 16-bit size fields"),
             ("max_channels", "assumed"),
@@ -2822,6 +2821,8 @@ pub const TARGETS: &[Target] = &[
         max_pad_y: 7,
         max_pool_window: 3,
         max_reduce_side: 125,
+        max_nearest_scale: 8,
+        max_bilinear_scale: 5,
         max_argmax_channels: 32,
         max_extent: 65_535,
         max_channels: 65_535,
@@ -2846,6 +2847,8 @@ pub const TARGETS: &[Target] = &[
             ("max_pad_y", "assumed: as v4h"),
             ("max_pool_window", "assumed: as v4h"),
             ("max_reduce_side", "assumed: as v4h"),
+            ("max_nearest_scale", "assumed: as v4h"),
+            ("max_bilinear_scale", "assumed: as v4h"),
             ("max_argmax_channels", "assumed: as v4h"),
             ("max_extent", "assumed: 16-bit size fields"),
             ("max_channels", "assumed"),
@@ -2875,6 +2878,8 @@ pub const TARGETS: &[Target] = &[
         max_pad_y: 7,
         max_pool_window: 3,
         max_reduce_side: 125,
+        max_nearest_scale: 8,
+        max_bilinear_scale: 5,
         max_argmax_channels: 32,
         max_extent: 65_535,
         max_channels: 65_535,
@@ -2899,6 +2904,8 @@ pub const TARGETS: &[Target] = &[
             ("max_pad_y", "assumed: as v4h"),
             ("max_pool_window", "assumed: as v4h"),
             ("max_reduce_side", "assumed: as v4h"),
+            ("max_nearest_scale", "assumed: as v4h"),
+            ("max_bilinear_scale", "assumed: as v4h"),
             ("max_argmax_channels", "assumed: as v4h"),
             ("max_extent", "assumed: 16-bit size fields"),
             ("max_channels", "assumed"),
@@ -2928,6 +2935,8 @@ pub const TARGETS: &[Target] = &[
         max_pad_y: 7,
         max_pool_window: 3,
         max_reduce_side: 125,
+        max_nearest_scale: 8,
+        max_bilinear_scale: 5,
         max_argmax_channels: 32,
         max_extent: 65_535,
         max_channels: 65_535,
@@ -2952,6 +2961,8 @@ pub const TARGETS: &[Target] = &[
             ("max_pad_y", "public: operator limits of the v4h compiler"),
             ("max_pool_window", "public: operator limits of the v4h compiler"),
             ("max_reduce_side", "public: global average pooling below 126"),
+            ("max_nearest_scale", "public: resize nearest x2, x4, x8"),
+            ("max_bilinear_scale", "public: resize bilinear with integer scale up to 5"),
             ("max_argmax_channels", "public: operator limits of the v4h compiler"),
             ("max_extent", "assumed: 16-bit size fields"),
             ("max_channels", "assumed"),

@@ -4,6 +4,7 @@
 //! memory; [`Operation::store`] is its inverse and what a compiler uses. So the meaning of a register is stated here once,
 //! for the machine, the timing model and the compiler.
 
+mod argmax;
 mod conv;
 mod dma;
 mod eltwise;
@@ -12,8 +13,10 @@ mod map;
 mod pool;
 mod reader;
 mod reduce;
+mod resize;
 mod rule;
 
+pub use argmax::ArgMax;
 pub use conv::{Accumulators, Conv, ConvKind, RECORD_BYTES, SPILL_BYTES, Weights};
 pub use dma::{Copy, DmaPattern, Fill, Location};
 pub use eltwise::{Eltwise, Lookup, Stage};
@@ -21,6 +24,7 @@ pub use footprint::{Footprint, Space};
 pub use map::{Activation, FeatureMap, OutputStage, Table, Window};
 pub use pool::{Pool, PoolKind};
 pub use reduce::{Reduce, ReduceOutput};
+pub use resize::{Resize, ResizeAxis};
 pub use rule::{OperationError, Rule};
 
 use crate::{OperationCode, RegisterFile, Target};
@@ -37,8 +41,12 @@ pub enum Operation {
     Eltwise(Eltwise),
     /// `TABLE`.
     Lookup(Lookup),
+    /// `RESIZE`.
+    Resize(Resize),
     /// `REDUCE`.
     Reduce(Reduce),
+    /// `ARGMAX`.
+    ArgMax(ArgMax),
     /// `COPY`.
     Copy(Copy),
     /// `FILL`.
@@ -127,9 +135,9 @@ impl Operation {
             OperationCode::Reduce => Reduce::read(&reader).map(Self::Reduce),
             OperationCode::Copy => Copy::read(&reader).map(Self::Copy),
             OperationCode::Fill => Fill::read(&reader).map(Self::Fill),
-            OperationCode::TransposedConv | OperationCode::Resize | OperationCode::Argmax | OperationCode::Decode => {
-                Err(OperationError::Unsupported { what: code.name() })
-            }
+            OperationCode::Resize => Resize::read(&reader).map(Self::Resize),
+            OperationCode::Argmax => ArgMax::read(&reader).map(Self::ArgMax),
+            OperationCode::Decode => Err(OperationError::Unsupported { what: code.name() }),
         }
     }
 
@@ -140,7 +148,9 @@ impl Operation {
             Self::Pool(pool) => pool.code(),
             Self::Eltwise(_) => OperationCode::Eltwise,
             Self::Lookup(_) => OperationCode::Table,
+            Self::Resize(_) => OperationCode::Resize,
             Self::Reduce(_) => OperationCode::Reduce,
+            Self::ArgMax(_) => OperationCode::Argmax,
             Self::Copy(_) => OperationCode::Copy,
             Self::Fill(_) => OperationCode::Fill,
         }
@@ -153,7 +163,9 @@ impl Operation {
             Self::Pool(pool) => pool.store(registers),
             Self::Eltwise(eltwise) => eltwise.store(registers),
             Self::Lookup(lookup) => lookup.store(registers),
+            Self::Resize(resize) => resize.store(registers),
             Self::Reduce(reduce) => reduce.store(registers),
+            Self::ArgMax(argmax) => argmax.store(registers),
             Self::Copy(copy) => copy.store(registers),
             Self::Fill(fill) => fill.store(registers),
         }
@@ -167,7 +179,9 @@ impl Operation {
             Self::Pool(pool) => pool.operands(&mut operands),
             Self::Eltwise(eltwise) => eltwise.operands(&mut operands),
             Self::Lookup(lookup) => lookup.operands(&mut operands),
+            Self::Resize(resize) => resize.operands(&mut operands),
             Self::Reduce(reduce) => reduce.operands(&mut operands),
+            Self::ArgMax(argmax) => argmax.operands(&mut operands),
             Self::Copy(copy) => copy.operands(&mut operands),
             Self::Fill(fill) => fill.operands(&mut operands),
         }

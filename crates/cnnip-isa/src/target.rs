@@ -1,6 +1,6 @@
 //! Looking up targets.
 
-use crate::generated::{TARGETS, Target};
+use crate::generated::{ResizeMode, TARGETS, Target};
 
 impl Target {
     /// The target of this name.
@@ -20,6 +20,15 @@ impl Target {
     #[must_use]
     pub fn by_id(id: u32) -> Option<&'static Self> {
         TARGETS.iter().find(|target| target.id == id)
+    }
+
+    /// The largest magnification of a resize in this mode.
+    #[must_use]
+    pub fn max_scale(&self, mode: ResizeMode) -> u32 {
+        match mode {
+            ResizeMode::Nearest => self.max_nearest_scale,
+            ResizeMode::Bilinear => self.max_bilinear_scale,
+        }
     }
 
     /// Whether the value called `key` is assumed rather than public. `None` if there is no such value.

@@ -5,6 +5,7 @@ mod corrupt;
 mod elements;
 mod lists;
 mod motion;
+mod sampling;
 mod scene;
 
 pub use corrupt::corrupt;
@@ -24,13 +25,15 @@ const TRIES: usize = 10_000;
 /// # Panics
 /// If the zone is too small for any operation.
 pub fn cnn_operation(scene: &mut Scene<'_>) -> Operation {
-    legal(scene, EngineKind::Cnn, |scene| match scene.rng.within(0..=9) {
+    legal(scene, EngineKind::Cnn, |scene| match scene.rng.within(0..=11) {
         0..=2 => array::conv(scene),
         3 => array::depthwise(scene),
         4 => array::pool(scene),
         5..=7 => elements::eltwise(scene),
         8 => elements::lookup(scene),
-        _ => elements::reduce(scene),
+        9 => elements::reduce(scene),
+        10 => sampling::resize(scene),
+        _ => sampling::argmax(scene),
     })
 }
 
@@ -113,6 +116,8 @@ fn is_in_place(operation: &Operation) -> bool {
         Operation::Lookup(op) => op.input == op.output,
         Operation::Conv(conv) => conv.accumulators.load == conv.accumulators.store,
         Operation::Reduce(reduce) => reduce.accumulators.load == reduce.accumulators.store,
-        Operation::Pool(_) | Operation::Copy(_) | Operation::Fill(_) => false,
+        Operation::Pool(_) | Operation::Resize(_) | Operation::ArgMax(_) | Operation::Copy(_) | Operation::Fill(_) => {
+            false
+        }
     }
 }

@@ -4,12 +4,14 @@
 //! it checks: of an [`Operation`] it reads the public fields only, never its methods. After `c` cycles of a `RUN` it gives
 //! memory and the accumulators of the block in work.
 
+mod argmax;
 mod conv;
 mod dma;
 mod eltwise;
 mod memory;
 mod pool;
 mod reduce;
+mod resize;
 mod scale;
 
 pub use memory::Memory;
@@ -86,6 +88,8 @@ pub fn after(operation: &Operation, target: &Target, memory: &Memory, cycles: u6
         Operation::Eltwise(op) => work(op, target, memory, cycles),
         Operation::Lookup(op) => work(op, target, memory, cycles),
         Operation::Reduce(op) => work(op, target, memory, cycles),
+        Operation::Resize(op) => work(op, target, memory, cycles),
+        Operation::ArgMax(op) => work(op, target, memory, cycles),
         Operation::Copy(op) => dma::copy(op, target, memory, cycles),
         Operation::Fill(op) => dma::fill(op, target, memory, cycles),
     }
@@ -99,6 +103,8 @@ pub fn cycles(operation: &Operation, target: &Target) -> u64 {
         Operation::Eltwise(op) => length(op, target),
         Operation::Lookup(op) => length(op, target),
         Operation::Reduce(op) => length(op, target),
+        Operation::Resize(op) => length(op, target),
+        Operation::ArgMax(op) => length(op, target),
         Operation::Copy(op) => dma::cycles(&op.pattern, target),
         Operation::Fill(op) => dma::cycles(&op.pattern, target),
     }

@@ -35,7 +35,9 @@ pub fn touched(operation: &Operation) -> Vec<Touched> {
         Operation::Lookup(lookup) => {
             vec![read(map(&lookup.input)), read(table(lookup.table)), write(map(&lookup.output))]
         }
+        Operation::Resize(resize) => vec![read(map(&resize.input)), write(map(&resize.output))],
         Operation::Reduce(reduce) => reduce_operands(reduce),
+        Operation::ArgMax(argmax) => vec![read(map(&argmax.input)), write(map(&argmax.output))],
         Operation::Copy(copy) => vec![
             strided(copy.source, &copy.pattern, &copy.source_steps, false),
             strided(copy.destination, &copy.pattern, &copy.destination_steps, true),

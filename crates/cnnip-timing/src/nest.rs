@@ -2,8 +2,10 @@
 
 use std::ops::Range;
 
-use cnnip_isa::operation::{Conv, ConvKind, DmaPattern, Eltwise, FeatureMap, Lookup, Operation, Pool, Reduce};
-use cnnip_isa::{ElementType, Target};
+use cnnip_isa::operation::{
+    ArgMax, Conv, ConvKind, DmaPattern, Eltwise, FeatureMap, Lookup, Operation, Pool, Reduce, Resize,
+};
+use cnnip_isa::{ElementType, ResizeMode, Target};
 
 /// The shape all operations share: `issue + blocks * steps * step_cycles`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,6 +38,8 @@ impl Nest {
             Operation::Reduce(reduce) => ReduceNest::of(reduce, target).nest,
             Operation::Eltwise(Eltwise { first, output, .. }) => VectorNest::of(output, first.map.element, target).nest,
             Operation::Lookup(Lookup { input, output, .. }) => VectorNest::of(output, input.element, target).nest,
+            Operation::Resize(resize) => VectorNest::of_resize(resize, target).nest,
+            Operation::ArgMax(argmax) => VectorNest::of_argmax(argmax, target).nest,
             Operation::Copy(copy) => DmaNest::of(&copy.pattern, target).nest,
             Operation::Fill(fill) => DmaNest::of(&fill.pattern, target).nest,
         }
@@ -213,7 +217,7 @@ impl ReduceNest {
     }
 }
 
-/// Nest of `ELTWISE` and `TABLE`.
+/// Nest of `ELTWISE`, `TABLE`, `RESIZE` and `ARGMAX`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct VectorNest {
     /// Blocks of one step.
@@ -225,11 +229,28 @@ pub struct VectorNest {
 impl VectorNest {
     /// Nest over the elements of `output`.
     pub fn of(output: &FeatureMap, input: ElementType, target: &Target) -> Self {
-        let lanes = u64::from(target.vector_elements);
-        let elements = output.elements();
-        let step_cycles = if input == ElementType::Int16 { 2 } else { 1 };
-        let nest =
-            Nest { issue: u64::from(target.issue_cycles), blocks: elements.div_ceil(lanes), steps: 1, step_cycles };
+        Self::new(target.vector_elements, output.elements(), vector_step_cycles(input), target)
+    }
+
+    /// Nest of a resize: over the elements of its output.
+    pub fn of_resize(resize: &Resize, target: &Target) -> Self {
+        let samples = match resize.mode {
+            ResizeMode::Nearest => 1,
+            ResizeMode::Bilinear => 4,
+        };
+        let step_cycles = samples * vector_step_cycles(resize.input.element);
+        Self::new(target.vector_elements, resize.output.elements(), step_cycles, target)
+    }
+
+    /// Nest of an arg-max: over the pixels of its output, a channel per cycle.
+    pub fn of_argmax(argmax: &ArgMax, target: &Target) -> Self {
+        let step_cycles = u64::from(argmax.input.channels) * vector_step_cycles(argmax.input.element);
+        Self::new(target.mac_pixels, argmax.output.elements(), step_cycles, target)
+    }
+
+    fn new(lanes: u32, elements: u64, step_cycles: u64, target: &Target) -> Self {
+        let (lanes, issue) = (u64::from(lanes), u64::from(target.issue_cycles));
+        let nest = Nest { issue, blocks: elements.div_ceil(lanes), steps: 1, step_cycles };
         Self { nest, lanes, elements }
     }
 
@@ -280,6 +301,10 @@ impl DmaNest {
         let first = index % self.words * self.word;
         DmaBlock { run: index / self.words, bytes: first..(first + self.word).min(self.run) }
     }
+}
+
+fn vector_step_cycles(input: ElementType) -> u64 {
+    if input == ElementType::Int16 { 2 } else { 1 }
 }
 
 fn array_step_cycles(input: ElementType, target: &Target) -> u64 {

@@ -4,23 +4,23 @@ use std::ops::Range;
 
 use cnnip_isa::EltwiseFunction;
 use cnnip_isa::operation::{Eltwise, Lookup, Stage};
-use cnnip_numerics::eltwise::{Function, Input, Output};
-use cnnip_numerics::{IllegalParameter, Scale};
+use cnnip_numerics::eltwise::{Function, Input, Output, affine};
+use cnnip_numerics::{AccumulatorOverflow, IllegalParameter, Scale};
 
 use super::element::{coordinates, look_up, position, read, write};
 use super::scales::of_stage;
 use crate::FaultCause;
 
-/// The arithmetic's name for a function of the encoding.
-pub(super) fn function(function: EltwiseFunction) -> Function {
+/// The arithmetic's name for a function of the encoding; `None` for `affine`, which has no stages.
+pub(super) fn function(function: EltwiseFunction) -> Option<Function> {
     match function {
-        EltwiseFunction::Add => Function::Add,
-        EltwiseFunction::Sub => Function::Sub,
-        EltwiseFunction::Mul => Function::Mul,
-        EltwiseFunction::Min => Function::Min,
-        EltwiseFunction::Max => Function::Max,
-        // `Operation::read` refuses `affine`.
-        EltwiseFunction::Pass | EltwiseFunction::Affine => Function::Pass,
+        EltwiseFunction::Add => Some(Function::Add),
+        EltwiseFunction::Sub => Some(Function::Sub),
+        EltwiseFunction::Mul => Some(Function::Mul),
+        EltwiseFunction::Min => Some(Function::Min),
+        EltwiseFunction::Max => Some(Function::Max),
+        EltwiseFunction::Pass => Some(Function::Pass),
+        EltwiseFunction::Affine => None,
     }
 }
 
@@ -28,14 +28,60 @@ fn input(stage: &Stage) -> Result<Input, IllegalParameter> {
     Ok(Input { zero_point: stage.zero, scale: of_stage(&stage.scale)? })
 }
 
-/// The operation's arithmetic.
-pub(super) fn arithmetic(op: &Eltwise) -> Result<cnnip_numerics::Eltwise, IllegalParameter> {
+/// What an operation computes from two elements.
+enum Arithmetic {
+    Staged(cnnip_numerics::Eltwise),
+    Affine(Affine),
+}
+
+impl Arithmetic {
+    fn of(op: &Eltwise) -> Result<Self, IllegalParameter> {
+        function(op.function)
+            .map_or_else(|| Ok(Self::Affine(Affine::of(op))), |function| staged(op, function).map(Self::Staged))
+    }
+
+    fn apply(&self, a: i32, b: i32) -> Result<i32, AccumulatorOverflow> {
+        match self {
+            Self::Staged(staged) => staged.apply(a, b),
+            Self::Affine(affine) => Ok(affine.apply(a, b)),
+        }
+    }
+}
+
+/// The factors of `affine`, its constant and clamp.
+struct Affine {
+    first: f32,
+    second: f32,
+    constant: f32,
+    min: i32,
+    max: i32,
+}
+
+impl Affine {
+    fn of(op: &Eltwise) -> Self {
+        Self {
+            first: f32::from_bits(op.first.scale.multiplier),
+            second: f32::from_bits(op.second.as_ref().map_or(0, |second| second.scale.multiplier)),
+            constant: f32::from_bits(op.stage.multiplier),
+            min: op.activation.min,
+            max: op.activation.max,
+        }
+    }
+
+    fn apply(&self, a: i32, b: i32) -> i32 {
+        // Elements of 8 bits.
+        let [a, b] = [a, b].map(|x| i16::try_from(x).unwrap_or(i16::MAX));
+        affine(a, self.first, b, self.second, self.constant, self.min, self.max)
+    }
+}
+
+fn staged(op: &Eltwise, function: Function) -> Result<cnnip_numerics::Eltwise, IllegalParameter> {
     let unused = Input { zero_point: 0, scale: Scale::NONE };
     let second = op.second.as_ref().map_or(Ok(unused), input)?;
     let activation = &op.activation;
     let output =
         Output { scale: of_stage(&op.stage)?, zero_point: activation.zero, min: activation.min, max: activation.max };
-    cnnip_numerics::Eltwise::new(function(op.function), op.pre_shift, input(&op.first)?, second, output)
+    cnnip_numerics::Eltwise::new(function, op.pre_shift, input(&op.first)?, second, output)
 }
 
 fn operand(stage: &Stage, [row, column, channel]: [u32; 3], sram: &[u8]) -> i32 {
@@ -45,7 +91,7 @@ fn operand(stage: &Stage, [row, column, channel]: [u32; 3], sram: &[u8]) -> i32 
 
 /// Computes and writes the output elements `block`.
 pub(super) fn retire(op: &Eltwise, block: Range<u64>, sram: &mut [u8]) -> Result<(), FaultCause> {
-    let arithmetic = arithmetic(op).map_err(|why| FaultCause::Scale { channel: None, why })?;
+    let arithmetic = Arithmetic::of(op).map_err(|why| FaultCause::Scale { channel: None, why })?;
     let results: Vec<i32> = block
         .clone()
         .map(|index| {

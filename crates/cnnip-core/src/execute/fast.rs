@@ -15,7 +15,6 @@ use cnnip_kernels::{
     Conv8, Depthwise8, Divisor, Element8, Eltwise8, Kernels, Load, Map, Output8, Pool8, Runs, Scratch, Source8,
     Target8, Window,
 };
-use cnnip_numerics::eltwise::Function;
 
 use super::scales::mode;
 use super::{eltwise, reduce};
@@ -48,6 +47,7 @@ impl Fast {
             Operation::Eltwise(eltwise) => self.eltwise(eltwise, sram),
             Operation::Lookup(lookup) => self.lookup(lookup, sram),
             Operation::Reduce(reduce) => self.reduce(reduce, sram),
+            Operation::Resize(_) | Operation::ArgMax(_) => None,
             Operation::Copy(copy) => self.copy(copy, core, memory),
             Operation::Fill(fill) => self.fill(fill, core, memory),
         };
@@ -132,7 +132,7 @@ impl Fast {
         let b = op.second.as_ref().map_or(Some(a), |stage| stage_source(second, stage))?;
         let b_stage = op.second.as_ref().map_or(OutputStage::NONE, |stage| stage.scale);
         let eltwise8 = Eltwise8 {
-            function: function(op.function)?,
+            function: eltwise::function(op.function)?,
             pre_shift: op.pre_shift,
             a,
             a_stage: stage(&op.first.scale),
@@ -330,10 +330,6 @@ fn stage_source<'a>(bytes: &'a [u8], stage: &Stage) -> Option<Source8<'a>> {
 
 fn stage(stage: &OutputStage) -> cnnip_kernels::Stage {
     cnnip_kernels::Stage { mode: mode(stage.mode), multiplier: stage.multiplier, shift: stage.shift }
-}
-
-fn function(function: EltwiseFunction) -> Option<Function> {
-    (function != EltwiseFunction::Affine).then(|| eltwise::function(function))
 }
 
 fn window(window: &cnnip_isa::operation::Window) -> Window {

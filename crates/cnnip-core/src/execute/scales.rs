@@ -49,6 +49,8 @@ pub(crate) fn check_register_scales(operation: &Operation) -> Result<(), FaultCa
         Operation::Pool(Pool { kind: PoolKind::Max, .. })
         | Operation::Conv(_)
         | Operation::Lookup(_)
+        | Operation::Resize(_)
+        | Operation::ArgMax(_)
         | Operation::Copy(_)
         | Operation::Fill(_) => Ok(()),
     }

@@ -35,7 +35,8 @@ impl Stage {
 /// An element-wise operation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Eltwise {
-    /// What is computed.
+    /// What is computed. For `affine` the scales of the inputs and of the output are its binary32 factors and its constant,
+    /// and there is neither a shift nor a zero point.
     pub function: EltwiseFunction,
     /// Left shift of (x - zero) before the input stages.
     pub pre_shift: u32,
@@ -50,6 +51,37 @@ pub struct Eltwise {
     /// Zero point, clamp and table.
     pub activation: Activation,
 }
+
+/// What a family of functions allows.
+struct Rules {
+    here: &'static str,
+    inputs: &'static [ElementType],
+    second_inputs: &'static [ElementType],
+    outputs: &'static [ElementType],
+    input_modes: &'static [RoundingMode],
+    output_modes: &'static [RoundingMode],
+    max_pre_shift: u32,
+}
+
+const STAGED: Rules = Rules {
+    here: "ELTWISE",
+    inputs: &INPUTS,
+    second_inputs: &OUTPUTS,
+    outputs: &OUTPUTS,
+    input_modes: &INPUT_MODES,
+    output_modes: &OUTPUT_MODES,
+    max_pre_shift: MAX_PRE_SHIFT,
+};
+
+const AFFINE: Rules = Rules {
+    here: "ELTWISE affine",
+    inputs: &[ElementType::Int8, ElementType::Uint8],
+    second_inputs: &[ElementType::Int8],
+    outputs: &[ElementType::Int8],
+    input_modes: &[RoundingMode::Float],
+    output_modes: &[RoundingMode::Float],
+    max_pre_shift: 0,
+};
 
 const INPUTS: [ElementType; 3] = [ElementType::Int8, ElementType::Uint8, ElementType::Int16];
 const OUTPUTS: [ElementType; 2] = [ElementType::Int8, ElementType::Int16];
@@ -73,24 +105,34 @@ impl Eltwise {
     pub(super) fn read(reader: &Reader<'_>) -> Result<Self, OperationError> {
         let code = reader.field(CnnRegister::Eltwise, cnn_field::ELTWISE_FUNCTION);
         let function = reader.choice("ELTWISE.FUNCTION", "EltwiseFunction", code, EltwiseFunction::from_code)?;
-        let input = reader.element("FORMAT.IN", cnn_field::FORMAT_IN, &INPUTS, "ELTWISE")?;
-        let element = reader.element("FORMAT.OUT", cnn_field::FORMAT_OUT, &OUTPUTS, "ELTWISE")?;
+        let rules = if function == EltwiseFunction::Affine { &AFFINE } else { &STAGED };
+        let input = reader.element("FORMAT.IN", cnn_field::FORMAT_IN, rules.inputs, rules.here)?;
+        let element = reader.element("FORMAT.OUT", cnn_field::FORMAT_OUT, rules.outputs, rules.here)?;
         let output = FeatureMap::read_output(reader, element, None)?;
-        let second = match function {
-            EltwiseFunction::Affine => return Err(OperationError::Unsupported { what: "ELTWISE.FUNCTION affine" }),
-            EltwiseFunction::Pass => None,
-            _ => Some(read_second(reader, &output)?),
-        };
+        let second = if function == EltwiseFunction::Pass { None } else { Some(read_second(reader, &output, rules)?) };
         let pre_shift = reader.field(CnnRegister::Eltwise, cnn_field::ELTWISE_PRE_SHIFT);
-        Ok(Self {
+        let eltwise = Self {
             function,
-            pre_shift: within("ELTWISE.PRE_SHIFT", pre_shift, 0, MAX_PRE_SHIFT)?,
-            first: read_first(reader, input, &output)?,
+            pre_shift: within("ELTWISE.PRE_SHIFT", pre_shift, 0, rules.max_pre_shift)?,
+            first: read_first(reader, input, &output, rules)?,
             second,
             output,
-            stage: OutputStage::read_output(reader, &OUTPUT_MODES)?,
+            stage: OutputStage::read_output(reader, rules.output_modes)?,
             activation: Activation::read(reader, element)?,
-        })
+        };
+        eltwise.check_affine()?;
+        Ok(eltwise)
+    }
+
+    /// The zero points of `affine` are in its constant.
+    fn check_affine(&self) -> Result<(), OperationError> {
+        if self.function != EltwiseFunction::Affine {
+            return Ok(());
+        }
+        within_signed("IN_ZERO", self.first.zero, (0, 0))?;
+        within_signed("IN2_ZERO", self.second.map_or(0, |second| second.zero), (0, 0))?;
+        within_signed("OUT_ZERO", self.activation.zero, (0, 0))?;
+        Ok(())
     }
 
     pub(super) fn store(&self, registers: &mut RegisterFile) {
@@ -166,7 +208,7 @@ fn read_stage(
     registers: &StageRegisters,
     element: ElementType,
     output: &FeatureMap,
-    (mode_name, mode): (&'static str, u32),
+    (mode_name, mode, legal): (&'static str, u32, &[RoundingMode]),
 ) -> Result<Stage, OperationError> {
     let [address, row, pixel, zero, multiplier, shift] = *registers;
     let scale = OutputStage {
@@ -184,20 +226,27 @@ fn read_stage(
         },
         broadcast: false,
         zero: within_signed(zero.name(), reader.signed(zero), zero_range(element))?,
-        scale: scale.check(mode_name, &INPUT_MODES)?,
+        scale: scale.check(mode_name, legal)?,
     })
 }
 
-fn read_first(reader: &Reader<'_>, element: ElementType, output: &FeatureMap) -> Result<Stage, OperationError> {
-    let mode = ("ELTWISE.IN_MODE", reader.field(CnnRegister::Eltwise, cnn_field::ELTWISE_IN_MODE));
+fn read_first(
+    reader: &Reader<'_>,
+    element: ElementType,
+    output: &FeatureMap,
+    rules: &Rules,
+) -> Result<Stage, OperationError> {
+    let mode = reader.field(CnnRegister::Eltwise, cnn_field::ELTWISE_IN_MODE);
+    let mode = ("ELTWISE.IN_MODE", mode, rules.input_modes);
     let stage = read_stage(reader, &FIRST_REGISTERS, element, output, mode)?;
     stage.map.check(reader.target, &INPUT_NAMES)?;
     Ok(Stage { broadcast: reader.field(CnnRegister::Broadcast, cnn_field::BROADCAST_IN) == 1, ..stage })
 }
 
-fn read_second(reader: &Reader<'_>, output: &FeatureMap) -> Result<Stage, OperationError> {
-    let element = reader.element("FORMAT.IN2", cnn_field::FORMAT_IN2, &OUTPUTS, "ELTWISE")?;
-    let mode = ("ELTWISE.IN2_MODE", reader.field(CnnRegister::Eltwise, cnn_field::ELTWISE_IN2_MODE));
+fn read_second(reader: &Reader<'_>, output: &FeatureMap, rules: &Rules) -> Result<Stage, OperationError> {
+    let element = reader.element("FORMAT.IN2", cnn_field::FORMAT_IN2, rules.second_inputs, rules.here)?;
+    let mode = reader.field(CnnRegister::Eltwise, cnn_field::ELTWISE_IN2_MODE);
+    let mode = ("ELTWISE.IN2_MODE", mode, rules.input_modes);
     let stage = read_stage(reader, &SECOND_REGISTERS, element, output, mode)?;
     stage.map.check(reader.target, &SECOND_NAMES)?;
     Ok(Stage { broadcast: reader.field(CnnRegister::Broadcast, cnn_field::BROADCAST_IN2) == 1, ..stage })

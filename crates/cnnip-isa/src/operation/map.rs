@@ -101,7 +101,7 @@ impl FeatureMap {
     }
 
     /// Destination elements may not alias: pixels must clear the channels, rows must clear the pixels.
-    fn check_no_alias(&self) -> Result<(), OperationError> {
+    pub(super) fn check_no_alias(&self) -> Result<(), OperationError> {
         let channels = u64::from(self.channels) * u64::from(element_bytes(self.element));
         let row = u64::from(self.width - 1) * u64::from(self.pixel) + channels;
         if self.width > 1 && u64::from(self.pixel) < channels {

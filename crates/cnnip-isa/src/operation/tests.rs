@@ -1,5 +1,7 @@
 use super::*;
-use crate::{CnnRegister, ElementType, EltwiseFunction, EngineKind, ReduceFunction, RoundingMode, TableKind};
+use crate::{
+    CnnRegister, ElementType, EltwiseFunction, EngineKind, ReduceFunction, ResizeMode, RoundingMode, TableKind,
+};
 use proptest::prelude::*;
 
 const V4H: &str = "v4h";
@@ -116,7 +118,7 @@ proptest! {
 
     /// Whatever registers hold, reading them gives an operation or an error.
     #[test]
-    fn reading_any_registers_is_total(words in proptest::collection::vec((any::<u8>(), any::<u32>(), 0_u32..40), 0..60), code in 0_usize..13) {
+    fn reading_any_registers_is_total(words in proptest::collection::vec((any::<u8>(), any::<u32>(), 0_u32..40), 0..60), code in 0..OperationCode::ALL.len()) {
         let code = OperationCode::ALL[code];
         let mut registers = RegisterFile::new(code.engine());
         for (index, value, small) in words {
@@ -161,6 +163,89 @@ fn pools_and_reductions_round_trip() {
         },
     };
     assert_eq!(round_trip(&Operation::Reduce(reduce)), Ok(Operation::Reduce(reduce)));
+}
+
+fn resize(mode: ResizeMode) -> Resize {
+    Resize {
+        mode,
+        input: FeatureMap::dense(0, [7, 9, 3], ElementType::Int8),
+        output: FeatureMap::dense(0x800, [14, 27, 3], ElementType::Int8),
+        fraction: 10,
+        rows: ResizeAxis { origin: -256, step: 512 },
+        columns: ResizeAxis { origin: 3, step: 341 },
+    }
+}
+
+fn argmax(element: ElementType) -> ArgMax {
+    let input = FeatureMap::dense(0, [7, 9, 21], ElementType::Int8);
+    ArgMax { input, output: FeatureMap::dense(0x800, [7, 9, 1], element) }
+}
+
+fn affine() -> Eltwise {
+    let output = FeatureMap::dense(0x2000, [3, 4, 5], ElementType::Int8);
+    let scale = |value: f32| OutputStage { mode: RoundingMode::Float, multiplier: value.to_bits(), shift: 0 };
+    let input = |address, value| Stage {
+        map: FeatureMap { address, ..output },
+        broadcast: false,
+        zero: 0,
+        scale: scale(value),
+    };
+    Eltwise {
+        function: EltwiseFunction::Affine,
+        pre_shift: 0,
+        first: input(0, 0.5),
+        second: Some(input(0x400, 0.25)),
+        output,
+        stage: scale(-3.0),
+        activation: Activation { zero: 0, min: -100, max: 90, table: None },
+    }
+}
+
+#[test]
+fn resizes_arg_max_and_affine_sums_round_trip() {
+    for operation in [
+        Operation::Resize(resize(ResizeMode::Nearest)),
+        Operation::Resize(resize(ResizeMode::Bilinear)),
+        Operation::ArgMax(argmax(ElementType::Int8)),
+        Operation::ArgMax(argmax(ElementType::Int32)),
+        Operation::Eltwise(affine()),
+    ] {
+        assert_eq!(round_trip(&operation), Ok(operation));
+    }
+}
+
+/// The message when one register of a legal operation is changed.
+fn refused(operation: &Operation, register: CnnRegister, value: u32) -> String {
+    let mut registers = RegisterFile::new(EngineKind::Cnn);
+    operation.store(&mut registers);
+    registers.set_cnn(register, value);
+    Operation::read(operation.code(), &registers, target()).unwrap_err().to_string()
+}
+
+#[test]
+fn limits_of_resizes_arg_max_and_affine_sums() {
+    let nearest = Operation::Resize(resize(ResizeMode::Nearest));
+    let bilinear = Operation::Resize(resize(ResizeMode::Bilinear));
+    let eight_times = Resize { rows: ResizeAxis { origin: 0, step: 128 }, ..resize(ResizeMode::Nearest) };
+    assert!(round_trip(&Operation::Resize(eight_times)).is_ok());
+    let index = Operation::ArgMax(argmax(ElementType::Int32));
+    let sum = Operation::Eltwise(affine());
+    for (operation, register, value, want) in [
+        (nearest, CnnRegister::StepY, 127, "STEP_Y = 127 (0x7f): must lie in 128..=4294967295"),
+        (bilinear, CnnRegister::StepX, 203, "STEP_X = 203 (0xcb): must lie in 204..=4294967295"),
+        (bilinear, CnnRegister::Resize, 0x1101, "RESIZE.FRACTION = 17 (0x11): must lie in 0..=16"),
+        (bilinear, CnnRegister::Resize, 0x0a02, "RESIZE.MODE = 2 (0x2): is not a ResizeMode"),
+        (bilinear, CnnRegister::Format, 0x301, "FORMAT.OUT = 3 (0x3): is not legal for an input of another type"),
+        (bilinear, CnnRegister::OutPix, 2, "OUT_PIX = 2 (0x2): lets destination elements alias: it must be at least 3"),
+        (index, CnnRegister::InC, 33, "IN_C = 33 (0x21): must lie in 1..=32"),
+        (index, CnnRegister::OutPix, 0, "OUT_PIX = 0 (0x0): lets destination elements alias: it must be at least 4"),
+        (index, CnnRegister::OutAddr, 0x802, "OUT_ADDR = 2050 (0x802): must be a multiple of 4"),
+        (sum, CnnRegister::InZero, 1, "IN_ZERO = 1 (0x1): must lie in 0..=0"),
+        (sum, CnnRegister::OutZero, 1, "OUT_ZERO = 1 (0x1): must lie in 0..=0"),
+        (sum, CnnRegister::Requant, 0, "REQUANT.MODE = 0 (0x0): is not legal for this operation and type"),
+    ] {
+        assert_eq!(refused(&operation, register, value), want);
+    }
 }
 
 /// A program of registers that must be refused: what is changed, and the message.

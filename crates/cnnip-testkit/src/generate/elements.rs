@@ -47,6 +47,9 @@ fn shrinking(mode: RoundingMode, rng: &mut Rng) -> OutputStage {
 }
 
 pub(super) fn eltwise(scene: &mut Scene<'_>) -> Option<Operation> {
+    if scene.rng.chance(15) {
+        return affine(scene);
+    }
     let size = size(scene);
     let (input, output) = (element(scene.rng), element(scene.rng));
     let first = if input == ElementType::Int8 { scene.rng.pick(&[input, input, ElementType::Uint8]) } else { input };
@@ -66,6 +69,26 @@ pub(super) fn eltwise(scene: &mut Scene<'_>) -> Option<Operation> {
         output,
         stage: scale(output_mode, scene.rng),
         activation: activation(scene, output.element, true)?,
+    }))
+}
+
+/// The sum in binary32: 8 bits, no zero points.
+fn affine(scene: &mut Scene<'_>) -> Option<Operation> {
+    let size = size(scene);
+    let output = scene.destination(size, ElementType::Int8)?;
+    let input = |scene: &mut Scene<'_>, element| {
+        let input = stage(scene, &output, element, RoundingMode::None)?;
+        Some(Stage { zero: 0, scale: scale(RoundingMode::Float, scene.rng), ..input })
+    };
+    let element = scene.rng.pick(&[ElementType::Int8, ElementType::Uint8]);
+    Some(Operation::Eltwise(Eltwise {
+        function: EltwiseFunction::Affine,
+        pre_shift: 0,
+        first: input(scene, element)?,
+        second: Some(input(scene, ElementType::Int8)?),
+        output,
+        stage: scale(RoundingMode::Float, scene.rng),
+        activation: Activation { zero: 0, ..activation(scene, ElementType::Int8, true)? },
     }))
 }
 

@@ -7,7 +7,7 @@ use super::memory::Write;
 use super::{Memory, Place, TooWide, Work, scale, size};
 
 /// Elements in memory order, a vector at a time.
-fn vectors(output: &FeatureMap, target: &Target) -> Vec<Vec<Place>> {
+pub(super) fn vectors(output: &FeatureMap, target: &Target) -> Vec<Vec<Place>> {
     let mut places = Vec::new();
     for row in 0..output.height {
         for column in 0..output.width {
@@ -17,7 +17,7 @@ fn vectors(output: &FeatureMap, target: &Target) -> Vec<Vec<Place>> {
     places.chunks(size(target.vector_elements)).map(<[Place]>::to_vec).collect()
 }
 
-fn vector_step(input: ElementType) -> u64 {
+pub(super) fn vector_step(input: ElementType) -> u64 {
     if input == ElementType::Int16 { 2 } else { 1 }
 }
 
@@ -43,6 +43,9 @@ impl Work for Eltwise {
     }
 
     fn retire(&self, place: Place, _acc: i128, memory: &Memory) -> Result<Write, TooWide> {
+        if self.function == EltwiseFunction::Affine {
+            return Ok(Write::element(&self.output, place, affine(self, place, memory)));
+        }
         let a = input(&self.first, self.pre_shift, place, memory)?;
         let b = self.second.as_ref().map_or(Ok(0), |second| input(second, self.pre_shift, place, memory))?;
         let value = match self.function {
@@ -58,10 +61,24 @@ impl Work for Eltwise {
     }
 }
 
+/// The sum of two scaled inputs, each step in binary32.
+fn affine(op: &Eltwise, place: Place, memory: &Memory) -> i128 {
+    let [first, second] = [Some(&op.first), op.second.as_ref()].map(|stage| {
+        stage.map_or((0, 0.0), |stage| (element(stage, place, memory), f32::from_bits(stage.scale.multiplier)))
+    });
+    let sum = scale::fused(second, f32::from_bits(op.stage.multiplier));
+    let value = scale::clamp(&op.activation, scale::even(scale::fused(first, sum)));
+    op.activation.table.map_or(value, |table| memory.look_up(table, value))
+}
+
+/// The element an input has for an output.
+fn element(stage: &Stage, [row, column, channel]: Place, memory: &Memory) -> i128 {
+    memory.element(&stage.map, [row, column, if stage.broadcast { 0 } else { channel }])
+}
+
 /// An input after its stage.
-fn input(stage: &Stage, pre_shift: u32, [row, column, channel]: Place, memory: &Memory) -> Result<i128, TooWide> {
-    let channel = if stage.broadcast { 0 } else { channel };
-    let x = memory.element(&stage.map, [row, column, channel]);
+fn input(stage: &Stage, pre_shift: u32, place: Place, memory: &Memory) -> Result<i128, TooWide> {
+    let x = element(stage, place, memory);
     scale::scaled(&stage.scale, (x - i128::from(stage.zero)) << pre_shift)
 }
 

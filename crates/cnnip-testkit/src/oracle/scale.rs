@@ -86,12 +86,18 @@ fn float(value: i128) -> f32 {
     low64(value) as f32
 }
 
+/// `x * factor + addend`, rounded once to binary32.
+pub(super) fn fused((x, factor): (i128, f32), addend: f32) -> f32 {
+    float(x).mul_add(factor, addend)
+}
+
 fn product(value: i128, scale: u32) -> f32 {
     float(value) * f32::from_bits(scale)
 }
 
+/// The nearest integer, ties to even; 0 for what is not a number.
 #[expect(clippy::as_conversions, clippy::cast_possible_truncation, reason = "saturates: what is wanted")]
-fn even(value: f32) -> i128 {
+pub(super) fn even(value: f32) -> i128 {
     i128::from(value.round_ties_even() as i64)
 }
 
