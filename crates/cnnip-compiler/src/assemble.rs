@@ -15,8 +15,10 @@ use crate::memory::{MemoryMap, Role};
 use crate::options::{Options, PixelRule};
 use crate::schedule::{COMPUTED, DONE, Item, LOADED, Program};
 use crate::size::{small, wide};
+use crate::tilemap;
 use cnnip_lowered::{Network, Work};
 use tensors::TensorTable;
+pub(crate) use tensors::{element, quantization};
 
 /// What a package is made of.
 pub(crate) struct Parts<'a> {
@@ -39,6 +41,14 @@ pub(crate) fn package(parts: &Parts<'_>) -> Result<Package, CompileErrors> {
     program(parts, &table, &mut package)?;
     package.inputs = table.inputs(parts);
     package.outputs = parts.legalized.outputs.iter().filter_map(|&id| table.number(id)).collect();
+    package.tile_map = Some(tilemap::tile_map(&tilemap::Parts {
+        graph: parts.graph,
+        network: parts.legalized,
+        memory: parts.memory,
+        target: parts.options.target,
+        package: &package,
+        tensors: &|value| table.number(value),
+    })?);
     package.tensors = table.tensors;
     check(&package)?;
     Ok(package)
@@ -53,9 +63,10 @@ fn check(package: &Package) -> Result<(), CompileErrors> {
 }
 
 fn provenance(options: &Options) -> Vec<(String, String)> {
-    let pixels = match options.pixels {
+    let pixels = match &options.pixels {
         PixelRule::Auto => "auto",
         PixelRule::Raw => "raw",
+        PixelRule::Normalize { .. } => "normalize",
         PixelRule::None => "none",
     };
     let own = [

@@ -13,6 +13,7 @@
 //! | `lower` | layer and plan → [`LayerJobs`] | the operations of each piece |
 //! | `schedule` | jobs → [`Program`] | the order of operations per engine, and the tokens that join them |
 //! | `emit` | program → words | register writes and commands |
+//! | `tilemap` | words → [`cnnip_package::TileMap`] | which command completes which part of which tensor |
 //! | `assemble` | everything → [`cnnip_package::Package`] | regions, tensors, steps, budget, provenance |
 //!
 //! What is deliberately absent: tensors that stay in the scratchpad between layers, loops in command
@@ -52,6 +53,7 @@ mod schedule;
 mod size;
 mod strided;
 mod tile;
+mod tilemap;
 
 pub use error::{CompileErrors, Problem, Rule};
 pub use job::{Buffer, Job, LayerJobs};

@@ -9,7 +9,7 @@ use crate::execute::Accumulating;
 use crate::memory::Memory;
 use crate::race::Races;
 use crate::tokens::Token;
-use crate::{EngineId, Fault};
+use crate::{EngineId, Fault, Frame};
 
 /// Everything that execution changes. A clone restores the machine exactly.
 #[derive(Clone, PartialEq)]
@@ -89,6 +89,11 @@ impl State {
     /// Word index of an engine's next command.
     pub fn pc(&self, engine: EngineId) -> Option<usize> {
         self.engines.get(engine.index()).map(|engine| engine.pc)
+    }
+
+    /// Open calls and loops of an engine, innermost last.
+    pub fn frames(&self, engine: EngineId) -> &[Frame] {
+        self.engines.get(engine.index()).map_or(&[], |engine| &engine.stack)
     }
 
     /// Accumulators of the block that an engine works on.

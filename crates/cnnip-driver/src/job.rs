@@ -11,7 +11,7 @@ use crate::budget::Allowance;
 use crate::host_step::HostPlan;
 use crate::plan::{DeviceStep, Plan, PlannedStep, bytes_of};
 use crate::registers::Window;
-use crate::{EngineId, Event, FaultReport, HostStepError, JobFault, Outputs, Session, Totals};
+use crate::{EngineId, Event, FaultReport, HostStepError, JobFault, Outputs, Recording, Session, Totals};
 
 /// How a job stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -201,6 +201,11 @@ impl Job {
         self.session.machine.state()
     }
 
+    /// The intermediate tensors so far that [`Session::record`] asked for.
+    pub fn recording(&self) -> Option<&Recording> {
+        self.session.recording.as_ref()
+    }
+
     /// The package.
     pub fn package(&self) -> &crate::Package {
         &self.session.plan.package
@@ -286,8 +291,10 @@ impl Job {
         observer: &mut dyn Observer,
         run: impl FnOnce(&mut Machine, &mut dyn Observer) -> Stop,
     ) -> Stop {
-        let Session { machine, handler, .. } = &mut self.session;
-        run(machine, &mut Relay { observer, windows: &mut self.progress.windows, handler })
+        let Session { machine, handler, plan, recording, .. } = &mut self.session;
+        let step = self.progress.step;
+        let recorder = recording.as_mut().map(|recording| Recorder { plan, step, recording });
+        run(machine, &mut Relay { observer, windows: &mut self.progress.windows, handler, recorder })
     }
 
     fn stopped(&mut self, stop: Stop) {
@@ -355,6 +362,10 @@ impl Job {
         }
         let output = step.run(self.session.read(&step.input))?;
         self.session.write(&step.output, &output);
+        let package = &self.session.plan.package;
+        if let (Some(recording), Some(id)) = (&mut self.session.recording, package.tensor_named(&step.output.name)) {
+            recording.on_host(id, &output);
+        }
         Ok(())
     }
 }
@@ -364,6 +375,14 @@ struct Relay<'a> {
     observer: &'a mut dyn Observer,
     windows: &'a mut [Window],
     handler: &'a mut Option<crate::event::Handler>,
+    recorder: Option<Recorder<'a>>,
+}
+
+/// What records intermediate tensors of a step.
+struct Recorder<'a> {
+    plan: &'a Plan,
+    step: usize,
+    recording: &'a mut Recording,
 }
 
 impl Observer for Relay<'_> {
@@ -372,10 +391,18 @@ impl Observer for Relay<'_> {
     }
 
     fn operation(&mut self, engine: EngineId, pc: usize, operation: &Operation, start: u64, end: u64) {
+        if let Some(recorder) = &mut self.recorder {
+            recorder.recording.started(engine, start, end);
+        }
         self.observer.operation(engine, pc, operation, start, end);
     }
 
     fn retired(&mut self, engine: EngineId, pc: usize, operation: &Operation, state: &State) {
+        if let Some(Recorder { plan, step, recording }) = &mut self.recorder
+            && let Some(list) = plan.list_of(*step, engine)
+        {
+            recording.retired(*step, list, engine, pc, state);
+        }
         self.observer.retired(engine, pc, operation, state);
     }
 

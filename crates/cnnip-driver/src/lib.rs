@@ -33,6 +33,9 @@
 //! For more than the result, [`Job::step_command`] and [`Job::step_cycle`] advance as far as one wants, [`Job::state`] shows
 //! registers, scratchpads and tokens at that point, and an [`Observer`] sees every command as it starts.
 //!
+//! [`Session::record`] asks for intermediate tensors: [`Outputs::recording`] then has each in the model's own shape, wherever its
+//! bytes were, with the command that wrote every element.
+//!
 //! What happens between the steps of a job: each device step starts on engines whose registers are zero, with all tokens at
 //! zero and scratchpads that nothing has written (they hold zeros, in checked mode reading them is a fault). External memory
 //! is what joins steps. Host steps take no cycle and no command. At submission all output and scratch regions are zeroed and
@@ -52,6 +55,7 @@ mod job;
 mod outputs;
 mod picture;
 mod plan;
+mod recording;
 mod registers;
 mod report;
 mod session;
@@ -65,6 +69,7 @@ pub use event::Event;
 pub use job::{Failed, Job, Saved, Status};
 pub use outputs::{Outputs, Totals};
 pub use picture::{Picture, PictureError};
+pub use recording::{RecordError, RecordedTensor, Recording, Write};
 pub use registers::HostRegisterError;
 pub use report::{CommandReport, ContextLine, FaultReport, RegisterReport};
 pub use session::{Key, NotReady, Session};

@@ -3,7 +3,7 @@
 use cnnip_package::{Package, Tensor};
 
 use crate::session::{names, unknown};
-use crate::{BindError, Key, Session, Target, TensorView};
+use crate::{BindError, Key, Recording, Session, Target, TensorView};
 
 /// What a job took, all device steps together.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -66,6 +66,11 @@ impl Outputs {
         let id = self.package().tensor_named(name);
         let outputs = || self.iter().map(|view| -> &Tensor { view.tensor() });
         id.and_then(|id| self.session.view(id)).ok_or_else(|| unknown("tensor", Key::Name(name), outputs()))
+    }
+
+    /// The intermediate tensors that [`Session::record`] asked for.
+    pub fn recording(&self) -> Option<&Recording> {
+        self.session.recording.as_ref()
     }
 
     /// What the job took.

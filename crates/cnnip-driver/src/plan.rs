@@ -107,7 +107,7 @@ impl DeviceStep {
 }
 
 /// An engine as the machine names it.
-fn engine_id(engine: cnnip_package::EngineId) -> EngineId {
+pub(crate) fn engine_id(engine: cnnip_package::EngineId) -> EngineId {
     let slot = match engine.engine {
         Engine::Dma0 => Slot::Dma0,
         Engine::Dma1 => Slot::Dma1,

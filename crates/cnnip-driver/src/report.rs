@@ -140,7 +140,7 @@ fn others(plan: &Plan, step: usize, cause: &FaultCause) -> Vec<CommandReport> {
     commands.into_iter().filter_map(report).collect()
 }
 
-fn command_report(list: &List, at: CommandId) -> CommandReport {
+pub(crate) fn command_report(list: &List, at: CommandId) -> CommandReport {
     let CommandId { engine, pc, cycle } = at;
     CommandReport { engine, list: list.name.clone(), pc, cycle, text: command_text(list, at) }
 }

@@ -9,7 +9,7 @@ use cnnip_package::{Input, Package, RegionId, RegionKind, Tensor, TensorId};
 use crate::event::Handler;
 use crate::picture::tensor_bytes;
 use crate::plan::{Plan, slice};
-use crate::{BindError, Event, Job, Picture, PictureError, RunOptions, Target, TensorView};
+use crate::{BindError, Event, Job, Picture, PictureError, RecordError, Recording, RunOptions, Target, TensorView};
 
 /// How an input or output is named: by its tensor's name, or by its position.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,6 +50,8 @@ pub struct Session {
     pub(crate) host: Vec<Option<Vec<u8>>>,
     pub(crate) handler: Option<Handler>,
     pub(crate) options: RunOptions,
+    /// Intermediate tensors of the jobs to come, or of the last.
+    pub(crate) recording: Option<Recording>,
     /// Whether each input has been bound.
     bound: Vec<bool>,
     /// Whether a job has had the memory. Until then it is as new, and large buffers cost nothing.
@@ -90,7 +92,7 @@ impl Session {
             ids().map(|(id, region)| if region.core_visible { bind_region(package, id) } else { Region::Unbound });
         let machine = Machine::new(plan.target, plan.idle.clone(), regions.collect(), Options::default());
         let bound = vec![false; package.inputs.len()];
-        Self { machine, host, handler: None, options: RunOptions::default(), bound, used: false, plan }
+        Self { machine, host, handler: None, options: RunOptions::default(), recording: None, bound, used: false, plan }
     }
 
     /// The package.
@@ -111,6 +113,16 @@ impl Session {
     /// What is called with interrupts of the jobs to come, on the thread that polls; it replaces the one before.
     pub fn on_event(&mut self, handler: impl FnMut(Event) + Send + 'static) {
         self.handler = Some(Box::new(handler));
+    }
+
+    /// Asks for intermediate tensors of the jobs to come, by their names in the model; this replaces what was asked before.
+    /// [`Recording::names`] has all that can be asked for.
+    ///
+    /// # Errors
+    /// If there is no such tensor, or it is never made.
+    pub fn record(&mut self, names: &[&str]) -> Result<(), RecordError> {
+        self.recording = Some(Recording::new(&self.plan.package, names)?);
+        Ok(())
     }
 
     /// Copies an input's bytes: elements of the tensor's own type and shape, dense, little-endian. They stay bound for all
@@ -169,6 +181,7 @@ impl Session {
 
     /// Makes all memory but constants and inputs as new.
     pub(crate) fn forget(&mut self) {
+        self.record_inputs();
         if !std::mem::replace(&mut self.used, true) {
             return;
         }
@@ -181,6 +194,17 @@ impl Session {
                 buffer.fill(0);
             }
         }
+    }
+
+    fn record_inputs(&mut self) {
+        let Some(mut recording) = self.recording.take() else { return };
+        recording.clear();
+        for input in &self.plan.package.inputs {
+            if let Some(tensor) = self.plan.package.tensor(input.tensor) {
+                recording.on_host(input.tensor, self.read(tensor));
+            }
+        }
+        self.recording = Some(recording);
     }
 
     /// Bytes of a tensor as they are now.

@@ -1,15 +1,20 @@
 //! Compiling a graph, running the package's device steps on the core, and comparing every tensor with the slow evaluator.
 
+mod accurate;
+
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use cnnip_compiler::{Item, Options, Program as CompiledProgram, Rounding, Stages, compile_stages};
 use cnnip_core::{
-    EngineId, Machine, NoObserver, Options as RunOptions, Program, Region, RegionKind, Slot, Stop, TokenOwner,
+    EngineId, Machine, Observer, Options as RunOptions, Program, Region, RegionKind, Slot, State, Stop, TokenOwner,
 };
 use cnnip_graph::Graph;
 use cnnip_isa::operation::Operation;
 use cnnip_isa::{EngineKind, RegisterFile, Target};
-use cnnip_package::{Engine, ListId, Package, RegionKind as PackageKind, Step, Tensor};
+use cnnip_package::{
+    Engine, ListId, Memory, Package, RegionKind as PackageKind, Step, Tensor, Tile, TileMap, TraceSource, TracedId,
+};
 use cnnip_testkit::Rng;
 use cnnip_testkit::reference::{Profile, evaluate};
 
@@ -50,13 +55,80 @@ pub(crate) fn check(graph: &Graph, options: &Options, inputs: &[Vec<i8>]) {
         let options = Options { keep: kept.clone(), ..options.clone() };
         let stages = compile_stages(graph, &options).unwrap_or_else(|errors| panic!("{errors}\n{graph}"));
         stages.programs.iter().for_each(|program| check_operations(program, options.target));
-        let regions = run(&stages, options.target, inputs);
+        accurate::check(graph, &stages, inputs, &expected);
+        let (regions, traces) = run(&stages, options.target, inputs);
+        check_traces(graph, &stages, &traces, &expected);
         for (tensor, values) in graph.tensors.iter().zip(&expected) {
             let place = stages.package.tensors.iter().find(|known| known.name == tensor.name);
             let survives = kept.contains(&tensor.name) || outputs.contains(&tensor.name);
             if let (Some(values), Some(place), true) = (values, place, survives) {
                 compare(graph, &stages, &read(place, &regions), values, &tensor.name);
             }
+        }
+    }
+}
+
+/// Every tensor that commands write is completely rebuilt from its tiles, and is what the evaluator says; and every tensor of
+/// the graph is traced.
+fn check_traces(graph: &Graph, stages: &Stages, traces: &Traces<'_>, expected: &[Option<Vec<i8>>]) {
+    let map = traces.map;
+    for (index, traced) in map.tensors.iter().enumerate() {
+        let id = TracedId(u32::try_from(index).expect("small"));
+        let root = map.root(id);
+        if map.tensor(root).expect("the root exists").source != TraceSource::Tiles {
+            continue;
+        }
+        let found: Option<Vec<i8>> = traces.elements.get(&root).and_then(|found| found.iter().copied().collect());
+        let Some(found) = found else { panic!("not all of `{}` is in tiles\n{graph}", traced.name) };
+        let named = graph.tensors.iter().position(|tensor| tensor.name == traced.name);
+        if let Some(values) = named.and_then(|at| expected[at].as_ref()) {
+            compare(graph, stages, &found, values, &traced.name);
+        }
+    }
+    let missing = graph.nodes.iter().flat_map(|node| &node.outputs).find(|&&id| map.named(&graph[id].name).is_none());
+    assert_eq!(missing, None, "every tensor is traced, or said to be fused away\n{graph}");
+}
+
+/// Rebuilds tensors, an element at a time, when commands end.
+struct Traces<'a> {
+    map: &'a TileMap,
+    /// The list of each engine.
+    lists: BTreeMap<EngineId, ListId>,
+    elements: BTreeMap<TracedId, Vec<Option<i8>>>,
+}
+
+impl Traces<'_> {
+    fn take(&mut self, tile: &Tile, memory: &[u8]) {
+        let shape = &self.map.tensor(tile.tensor).expect("the tensor exists").shape;
+        let count: u32 = shape.iter().product();
+        let elements =
+            self.elements.entry(tile.tensor).or_insert_with(|| vec![None; usize::try_from(count).expect("small")]);
+        let boxed: u32 = tile.size.iter().product();
+        for number in 0..boxed {
+            let (mut rest, mut element, mut extent, mut address) = (number, 0, 1, tile.address);
+            for d in (0..shape.len()).rev() {
+                let i = rest % tile.size[d];
+                rest /= tile.size[d];
+                element += (tile.start[d] + i * tile.step[d]) * extent;
+                extent *= shape[d];
+                address += u64::from(i) * tile.strides[d];
+            }
+            let byte = memory[usize::try_from(address).expect("small")];
+            elements[usize::try_from(element).expect("small")] = Some(byte.cast_signed());
+        }
+    }
+}
+
+impl Observer for Traces<'_> {
+    fn retired(&mut self, engine: EngineId, pc: usize, _operation: &Operation, state: &State) {
+        let (map, list) = (self.map, self.lists[&engine]);
+        let here = |tile: &&Tile| tile.list == list && usize::try_from(tile.pc) == Ok(pc);
+        for tile in map.tiles.iter().filter(here) {
+            let memory = match tile.memory {
+                Memory::Sram => state.sram(engine.core),
+                Memory::Dram(region) => state.region(region.0),
+            };
+            self.take(tile, memory.expect("the memory exists"));
         }
     }
 }
@@ -93,9 +165,11 @@ fn read(tensor: &Tensor, regions: &[Vec<u8>]) -> Vec<i8> {
     regions[usize::from(tensor.place.region.0)][start..start + bytes].iter().map(|byte| byte.cast_signed()).collect()
 }
 
-/// Runs the device steps before the first host step; gives all regions' bytes.
-fn run(stages: &Stages, target: &'static Target, inputs: &[Vec<i8>]) -> Vec<Vec<u8>> {
+/// Runs the device steps before the first host step; gives all regions' bytes, and the tensors as they were made.
+fn run<'s>(stages: &'s Stages, target: &'static Target, inputs: &[Vec<i8>]) -> (Vec<Vec<u8>>, Traces<'s>) {
     let package = &stages.package;
+    let map = package.tile_map.as_ref().expect("every package has a tile map");
+    let mut traces = Traces { map, lists: BTreeMap::new(), elements: BTreeMap::new() };
     let mut regions: Vec<Vec<u8>> =
         package.regions.iter().map(|region| vec![0; usize::try_from(region.bytes).expect("small")]).collect();
     for (id, bytes) in package.constants.iter() {
@@ -112,18 +186,26 @@ fn run(stages: &Stages, target: &'static Target, inputs: &[Vec<i8>]) -> Vec<Vec<
         Step::Host(_) => None,
     });
     for lists in device {
-        regions = run_lists(package, lists, target, regions);
+        regions = run_lists(package, lists, target, regions, &mut traces);
     }
-    regions
+    (regions, traces)
 }
 
-fn run_lists(package: &Package, lists: &[ListId], target: &'static Target, regions: Vec<Vec<u8>>) -> Vec<Vec<u8>> {
+fn run_lists(
+    package: &Package,
+    lists: &[ListId],
+    target: &'static Target,
+    regions: Vec<Vec<u8>>,
+    traces: &mut Traces<'_>,
+) -> Vec<Vec<u8>> {
     let slot = |engine: Engine| match engine {
         Engine::Dma0 => Slot::Dma0,
         Engine::Dma1 => Slot::Dma1,
         Engine::Cnn => Slot::Cnn,
     };
     let id = |engine: cnnip_package::EngineId| EngineId { core: engine.core, slot: slot(engine.engine) };
+    let engine = |list: ListId| package.list(list).expect("the list exists").engine;
+    traces.lists = lists.iter().map(|&list| (id(engine(list)), list)).collect();
     let lists = lists.iter().map(|&list| {
         let list = package.list(list).expect("the list exists");
         (id(list.engine), Arc::from(list.words.as_slice()))
@@ -141,7 +223,7 @@ fn run_lists(package: &Package, lists: &[ListId], target: &'static Target, regio
         ..RunOptions::default()
     };
     let mut machine = Machine::new(target, program, bound.collect(), options);
-    let stop = machine.run(&mut NoObserver);
+    let stop = machine.run(traces);
     assert_eq!(stop, Stop::Done, "{stop:#?}");
     assert_eq!(machine.state().commands(), package.budget.commands, "the budget of commands is exact");
     machine.into_regions().into_iter().zip(regions).map(|(after, before)| after.unwrap_or(before)).collect()
