@@ -152,6 +152,14 @@ pub enum Rule {
         /// Element type of another.
         b: ElementType,
     },
+    /// An activation that its reader takes for another quantization than its writer gave it.
+    #[error("the input is read with scale {scale} but has {found}")]
+    OtherQuantization {
+        /// First scale as read.
+        scale: f32,
+        /// First scale as written.
+        found: f32,
+    },
     /// A constant that is not a number, or infinite.
     #[error("element {index} is {value}")]
     NotFinite {
@@ -445,6 +453,7 @@ impl Rule {
             Self::OperandType { .. } | Self::OperandTypes { .. } => {
                 "export the model in float32, or quantized to 8 or 16 bits"
             }
+            Self::OtherQuantization { .. } => "quantize the tensor anew before it is read so",
             Self::NotFinite { .. } => "train or export the model again: weights must be finite",
             Self::ExternalFile { .. } => "data files belong into the folder of the model",
             Self::Version { .. } => "convert the model with a current converter",

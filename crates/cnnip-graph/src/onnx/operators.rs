@@ -9,6 +9,7 @@ mod dense;
 mod elementwise;
 mod movement;
 mod pool;
+mod quantized;
 mod reduce;
 mod shapes;
 
@@ -32,6 +33,15 @@ pub(super) struct Operator {
 
 const fn row(name: &'static str, inputs: (usize, usize), attributes: &'static [&'static str], read: Read) -> Operator {
     Operator { domain: "", name, inputs, attributes, read }
+}
+
+const fn microsoft(
+    name: &'static str,
+    inputs: (usize, usize),
+    attributes: &'static [&'static str],
+    read: Read,
+) -> Operator {
+    Operator { domain: "com.microsoft", name, inputs, attributes, read }
 }
 
 /// The operator of this domain and name.
@@ -73,6 +83,7 @@ pub(super) const OPERATORS: &[Operator] = &[
     row("Conv", (2, 3), CONV, conv::conv),
     row("DepthToSpace", (1, 1), &["blocksize", "mode"], movement::depth_to_space),
     row("Div", (2, 2), &[], elementwise::div),
+    row("DequantizeLinear", (2, 3), &["axis", "block_size", "output_dtype"], quantized::dequantize),
     row("Dropout", (1, 3), &["ratio", "seed"], movement::dropout),
     row("Equal", (2, 2), &[], shapes::equal),
     row("Exp", (1, 1), &[], elementwise::exp),
@@ -107,6 +118,14 @@ pub(super) const OPERATORS: &[Operator] = &[
     row("PRelu", (2, 2), &[], elementwise::prelu),
     row("Pad", (1, 4), &["mode", "pads", "value"], movement::pad),
     row("Pow", (2, 2), &[], elementwise::pow),
+    row("QLinearConv", (8, 9), CONV, quantized::conv),
+    row("QLinearMatMul", (8, 8), &[], quantized::mat_mul),
+    row(
+        "QuantizeLinear",
+        (2, 3),
+        &["axis", "block_size", "output_dtype", "precision", "saturate"],
+        quantized::quantize,
+    ),
     row("Range", (3, 3), &[], shapes::range),
     row("Reciprocal", (1, 1), &[], elementwise::reciprocal),
     row("ReduceL2", (1, 2), REDUCE, reduce::l2),
@@ -134,4 +153,17 @@ pub(super) const OPERATORS: &[Operator] = &[
     row("Transpose", (1, 1), &["perm"], movement::transpose),
     row("Unsqueeze", (1, 2), &["axes"], movement::unsqueeze),
     row("Where", (3, 3), &[], shapes::select),
+    microsoft("QGemm", (6, 9), &["alpha", "transA", "transB"], quantized::gemm),
+    microsoft("QLinearAdd", (7, 8), &[], quantized::add),
+    microsoft(
+        "QLinearAveragePool",
+        (4, 5),
+        &["auto_pad", "ceil_mode", "channels_last", "count_include_pad", "kernel_shape", "pads", "strides"],
+        quantized::average_pool,
+    ),
+    microsoft("QLinearConcat", (5, ANY), &["axis"], quantized::concat),
+    microsoft("QLinearGlobalAveragePool", (4, 5), &["channels_last"], quantized::global_average_pool),
+    microsoft("QLinearLeakyRelu", (4, 5), &["alpha"], quantized::leaky_relu),
+    microsoft("QLinearMul", (7, 8), &[], quantized::mul),
+    microsoft("QLinearSigmoid", (4, 5), &[], quantized::sigmoid),
 ];

@@ -1,6 +1,7 @@
 //! Convolutions.
 
 use super::super::call::{Call, extent};
+use super::quantized::{Format, emit_as};
 use crate::graph::TensorId;
 use crate::infer::{InferError, dilated};
 use crate::op::{Activation, Conv2d, DepthwiseConv2d, Hw, Op, Padding};
@@ -83,15 +84,17 @@ fn explicit(call: &Call<'_>, directions: usize) -> Result<Padding, Rule> {
 
 pub(super) fn conv(call: &mut Call<'_>) -> Result<Vec<TensorId>, Rule> {
     let (x, weights) = (call.real(0, "input")?, call.real(1, "weights")?);
-    convolution(call, x, weights, call.optional(2)).map(|id| vec![id])
+    convolution(call, x, weights, call.optional(2), None).map(|id| vec![id])
 }
 
-/// A convolution of channels-first operands, channels first again.
+/// A convolution of channels-first operands, channels first again; the output has the format of the
+/// input unless another is given.
 pub(super) fn convolution(
     call: &mut Call<'_>,
     x: TensorId,
     weights: TensorId,
     bias: Option<TensorId>,
+    format: Option<&Format>,
 ) -> Result<TensorId, Rule> {
     let (x, directions) = planar(call, x, "input")?;
     let (weights, other) = planar(call, weights, "weights")?;
@@ -117,7 +120,20 @@ pub(super) fn convolution(
     let name = call.name.clone();
     let x = call.build.to_nhwc(&name, x)?;
     let inputs: Vec<TensorId> = [x, weights].into_iter().chain(bias).collect();
-    let made = call.emit(op, &inputs)?;
+    let made = emitted(call, op, &inputs, format)?;
     let made = call.build.to_nchw(&name, made)?;
     unplanar(call, made, directions)
+}
+
+/// Adds a node in this format, or that of its first input.
+pub(super) fn emitted(
+    call: &mut Call<'_>,
+    op: Op,
+    inputs: &[TensorId],
+    format: Option<&Format>,
+) -> Result<TensorId, Rule> {
+    match format {
+        Some(format) => emit_as(call, op, inputs, format),
+        None => call.emit(op, inputs),
+    }
 }

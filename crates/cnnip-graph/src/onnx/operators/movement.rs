@@ -1,6 +1,7 @@
 //! Operators that only move elements.
 
 use super::super::call::{Call, axes, axis, extent};
+use super::ANY;
 use crate::graph::TensorId;
 use crate::infer::InferError;
 use crate::op::{Gather, Op, Pad, PadValue, Slice};
@@ -32,15 +33,19 @@ pub(super) fn concat(call: &mut Call<'_>) -> Outputs {
         call.same_type(first, input)?;
         inputs.push(input);
     }
-    // The operator of the graph takes a limited number at once.
+    joined(call, inputs, axis).map(|id| vec![id])
+}
+
+/// Inputs one behind the other; the operator of the graph takes a limited number at once.
+pub(super) fn joined(call: &mut Call<'_>, mut inputs: Vec<TensorId>, axis: usize) -> Result<TensorId, Rule> {
     while inputs.len() > 1 {
-        let mut joined = Vec::new();
+        let mut parts = Vec::new();
         for part in inputs.chunks(crate::op::MAX_JOINED) {
-            joined.push(if part.len() == 1 { part[0] } else { call.emit(Op::Concat { axis }, part)? });
+            parts.push(if let &[one] = part { one } else { call.emit(Op::Concat { axis }, part)? });
         }
-        inputs = joined;
+        inputs = parts;
     }
-    Ok(inputs)
+    inputs.pop().ok_or(Rule::InputCount { found: 0, least: 1, most: ANY })
 }
 
 /// All of a tensor.

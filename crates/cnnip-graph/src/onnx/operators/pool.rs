@@ -1,7 +1,8 @@
 //! Pooling windows.
 
 use super::super::call::{Call, extent};
-use super::conv::{Window, planar, steps, unplanar, window};
+use super::conv::{Window, emitted, planar, steps, unplanar, window};
+use super::quantized::Format;
 use crate::graph::TensorId;
 use crate::infer::InferError;
 use crate::op::{Activation, Hw, Op, Pad, PadValue, Padding, Pool2d};
@@ -9,21 +10,33 @@ use crate::problem::Rule;
 
 pub(super) fn max(call: &mut Call<'_>) -> Result<Vec<TensorId>, Rule> {
     call.only("storage_order", 0)?;
-    pool(call, Op::MaxPool2d, false).map(|id| vec![id])
+    let x = call.input(0)?;
+    pool(call, x, Op::MaxPool2d, None, false).map(|id| vec![id])
 }
 
 pub(super) fn average(call: &mut Call<'_>) -> Result<Vec<TensorId>, Rule> {
+    let x = call.real(0, "input")?;
+    average_of(call, x, None).map(|id| vec![id])
+}
+
+/// An average of `x`, in the format given or that of `x`.
+pub(super) fn average_of(call: &mut Call<'_>, x: TensorId, format: Option<&Format>) -> Result<TensorId, Rule> {
     let count_pad = call.int("count_include_pad", 0);
     if !(0..=1).contains(&count_pad) {
         return Err(Rule::Attribute { name: "count_include_pad", value: count_pad });
     }
-    call.real(0, "input")?;
-    pool(call, Op::AveragePool2d, count_pad == 1).map(|id| vec![id])
+    pool(call, x, Op::AveragePool2d, format, count_pad == 1)
 }
 
 /// A pool of a channels-first map. Padding that counts becomes elements of 0.
-fn pool(call: &mut Call<'_>, op: fn(Pool2d) -> Op, count_pad: bool) -> Result<TensorId, Rule> {
-    let (x, directions) = planar(call, call.input(0)?, "input")?;
+fn pool(
+    call: &mut Call<'_>,
+    x: TensorId,
+    op: fn(Pool2d) -> Op,
+    format: Option<&Format>,
+    count_pad: bool,
+) -> Result<TensorId, Rule> {
+    let (x, directions) = planar(call, x, "input")?;
     let map = call.shape(x);
     let &[_, _, h, w] = map.dims() else {
         return Err(InferError::Rank { what: "input", want: 4, found: map }.into());
@@ -49,7 +62,8 @@ fn pool(call: &mut Call<'_>, op: fn(Pool2d) -> Op, count_pad: bool) -> Result<Te
         rounded_up(&mut window, input);
     }
     let Window { kernel: window, stride, padding, .. } = window;
-    let made = call.emit(op(Pool2d { window, stride, padding, activation: Activation::None }), &[x])?;
+    let op = op(Pool2d { window, stride, padding, activation: Activation::None });
+    let made = emitted(call, op, &[x], format)?;
     let made = call.build.to_nchw(&name, made)?;
     unplanar(call, made, directions)
 }
