@@ -9,7 +9,7 @@ use cnnip_isa::{EltwiseFunction, RoundingMode};
 use cnnip_numerics::{IllegalParameter, Scale};
 
 use crate::weights::WeightPiece;
-use crate::{ConvLayer, Eltwise, HostLayer, Network, Origin, Pool, Sum, Sweep, Table, Transfer, ValueId, Work};
+use crate::{ConvLayer, Eltwise, HostLayer, Network, Origin, Pool, Sum, Sweep, Table, Transfer, Value, ValueId, Work};
 
 /// Most problems that [`Network::check`] lists; the rest of a hopeless network is not worth reading.
 pub const MAX_PROBLEMS: usize = 50;
@@ -164,6 +164,11 @@ impl Rule {
 }
 
 impl Network {
+    /// The value with this number.
+    pub fn value(&self, id: ValueId) -> Option<&Value> {
+        self.values.get(id.0)
+    }
+
     /// Everything in the network that breaks a rule, [`MAX_PROBLEMS`] at most: values first, then layers in their order.
     ///
     /// A network without problems can be computed without looking at any bound again.
@@ -237,7 +242,8 @@ impl Check<'_> {
         let value = &self.network.values[of.0];
         let of = of.0;
         self.require(!matches!(value.origin, Origin::Alias(_)), || Rule::Alias { of, why: "shares bytes itself" });
-        let same = value.shape.iter().try_fold(wide(value.element.size()), |bytes, &extent| bytes.checked_mul(extent.into()));
+        let same =
+            value.shape.iter().try_fold(wide(value.element.size()), |bytes, &extent| bytes.checked_mul(extent.into()));
         self.require(same == bytes, || Rule::Alias { of, why: "has another number of bytes" });
     }
 
@@ -279,7 +285,11 @@ impl Check<'_> {
                 self.reads(id, network.root(output), &written);
             }
             let computed = network.values[output.0].origin == Origin::Computed;
-            self.require(computed, || Rule::Role { what: "output", index: output.0, why: "is not one that a layer computes" });
+            self.require(computed, || Rule::Role {
+                what: "output",
+                index: output.0,
+                why: "is not one that a layer computes",
+            });
             written[output.0] = true;
             self.work(&layer.work);
         }
@@ -381,6 +391,7 @@ impl Check<'_> {
         self.elements("input", pool.input, &[*batch, vertical.input, horizontal.input, *channels]);
         self.elements("output", pool.output, &[*batch, vertical.output, horizontal.output, *channels]);
         let (low, high) = bounds(self.network.element(pool.output));
+        self.range("zero point", pool.zero, (low, high));
         self.range("lower clamp", clamp.0, (low, high));
         self.range("upper clamp", clamp.1, (clamp.0.into(), high));
     }
@@ -437,12 +448,18 @@ impl Check<'_> {
         self.range("run", transfer.run, (1, i64::from(u32::MAX)));
         let found = self.network.values[transfer.output.0].bytes();
         let needed = u64::from(transfer.output_bytes);
-        self.require(found == needed, || Rule::Size { what: "output", found, needed });
+        self.require(transfer.fill.is_none() || found == needed, || Rule::Size { what: "output", found, needed });
         for stride in &transfer.strides {
             self.range("count", stride.count, (1, i64::from(u32::MAX)));
         }
         let loops = transfer.strides.iter();
-        self.reach("input", transfer.input, (transfer.start, transfer.run), loops.clone().map(|s| (s.count, s.from)), 1);
+        self.reach(
+            "input",
+            transfer.input,
+            (transfer.start, transfer.run),
+            loops.clone().map(|s| (s.count, s.from)),
+            1,
+        );
         self.reach("output", transfer.output, (transfer.offset, transfer.run), loops.map(|s| (s.count, s.to)), 1);
     }
 

@@ -6,10 +6,12 @@
 
 #![forbid(unsafe_code)]
 
+mod check;
 mod layer;
 mod table;
 pub mod weights;
 
+pub use check::{MAX_PROBLEMS, Place, Problem, Rule};
 pub use layer::{
     ConvLayer, Eltwise, EltwiseInput, HostLayer, Layer, Network, Origin, Pool, PoolFunction, Stride, Sum, Sweep,
     Transfer, Value, ValueId, WeightSource, Work,

@@ -1,0 +1,232 @@
+//! The simulator: a network with its memory.
+
+use std::ops::Range;
+
+use cnnip_kernels::Kernels;
+use cnnip_lowered::{Layer, Network, Origin, ValueId};
+
+use crate::arena::Arena;
+use crate::error::{Fault, InputError, SimulatorError, Unsupported};
+use crate::step::{Operands, Overflow, Step, Tools};
+use crate::tensor::{State, Tensor, TensorView, element};
+
+/// Most bytes of tensors that are alive together, unless the caller says otherwise.
+pub const DEFAULT_MEMORY_BYTES: u64 = 4 << 30;
+
+/// A network ready to run, with memory for its tensors. One run after the other reuses it.
+///
+/// ```
+/// # use cnnip_graph::{ElementType, GraphBuilder, Op, Quantization, Shape, Tensor};
+/// # let mut build = GraphBuilder::new("clamp");
+/// # let image = Tensor::new("image", Shape::new([1, 1, 1, 4])?, ElementType::I8);
+/// # let image = build.input(image.quantized(Quantization::per_tensor(0.5, 0)));
+/// # let clamped = build.apply("clamped", Op::Relu6, &[image]);
+/// # build.output(clamped);
+/// # let target = cnnip_isa::Target::by_name("v4h").unwrap();
+/// # let stages = cnnip_compiler::compile_stages(&build.finish()?, &cnnip_compiler::Options::new(target))?;
+/// # let network = stages.legalized;
+/// use cnnip_accurate::Simulator;
+///
+/// let mut simulator = Simulator::new(network)?;
+/// simulator.set_input(0, &[0x80, 1, 12, 13])?;
+/// let mut names = vec![];
+/// simulator.run_with(|tensor| names.push(tensor.tensor().name.clone()))?;
+/// assert_eq!(names, ["image", "clamped"]);
+/// assert_eq!(simulator.outputs().next().unwrap().bytes(), [0, 1, 12, 12]);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug)]
+pub struct Simulator {
+    network: Network,
+    steps: Vec<Step>,
+    /// Values that are complete after each layer: what it writes last, and the aliases of that.
+    completed: Vec<Vec<ValueId>>,
+    tensors: Vec<Tensor>,
+    arena: Arena,
+    memory: Vec<u8>,
+    tools: Tools,
+}
+
+impl Simulator {
+    /// Checks a network and prepares it: weights are packed, memory is planned.
+    ///
+    /// # Errors
+    /// All problems of the network, or else all layers that cannot be simulated, or more than [`DEFAULT_MEMORY_BYTES`].
+    pub fn new(network: Network) -> Result<Self, SimulatorError> {
+        Self::with_kernels(network, Kernels::from_env(), DEFAULT_MEMORY_BYTES)
+    }
+
+    /// As [`new`](Self::new), with kernels of the caller's choice and a limit of its own.
+    ///
+    /// # Errors
+    /// As [`new`](Self::new).
+    pub fn with_kernels(network: Network, kernels: Kernels, limit: u64) -> Result<Self, SimulatorError> {
+        let problems = network.check();
+        if !problems.is_empty() {
+            return Err(SimulatorError::Invalid(problems));
+        }
+        let steps = steps(&network)?;
+        let arena = Arena::plan(&network);
+        let memory = usize::try_from(arena.bytes).ok().filter(|_| arena.bytes <= limit);
+        let Some(bytes) = memory else { return Err(SimulatorError::Memory { needed: arena.bytes, limit }) };
+        let tensors = tensors(&network);
+        let completed = completed(&network, &tensors);
+        Ok(Self { steps, completed, tensors, memory: vec![0; bytes], arena, tools: Tools::new(kernels), network })
+    }
+
+    /// The network.
+    pub const fn network(&self) -> &Network {
+        &self.network
+    }
+
+    /// All tensors of the network, those that do not exist included, in the order of the network's values.
+    pub fn tensors(&self) -> &[Tensor] {
+        &self.tensors
+    }
+
+    /// The inputs, in the model's order.
+    pub fn inputs(&self) -> impl ExactSizeIterator<Item = &Tensor> {
+        self.network.inputs.iter().map(|id| &self.tensors[id.0])
+    }
+
+    /// Bytes of all tensors that are alive together at most.
+    pub const fn memory_bytes(&self) -> u64 {
+        self.arena.bytes
+    }
+
+    /// Gives input `index` its elements: dense, row-major, little-endian. They stay for further runs.
+    ///
+    /// # Errors
+    /// If there is no such input, or it has another number of bytes.
+    pub fn set_input(&mut self, index: usize, bytes: &[u8]) -> Result<(), InputError> {
+        let count = self.network.inputs.len();
+        let id = *self.network.inputs.get(index).ok_or(InputError::Index { index, count })?;
+        let place = self.arena.place(id).unwrap_or_default();
+        if place.len() != bytes.len() {
+            let tensor = self.tensors[id.0].name.clone();
+            return Err(InputError::Bytes { tensor, needed: place.len(), given: bytes.len() });
+        }
+        self.memory[place].copy_from_slice(bytes);
+        Ok(())
+    }
+
+    /// Computes all layers. An input that was never set is zero.
+    ///
+    /// # Errors
+    /// The first accumulator that leaves its range.
+    pub fn run(&mut self) -> Result<(), Fault> {
+        self.run_with(|_| {})
+    }
+
+    /// As [`run`](Self::run), handing out every tensor that exists as soon as it is complete, in the order of execution:
+    /// inputs, then what each layer completes. Constants are not among them.
+    ///
+    /// # Errors
+    /// As [`run`](Self::run).
+    pub fn run_with(&mut self, mut tensor: impl FnMut(TensorView<'_>)) -> Result<(), Fault> {
+        for (at, value) in self.network.values.iter().enumerate() {
+            if self.network.values[self.network.root(ValueId(at)).0].origin == Origin::Input
+                && !matches!(value.origin, Origin::Constant(_))
+            {
+                tensor(self.view(ValueId(at)));
+            }
+        }
+        for at in 0..self.steps.len() {
+            self.step(at).map_err(|overflow| fault(&self.network.layers[at], at, &overflow))?;
+            self.completed[at].iter().for_each(|&id| tensor(self.view(id)));
+        }
+        Ok(())
+    }
+
+    /// The outputs of the last run, in the model's order.
+    pub fn outputs(&self) -> impl ExactSizeIterator<Item = TensorView<'_>> {
+        self.network.outputs.iter().map(|&id| self.view(id))
+    }
+
+    fn view(&self, id: ValueId) -> TensorView<'_> {
+        let place = self.arena.place(self.network.root(id)).unwrap_or_default();
+        TensorView { tensor: &self.tensors[id.0], bytes: &self.memory[place] }
+    }
+
+    fn step(&mut self, at: usize) -> Result<(), Overflow> {
+        let Self { network, steps, arena, memory, tools, .. } = self;
+        let work = &network.layers[at].work;
+        let output = arena.place(network.root(work.writes())).unwrap_or_default();
+        let (before, rest) = memory.split_at_mut(output.start);
+        let (out, after) = rest.split_at_mut(output.len());
+        let read = |id: ValueId| -> &[u8] {
+            let root = network.root(id);
+            if let Origin::Constant(data) = &network.values[root.0].origin {
+                return data.bytes();
+            }
+            beside(before, after, &output, arena.place(root))
+        };
+        let mut reads = work.reads().into_iter().map(read);
+        let inputs = [reads.next().unwrap_or_default(), reads.next().unwrap_or_default()];
+        drop(reads);
+        steps[at].run(tools, Operands { inputs, output: out })
+    }
+}
+
+/// A tensor's bytes, which are before or after those of the output.
+fn beside<'a>(before: &'a [u8], after: &'a [u8], output: &Range<usize>, place: Option<Range<usize>>) -> &'a [u8] {
+    let found = place.and_then(|place| {
+        if place.end <= output.start {
+            before.get(place)
+        } else {
+            after.get(place.start.checked_sub(output.end)?..place.end - output.end)
+        }
+    });
+    found.unwrap_or_default()
+}
+
+fn steps(network: &Network) -> Result<Vec<Step>, SimulatorError> {
+    let mut problems = Vec::new();
+    let mut steps = Vec::with_capacity(network.layers.len());
+    for (index, layer) in network.layers.iter().enumerate() {
+        match Step::new(network, &layer.work) {
+            Ok(step) => steps.push(step),
+            Err(why) => problems.push(Unsupported { layer: index, name: layer.name.clone(), why }),
+        }
+    }
+    if problems.is_empty() { Ok(steps) } else { Err(SimulatorError::Unsupported(problems)) }
+}
+
+/// Every value as a tensor; an alias is in the state of the value it shares bytes with.
+fn tensors(network: &Network) -> Vec<Tensor> {
+    let mut states = vec![State::Fused; network.values.len()];
+    for (state, value) in states.iter_mut().zip(&network.values) {
+        match value.origin {
+            Origin::Input => *state = State::Input,
+            Origin::Constant(_) => *state = State::Constant,
+            Origin::Computed | Origin::Alias(_) => {}
+        }
+    }
+    for (layer, Layer { name, operator, work, .. }) in network.layers.iter().enumerate() {
+        let (node, operator) = (name.clone(), (*operator).to_owned());
+        states[work.writes().0] = State::Computed { layer, node, operator };
+    }
+    let tensor = |(at, value): (usize, &cnnip_lowered::Value)| Tensor {
+        name: value.name.clone(),
+        shape: value.shape.clone(),
+        element: element(value.element),
+        quantization: value.quantization,
+        state: states[network.root(ValueId(at)).0].clone(),
+    };
+    network.values.iter().enumerate().map(tensor).collect()
+}
+
+fn completed(network: &Network, tensors: &[Tensor]) -> Vec<Vec<ValueId>> {
+    let mut completed = vec![Vec::new(); network.layers.len()];
+    for (at, tensor) in tensors.iter().enumerate() {
+        if let State::Computed { layer, .. } = tensor.state {
+            completed[layer].push(ValueId(at));
+        }
+    }
+    completed
+}
+
+fn fault(layer: &Layer, index: usize, overflow: &Overflow) -> Fault {
+    let (value, width) = (overflow.value, overflow.width);
+    Fault { layer: index, name: layer.name.clone(), element: overflow.element(), value, width }
+}
