@@ -1,0 +1,65 @@
+//! The first element in which two levels that should be equal part, and the command that wrote it.
+
+use cnnip_driver::{CommandReport, Recording};
+
+use crate::compare::{Incomparable, Measure, compare};
+use crate::tensors::TensorSet;
+
+/// The command that wrote an element.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Writer {
+    /// List, word index, cycle of the step in which it starts (an estimate), assembly.
+    pub command: CommandReport,
+    /// Step of the program.
+    pub step: usize,
+    /// Cycle after its last one, an estimate.
+    pub end: u64,
+    /// Layer, if the list says so.
+    pub layer: Option<String>,
+    /// First index of the tile that it wrote, per dimension.
+    pub start: Vec<u32>,
+    /// Elements of the tile, per dimension.
+    pub size: Vec<u32>,
+}
+
+/// Where two runs part.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Parting {
+    /// The first tensor that differs, in the order of execution.
+    pub measure: Measure,
+    /// Who wrote its first element that differs; `None` if the host did, or nobody recorded it.
+    pub writer: Option<Writer>,
+    /// Tensors that differ after it, in order: what follows from it, or further faults.
+    pub later: Vec<String>,
+}
+
+/// Finds where a recorded run of the device parts from a reference. `device` are the tensors of `recording`.
+///
+/// # Errors
+/// Everything that cannot be compared.
+pub fn bisect(
+    reference: &TensorSet,
+    device: &TensorSet,
+    recording: Option<&Recording>,
+) -> Result<Option<Parting>, Vec<Incomparable>> {
+    let comparison = compare(reference, device)?;
+    let mut different = comparison.measures.into_iter().filter(|measure| !measure.equal);
+    let Some(measure) = different.next() else { return Ok(None) };
+    let later = different.map(|measure| measure.name).collect();
+    let element = measure.first.as_ref().and_then(|first| u64::try_from(first.element).ok());
+    let writer = recording.zip(element).and_then(|(recording, element)| writer(recording, &measure.name, element));
+    Ok(Some(Parting { measure, writer, later }))
+}
+
+/// The command that wrote an element of a recorded run.
+pub fn writer(recording: &Recording, tensor: &str, element: u64) -> Option<Writer> {
+    let write = recording.writer(tensor, element)?;
+    Some(Writer {
+        command: recording.command(&write)?,
+        step: write.step,
+        end: write.end,
+        layer: recording.layer(&write).map(|layer| layer.name.clone()),
+        start: write.tile.start.clone(),
+        size: write.tile.size.clone(),
+    })
+}
