@@ -1,4 +1,4 @@
-//! Neural networks in memory, and the TFLite importer.
+//! Neural networks in memory, importers of TFLite and ONNX, and graph passes.
 //!
 //! A [`Graph`] is a list of [`Tensor`]s and a list of [`Node`]s in the order of execution. Every
 //! shape is static, every attribute is typed ([`Op`]), and a constant shares the bytes of the file
@@ -17,6 +17,8 @@
 //! | `problem` | what can be wrong with a model: place, rule, value, hint |
 //! | `flatbuffer` | the wire format of TFLite files |
 //! | [`tflite`] | reading and writing TFLite models |
+//! | [`onnx`] | reading ONNX models |
+//! | [`passes`] | graph to graph: layout, folding, fusion |
 
 #![forbid(unsafe_code)]
 

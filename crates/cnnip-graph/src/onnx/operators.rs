@@ -11,6 +11,7 @@ mod movement;
 mod pool;
 mod quantized;
 mod reduce;
+mod resize;
 mod shapes;
 
 use super::call::Call;
@@ -62,6 +63,8 @@ pub(super) const OPERATORS: &[Operator] = &[
     row("Abs", (1, 1), &[], shapes::abs),
     row("Add", (2, 2), &[], elementwise::add),
     row("And", (2, 2), &[], shapes::and),
+    row("ArgMax", (1, 1), &["axis", "keepdims", "select_last_index"], reduce::arg_max),
+    row("ArgMin", (1, 1), &["axis", "keepdims", "select_last_index"], reduce::arg_min),
     row(
         "AveragePool",
         (1, 1),
@@ -81,6 +84,12 @@ pub(super) const OPERATORS: &[Operator] = &[
     row("Constant", (0, 0), &["value", "value_float", "value_floats", "value_int", "value_ints"], shapes::constant),
     row("ConstantOfShape", (1, 1), &["value"], shapes::constant_of_shape),
     row("Conv", (2, 3), CONV, conv::conv),
+    row(
+        "ConvTranspose",
+        (2, 3),
+        &["auto_pad", "dilations", "group", "kernel_shape", "output_padding", "output_shape", "pads", "strides"],
+        conv::transposed,
+    ),
     row("DepthToSpace", (1, 1), &["blocksize", "mode"], movement::depth_to_space),
     row("Div", (2, 2), &[], elementwise::div),
     row("DequantizeLinear", (2, 3), &["axis", "block_size", "output_dtype"], quantized::dequantize),
@@ -137,6 +146,22 @@ pub(super) const OPERATORS: &[Operator] = &[
     row("ReduceSumSquare", (1, 2), REDUCE, reduce::sum_of_squares),
     row("Relu", (1, 1), &[], elementwise::relu),
     row("Reshape", (2, 2), &["allowzero"], movement::reshape),
+    row(
+        "Resize",
+        (2, 4),
+        &[
+            "antialias",
+            "axes",
+            "coordinate_transformation_mode",
+            "cubic_coeff_a",
+            "exclude_outside",
+            "extrapolation_value",
+            "keep_aspect_ratio_policy",
+            "mode",
+            "nearest_mode",
+        ],
+        resize::resize,
+    ),
     row("Shape", (1, 1), &["start", "end"], shapes::shape),
     row("Sigmoid", (1, 1), &[], elementwise::sigmoid),
     row("Size", (1, 1), &[], shapes::size),
@@ -152,6 +177,7 @@ pub(super) const OPERATORS: &[Operator] = &[
     row("Tile", (2, 2), &[], movement::tile),
     row("Transpose", (1, 1), &["perm"], movement::transpose),
     row("Unsqueeze", (1, 2), &["axes"], movement::unsqueeze),
+    row("Upsample", (1, 2), &["mode", "scales"], resize::upsample),
     row("Where", (3, 3), &[], shapes::select),
     microsoft("QGemm", (6, 9), &["alpha", "transA", "transB"], quantized::gemm),
     microsoft("QLinearAdd", (7, 8), &[], quantized::add),

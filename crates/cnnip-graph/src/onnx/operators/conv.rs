@@ -4,7 +4,7 @@ use super::super::call::{Call, extent};
 use super::quantized::{Format, emit_as};
 use crate::graph::TensorId;
 use crate::infer::{InferError, dilated};
-use crate::op::{Activation, Conv2d, DepthwiseConv2d, Hw, Op, Padding};
+use crate::op::{Activation, Conv2d, DepthwiseConv2d, Hw, Op, Padding, TransposeConv2d};
 use crate::problem::Rule;
 
 /// How a window walks over a feature map.
@@ -123,6 +123,82 @@ pub(super) fn convolution(
     let made = emitted(call, op, &inputs, format)?;
     let made = call.build.to_nchw(&name, made)?;
     unplanar(call, made, directions)
+}
+
+/// A transposed convolution of channels-first operands. Weights are `[c, o / groups, kh, kw]`.
+pub(super) fn transposed(call: &mut Call<'_>) -> Result<Vec<TensorId>, Rule> {
+    let (x, weights) = (call.real(0, "input")?, call.real(1, "weights")?);
+    let (x, directions) = planar(call, x, "input")?;
+    let (weights, _) = planar(call, weights, "weights")?;
+    let (map, kernels) = (call.shape(x), call.shape(weights));
+    let (&[_, channels, h, w], &[depth, outputs, kh, kw]) = (map.dims(), kernels.dims()) else {
+        return Err(InferError::Rank { what: "input", want: 4, found: map }.into());
+    };
+    let groups = extent("group", call.int("group", 1))?;
+    if groups == 0 || depth != channels || !channels.is_multiple_of(groups) {
+        return Err(InferError::Channels { weights: kernels, channels, groups }.into());
+    }
+    let (stride, dilation) = (steps(call, "strides", directions)?, steps(call, "dilations", directions)?);
+    let (crop, output) = uncropped(call, Hw::new(h, w), Hw::new(kh, kw), stride, dilation, directions)?;
+    // Within a group: from input, output channel to output, input channel.
+    let (inner, all) = (channels / groups, outputs.saturating_mul(groups));
+    let weights = call.reshape(weights, &[groups, inner, outputs, kh * kw])?;
+    let weights = call.transpose(weights, &[0, 2, 3, 1])?;
+    let weights = call.reshape(weights, &[all, kh, kw, inner])?;
+    let name = call.name.clone();
+    let x = call.build.to_nhwc(&name, x)?;
+    let inputs: Vec<TensorId> = [x, weights].into_iter().chain(call.optional(2)).collect();
+    let activation = Activation::None;
+    let op = Op::TransposeConv2d(TransposeConv2d { stride, dilation, crop, output, groups, activation });
+    let made = call.emit(op, &inputs)?;
+    let made = call.build.to_nchw(&name, made)?;
+    Ok(vec![unplanar(call, made, directions)?])
+}
+
+/// Rows and columns cut off in front, and the extent of the output.
+fn uncropped(
+    call: &Call<'_>,
+    input: Hw,
+    kernel: Hw,
+    stride: Hw,
+    dilation: Hw,
+    directions: usize,
+) -> Result<(Hw, Hw), Rule> {
+    let more = match call.ints("output_padding")? {
+        None => Hw::new(0, 0),
+        Some(_) => steps(call, "output_padding", directions)?,
+    };
+    let along = |input: usize, kernel: usize, stride: usize, dilation: usize, more: usize| {
+        stride.saturating_mul(input.saturating_sub(1)).saturating_add(more).saturating_add(dilated(kernel, dilation))
+    };
+    let full = Hw::new(
+        along(input.h, kernel.h, stride.h, dilation.h, more.h),
+        along(input.w, kernel.w, stride.w, dilation.w, more.w),
+    );
+    let mode = call.text("auto_pad", "NOTSET");
+    let stated = match call.ints("output_shape")? {
+        None => None,
+        Some(_) => Some(steps(call, "output_shape", directions)?),
+    };
+    let wanted = match (stated, mode.as_str()) {
+        (Some(stated), _) => stated,
+        (None, "SAME_UPPER" | "SAME_LOWER") => {
+            Hw::new(input.h.saturating_mul(stride.h), input.w.saturating_mul(stride.w))
+        }
+        (None, "NOTSET" | "VALID") => {
+            let Padding { top, bottom, left, right } = padding(call, input, kernel, stride, directions)?;
+            let less = |full: usize, cut: usize| full.saturating_sub(cut);
+            let output = Hw::new(less(full.h, top.saturating_add(bottom)), less(full.w, left.saturating_add(right)));
+            return Ok((Hw::new(top, left), output));
+        }
+        (None, other) => return Err(Rule::TextAttribute { name: "auto_pad", value: other.to_owned() }),
+    };
+    // An odd amount is cut off more at the end with `SAME_UPPER`, else more in front.
+    let crop = |full: usize, wanted: usize| {
+        let total = full.saturating_sub(wanted);
+        if mode == "SAME_UPPER" { total / 2 } else { total - total / 2 }
+    };
+    Ok((Hw::new(crop(full.h, wanted.h), crop(full.w, wanted.w)), wanted))
 }
 
 /// Adds a node in this format, or that of its first input.

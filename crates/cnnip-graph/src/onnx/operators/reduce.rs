@@ -1,9 +1,10 @@
 //! Reductions over axes.
 
-use super::super::call::{Call, axes};
+use super::super::call::{Call, axes, axis};
 use crate::graph::TensorId;
-use crate::op::{Activation, Mean, Op};
+use crate::op::{Activation, ArgExtremum, Mean, Op};
 use crate::problem::Rule;
+use crate::tensor::ElementType;
 
 /// The axes and whether they stay; `None` if nothing is reduced.
 pub(super) fn reduction(call: &Call<'_>) -> Result<Option<Mean>, Rule> {
@@ -71,4 +72,23 @@ fn global(call: &mut Call<'_>, op: fn(Mean) -> Op) -> Result<Vec<TensorId>, Rule
     let x = call.input(0)?;
     let axes = (2..call.shape(x).rank()).collect();
     Ok(vec![call.emit(op(Mean { axes, keep_dims: true }), &[x])?])
+}
+
+/// The index of the largest element along an axis, the first of equals.
+pub(super) fn arg_max(call: &mut Call<'_>) -> Result<Vec<TensorId>, Rule> {
+    arg(call, Op::ArgMax)
+}
+
+/// The index of the smallest element along an axis, the first of equals.
+pub(super) fn arg_min(call: &mut Call<'_>) -> Result<Vec<TensorId>, Rule> {
+    arg(call, Op::ArgMin)
+}
+
+fn arg(call: &mut Call<'_>, op: fn(ArgExtremum) -> Op) -> Result<Vec<TensorId>, Rule> {
+    call.only("select_last_index", 0)?;
+    let x = call.input(0)?;
+    let axis = axis("axis", call.int("axis", 0), call.shape(x).rank())?;
+    let keep_dims = call.int("keepdims", 1) != 0;
+    let name = format!("{}.index", call.name);
+    Ok(vec![call.build.emit_as(&name, op(ArgExtremum { axis, keep_dims }), &[x], ElementType::I64, None)?])
 }
