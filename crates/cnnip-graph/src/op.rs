@@ -523,6 +523,17 @@ impl Op {
         }
     }
 
+    /// Length of the lists of indices among the attributes, which may have many entries.
+    pub(crate) fn indices(&self) -> usize {
+        if let Self::Take(take) = self {
+            return take.indices.iter().map(Vec::len).sum();
+        }
+        if let Self::ResizeNearest(resize) = self {
+            return resize.rows.len().saturating_add(resize.columns.len());
+        }
+        if let Self::Gather(gather) = self { gather.indices.len() } else { 0 }
+    }
+
     /// Least and greatest number of inputs.
     pub const fn inputs(&self) -> (usize, usize) {
         match self {

@@ -1,14 +1,19 @@
 //! Writing TFLite models, so that a graph built here can run on TFLite's own interpreters.
 
 use super::names::ELEMENTS;
+use super::operators::nearest_indices;
 use super::schema::{
-    IDENTIFIER, VERSION, buffer, code, concatenation, conv2d, depthwise, fully_connected, gather, model, operator,
-    operator_code, options, pack, padding, pool2d, quantization, single, strided_slice, subgraph, tensor,
+    IDENTIFIER, VERSION, arg_extremum, buffer, code, concatenation, conv2d, depthwise, fully_connected, gather, model,
+    operator, operator_code, options, pack, padding, pool2d, quantization, resize_bilinear, resize_nearest, single,
+    strided_slice, subgraph, tensor,
 };
 use crate::flatbuffer::TableBuilder;
 use crate::graph::{Graph, Node, TensorId};
 use crate::infer::dilated;
-use crate::op::{Activation, Blocks, Conv2d, DepthwiseConv2d, Hw, Mean, Op, Pad, PadValue, Padding, Pool2d, Slice};
+use crate::op::{
+    Activation, ArgExtremum, Blocks, Conv2d, DepthwiseConv2d, Grid, Hw, Mean, Op, Pad, PadValue, Padding, Pool2d,
+    ResizeNearest, Slice, TransposeConv2d,
+};
 use crate::problem::Problems;
 use crate::tensor::{ElementType, Quantization, Shape, Tensor};
 
@@ -132,6 +137,9 @@ impl Writer<'_> {
         for constant in &form.constants {
             inputs.push(self.tensor(constant)?);
         }
+        if form.code == code::TRANSPOSE_CONV {
+            inputs = transposed_order(&inputs);
+        }
         let table = TableBuilder::new()
             .with(operator::CODE_INDEX, self.code(form.code)?)
             .with_list(operator::INPUTS, &inputs)
@@ -155,6 +163,7 @@ impl Writer<'_> {
             |what: &str, shape: &[usize], values: &[usize]| integers(&format!("{}/{what}", node.name), shape, values);
         Ok(match &node.op {
             Op::Conv2d(conv) => self.conv(node, conv)?,
+            Op::TransposeConv2d(conv) => self.transposed(node, conv)?,
             Op::DepthwiseConv2d(conv) => self.depthwise(node, conv)?,
             Op::FullyConnected(layer) => {
                 let table = attributes().with(fully_connected::ACTIVATION, fused(layer.activation));
@@ -181,6 +190,16 @@ impl Writer<'_> {
                 let indices = constant("indices", op.shape.dims(), &op.indices)?;
                 Form::new(code::GATHER, options::GATHER, table).constant(indices)
             }
+            Op::ResizeNearest(op) => self.resize_nearest(node, op)?,
+            Op::ResizeBilinear(op) => {
+                let table = attributes()
+                    .with(resize_bilinear::ALIGN_CORNERS, op.grid == Grid::AlignCorners)
+                    .with(resize_bilinear::HALF_PIXEL_CENTERS, op.grid == Grid::HalfPixel);
+                let size = constant("size", &[2], &[op.output.h, op.output.w])?;
+                Form::new(code::RESIZE_BILINEAR, options::RESIZE_BILINEAR, table).constant(size)
+            }
+            Op::ArgMax(op) => self.arg_extremum(node, (code::ARG_MAX, options::ARG_MAX), op)?,
+            Op::ArgMin(op) => self.arg_extremum(node, (code::ARG_MIN, options::ARG_MIN), op)?,
             Op::DepthToSpace { block } => {
                 let table = attributes().with(single::BLOCK_SIZE, int(*block)?);
                 Form::new(code::DEPTH_TO_SPACE, options::DEPTH_TO_SPACE, table)
@@ -229,15 +248,14 @@ impl Writer<'_> {
             Op::Relu => Form::plain(code::RELU, options::NONE),
             Op::Relu6 => Form::plain(code::RELU6, options::NONE),
             Op::ReluN1To1 => Form::plain(code::RELU_N1_TO_1, options::NONE),
-            Op::Div { .. } | Op::Pow | Op::MatMul | Op::Clamp { .. } | Op::HardSigmoid { .. } | Op::Exp | Op::Sqrt => {
-                return Err(ExportError::Operator { node: node.name.clone(), operator: node.op.name() });
-            }
-            Op::TransposeConv2d(_)
-            | Op::Take(_)
-            | Op::ResizeNearest(_)
-            | Op::ResizeBilinear(_)
-            | Op::ArgMax(_)
-            | Op::ArgMin(_) => {
+            Op::Div { .. }
+            | Op::Pow
+            | Op::MatMul
+            | Op::Clamp { .. }
+            | Op::HardSigmoid { .. }
+            | Op::Exp
+            | Op::Sqrt
+            | Op::Take(_) => {
                 return Err(ExportError::Operator { node: node.name.clone(), operator: node.op.name() });
             }
         })
@@ -250,6 +268,53 @@ impl Writer<'_> {
             .with(conv2d::DILATION_W, int(conv.dilation.w)?)
             .with(conv2d::DILATION_H, int(conv.dilation.h)?);
         Ok(Form::new(code::CONV_2D, options::CONV_2D, table))
+    }
+
+    /// The format has the padding of the convolution whose input the output is.
+    fn transposed(&self, node: &Node, conv: &TransposeConv2d) -> Result<Form, ExportError> {
+        let unsupported = || ExportError::Operator { node: node.name.clone(), operator: node.op.name() };
+        let crop = Padding { top: conv.crop.h, left: conv.crop.w, ..Padding::NONE };
+        let same = Padding::same(conv.output, self.window(node, Hw::ONE), conv.stride);
+        let rule = match conv.crop {
+            _ if conv.groups != 1 || conv.dilation != Hw::ONE => return Err(unsupported()),
+            Hw { h: 0, w: 0 } => padding::VALID,
+            Hw { h, w } if (h, w) == (same.top, same.left) => padding::SAME,
+            _ => return Err(ExportError::Padding { node: node.name.clone(), padding: crop }),
+        };
+        let table = TableBuilder::new()
+            .with(conv2d::PADDING, rule)
+            .with(conv2d::STRIDE_W, int(conv.stride.w)?)
+            .with(conv2d::STRIDE_H, int(conv.stride.h)?)
+            .with(conv2d::ACTIVATION, fused(conv.activation));
+        let output = &self.graph[node.outputs[0]].shape;
+        let shape = integers(&format!("{}/shape", node.name), &[output.rank()], output.dims())?;
+        Ok(Form::new(code::TRANSPOSE_CONV, options::TRANSPOSE_CONV, table).constant(shape))
+    }
+
+    fn resize_nearest(&self, node: &Node, op: &ResizeNearest) -> Result<Form, ExportError> {
+        let [_, h, w, _] = self.graph[node.inputs[0]].shape.nhwc().unwrap_or_default();
+        let gives = |grid: &Grid| {
+            let indices = |from, wanted: &[usize]| nearest_indices(from, wanted.len(), *grid) == wanted;
+            indices(h, &op.rows) && indices(w, &op.columns)
+        };
+        let grids = [Grid::Asymmetric, Grid::HalfPixel, Grid::AlignCorners];
+        let unsupported = || ExportError::Operator { node: node.name.clone(), operator: node.op.name() };
+        let grid = grids.into_iter().find(gives).ok_or_else(unsupported)?;
+        let table = TableBuilder::new()
+            .with(resize_nearest::ALIGN_CORNERS, grid == Grid::AlignCorners)
+            .with(resize_nearest::HALF_PIXEL_CENTERS, grid == Grid::HalfPixel);
+        let size = integers(&format!("{}/size", node.name), &[2], &[op.rows.len(), op.columns.len()])?;
+        Ok(Form::new(code::RESIZE_NEAREST_NEIGHBOR, options::RESIZE_NEAREST_NEIGHBOR, table).constant(size))
+    }
+
+    fn arg_extremum(&self, node: &Node, (code, tag): (i32, u8), op: &ArgExtremum) -> Result<Form, ExportError> {
+        if op.keep_dims {
+            return Err(ExportError::Operator { node: node.name.clone(), operator: node.op.name() });
+        }
+        let element = element_code(self.graph[node.outputs[0]].element);
+        let table = TableBuilder::new().with(arg_extremum::OUTPUT_TYPE, element);
+        let axis = integers(&format!("{}/axis", node.name), &[1], &[op.axis])?;
+        Ok(Form::new(code, tag, table).constant(axis))
     }
 
     fn depthwise(&self, node: &Node, conv: &DepthwiseConv2d) -> Result<Form, ExportError> {
@@ -299,6 +364,14 @@ impl Writer<'_> {
         };
         let table = TableBuilder::new().with(conv2d::PADDING, rule);
         Ok(table.with(conv2d::STRIDE_W, int(stride.w)?).with(conv2d::STRIDE_H, int(stride.h)?))
+    }
+}
+
+/// From activation, weights, perhaps bias and the output's shape to the format's order: shape, weights, activation, bias.
+fn transposed_order(inputs: &[i32]) -> Vec<i32> {
+    match *inputs {
+        [activation, weights, ref bias @ .., shape] => [&[shape, weights, activation], bias].concat(),
+        _ => inputs.to_vec(),
     }
 }
 

@@ -282,7 +282,8 @@ impl<'a> Importer<'a> {
                 wired?;
                 // Every output becomes a node.
                 self.budget.spend(step.outputs.len().saturating_mul(step.name.len() + size_of::<Node>()))?;
-                self.operator(table, tensors, &mut step)
+                self.operator(table, tensors, &mut step)?;
+                self.budget.spend(step.ops.iter().map(Op::indices).sum::<usize>().saturating_mul(size_of::<usize>()))
             });
             let place = Place::node(index, &step.name, &operator);
             match done {

@@ -9,12 +9,16 @@
 //! 3. `export.rs`: how the [`Op`] is written, so that the round-trip test covers it.
 
 mod movement;
+mod resize;
+
+pub(super) use resize::nearest_indices;
 
 use super::schema::{code, conv2d, depthwise, fully_connected, options, padding, pool2d, single};
 use crate::flatbuffer::{Field, Scalar, Scalars, Table};
 use crate::infer::{InferError, dilated};
 use crate::op::{
-    Activation, Conv2d, DepthwiseConv2d, FullyConnected, Hw, MAX_JOINED, Mean, Op, Pad, PadValue, Padding, Pool2d,
+    Activation, ArgExtremum, Conv2d, DepthwiseConv2d, FullyConnected, Hw, MAX_JOINED, Mean, Op, Pad, PadValue, Padding,
+    Pool2d, TransposeConv2d,
 };
 use crate::problem::Rule;
 use crate::tensor::{ElementType, MAX_RANK, Shape, Tensor};
@@ -49,6 +53,20 @@ impl Builtin {
 /// All operators that can be read.
 pub(super) const BUILTINS: &[Builtin] = &[
     Builtin { code: code::ADD, options: options::ADD, inputs: (2, 2), data: &[0, 1], read: add },
+    Builtin {
+        code: code::ARG_MAX,
+        options: options::ARG_MAX,
+        inputs: (2, 2),
+        data: &[0],
+        read: |call| arg_extremum(call).map(Op::ArgMax),
+    },
+    Builtin {
+        code: code::ARG_MIN,
+        options: options::ARG_MIN,
+        inputs: (2, 2),
+        data: &[0],
+        read: |call| arg_extremum(call).map(Op::ArgMin),
+    },
     Builtin { code: code::AVERAGE_POOL_2D, options: options::POOL_2D, inputs: (1, 1), data: &[0], read: average_pool },
     Builtin {
         code: code::BATCH_TO_SPACE_ND,
@@ -56,6 +74,13 @@ pub(super) const BUILTINS: &[Builtin] = &[
         inputs: (3, 3),
         data: &[0],
         read: movement::batch_to_space,
+    },
+    Builtin {
+        code: code::BROADCAST_TO,
+        options: options::BROADCAST_TO,
+        inputs: (2, 2),
+        data: &[0],
+        read: movement::broadcast_to,
     },
     Builtin {
         code: code::CONCATENATION,
@@ -120,6 +145,13 @@ pub(super) const BUILTINS: &[Builtin] = &[
         data: &[0, 1],
         read: |_| Ok(Op::Minimum),
     },
+    Builtin {
+        code: code::MIRROR_PAD,
+        options: options::MIRROR_PAD,
+        inputs: (2, 2),
+        data: &[0],
+        read: movement::mirror_pad,
+    },
     Builtin { code: code::MUL, options: options::MUL, inputs: (2, 2), data: &[0, 1], read: mul },
     Builtin { code: code::PACK, options: options::PACK, inputs: (1, MAX_JOINED), data: &JOINED, read: movement::pack },
     Builtin { code: code::PAD, options: options::PAD, inputs: (2, 2), data: &[0], read: pad },
@@ -156,6 +188,27 @@ pub(super) const BUILTINS: &[Builtin] = &[
         read: |_| Ok(Op::ReluN1To1),
     },
     Builtin { code: code::RESHAPE, options: options::RESHAPE, inputs: (1, 2), data: &[0], read: reshape },
+    Builtin {
+        code: code::RESIZE_BILINEAR,
+        options: options::RESIZE_BILINEAR,
+        inputs: (2, 2),
+        data: &[0],
+        read: resize::bilinear,
+    },
+    Builtin {
+        code: code::RESIZE_NEAREST_NEIGHBOR,
+        options: options::RESIZE_NEAREST_NEIGHBOR,
+        inputs: (2, 2),
+        data: &[0],
+        read: resize::nearest,
+    },
+    Builtin {
+        code: code::REVERSE_V2,
+        options: options::REVERSE_V2,
+        inputs: (2, 2),
+        data: &[0],
+        read: movement::reverse,
+    },
     Builtin { code: code::SLICE, options: options::SLICE, inputs: (3, 3), data: &[0], read: movement::slice },
     Builtin { code: code::SOFTMAX, options: options::SOFTMAX, inputs: (1, 1), data: &[0], read: softmax },
     Builtin {
@@ -191,7 +244,15 @@ pub(super) const BUILTINS: &[Builtin] = &[
         read: |call| reduction(call).map(Op::Sum),
     },
     Builtin { code: code::TANH, options: options::NONE, inputs: (1, 1), data: &[0], read: |_| Ok(Op::Tanh) },
+    Builtin { code: code::TILE, options: options::TILE, inputs: (2, 2), data: &[0], read: movement::tile },
     Builtin { code: code::TRANSPOSE, options: options::TRANSPOSE, inputs: (2, 2), data: &[0], read: transpose },
+    Builtin {
+        code: code::TRANSPOSE_CONV,
+        options: options::TRANSPOSE_CONV,
+        inputs: (3, 4),
+        data: &[2, 1, 3],
+        read: transposed_convolution,
+    },
     Builtin { code: code::UNPACK, options: options::UNPACK, inputs: (1, 1), data: &[0], read: movement::unpack },
 ];
 
@@ -318,6 +379,39 @@ fn convolution(call: &Call<'_>) -> Result<Op, Rule> {
         groups: channels / depth.max(1),
         activation: call.activation(conv2d::ACTIVATION)?,
     }))
+}
+
+/// Inputs: the output's shape, weights, activation, bias. The padding is that of the convolution whose input the output is.
+fn transposed_convolution(call: &Call<'_>) -> Result<Op, Rule> {
+    let shape = call.required(0, "output shape")?;
+    let &[_, rows, columns, _] = shape.as_slice() else {
+        return Err(Rule::Attribute { name: "output_shape", value: i64::try_from(shape.len()).unwrap_or(i64::MAX) });
+    };
+    let output = Hw::new(extent("output_shape", rows)?, extent("output_shape", columns)?);
+    let [_, h, w, depth] = call.nhwc(1, "weights")?;
+    let [_, _, _, channels] = call.nhwc(2, "input")?;
+    let stride = call.stride()?;
+    let crop = match call.get(conv2d::PADDING)? {
+        padding::SAME => Padding::same(output, Hw::new(h, w), stride),
+        padding::VALID => Padding::NONE,
+        other => return Err(Rule::Attribute { name: "padding", value: i64::from(other) }),
+    };
+    Ok(Op::TransposeConv2d(TransposeConv2d {
+        stride,
+        dilation: Hw::ONE,
+        crop: Hw::new(crop.top, crop.left),
+        output,
+        groups: channels / depth.max(1),
+        activation: call.activation(conv2d::ACTIVATION)?,
+    }))
+}
+
+fn arg_extremum(call: &Call<'_>) -> Result<ArgExtremum, Rule> {
+    let axes = call.required(1, "axis")?;
+    let &[axis] = axes.as_slice() else {
+        return Err(Rule::Attribute { name: "axis", value: i64::try_from(axes.len()).unwrap_or(i64::MAX) });
+    };
+    Ok(ArgExtremum { axis: self::axis("axis", axis, call.input()?.shape.rank())?, keep_dims: false })
 }
 
 fn depthwise_convolution(call: &Call<'_>) -> Result<Op, Rule> {

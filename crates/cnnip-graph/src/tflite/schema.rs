@@ -134,6 +134,32 @@ pub(super) mod single {
     pub(crate) const BLOCK_SIZE: Field<i32> = Field::scalar(0, 0);
 }
 
+/// Attributes of `RESIZE_BILINEAR`.
+pub(super) mod resize_bilinear {
+    use super::*;
+    pub(crate) const ALIGN_CORNERS: Field<bool> = Field::scalar(2, false);
+    pub(crate) const HALF_PIXEL_CENTERS: Field<bool> = Field::scalar(3, false);
+}
+
+/// Attributes of `RESIZE_NEAREST_NEIGHBOR`.
+pub(super) mod resize_nearest {
+    use super::*;
+    pub(crate) const ALIGN_CORNERS: Field<bool> = Field::scalar(0, false);
+    pub(crate) const HALF_PIXEL_CENTERS: Field<bool> = Field::scalar(1, false);
+}
+
+/// Attributes of `ARG_MAX` and `ARG_MIN`.
+pub(super) mod arg_extremum {
+    use super::*;
+    pub(crate) const OUTPUT_TYPE: Field<i8> = Field::scalar(0, 0);
+}
+
+/// Attributes of `MIRROR_PAD`: 0 leaves the edge out of the mirror, 1 repeats it.
+pub(super) mod mirror_pad {
+    use super::*;
+    pub(crate) const MODE: Field<i8> = Field::scalar(0, 0);
+}
+
 /// Attributes of `CONCATENATION`.
 pub(super) mod concatenation {
     use super::*;
@@ -183,6 +209,7 @@ pub(super) mod code {
     pub(crate) const RELU_N1_TO_1: i32 = 20;
     pub(crate) const RELU6: i32 = 21;
     pub(crate) const RESHAPE: i32 = 22;
+    pub(crate) const RESIZE_BILINEAR: i32 = 23;
     pub(crate) const SOFTMAX: i32 = 25;
     pub(crate) const SPACE_TO_DEPTH: i32 = 26;
     pub(crate) const TANH: i32 = 28;
@@ -199,19 +226,27 @@ pub(super) mod code {
     pub(crate) const SPLIT: i32 = 49;
     pub(crate) const PRELU: i32 = 54;
     pub(crate) const MAXIMUM: i32 = 55;
+    pub(crate) const ARG_MAX: i32 = 56;
     pub(crate) const MINIMUM: i32 = 57;
     pub(crate) const PADV2: i32 = 60;
     pub(crate) const SLICE: i32 = 65;
+    pub(crate) const TRANSPOSE_CONV: i32 = 67;
+    pub(crate) const TILE: i32 = 69;
     pub(crate) const EXPAND_DIMS: i32 = 70;
     pub(crate) const SUM: i32 = 74;
+    pub(crate) const ARG_MIN: i32 = 79;
     pub(crate) const REDUCE_MAX: i32 = 82;
     pub(crate) const PACK: i32 = 83;
     pub(crate) const UNPACK: i32 = 88;
     pub(crate) const REDUCE_MIN: i32 = 89;
+    pub(crate) const RESIZE_NEAREST_NEIGHBOR: i32 = 97;
     pub(crate) const LEAKY_RELU: i32 = 98;
+    pub(crate) const MIRROR_PAD: i32 = 100;
     pub(crate) const SPLIT_V: i32 = 102;
+    pub(crate) const REVERSE_V2: i32 = 105;
     pub(crate) const QUANTIZE: i32 = 114;
     pub(crate) const HARD_SWISH: i32 = 117;
+    pub(crate) const BROADCAST_TO: i32 = 130;
 }
 
 /// Tags of the union of attributes.
@@ -225,6 +260,7 @@ pub(super) mod options {
     pub(crate) const SOFTMAX: u8 = 9;
     pub(crate) const CONCATENATION: u8 = 10;
     pub(crate) const ADD: u8 = 11;
+    pub(crate) const RESIZE_BILINEAR: u8 = 15;
     pub(crate) const RESHAPE: u8 = 17;
     pub(crate) const SPACE_TO_DEPTH: u8 = 19;
     pub(crate) const MUL: u8 = 21;
@@ -240,16 +276,24 @@ pub(super) mod options {
     pub(crate) const SPLIT: u8 = 35;
     pub(crate) const DEQUANTIZE: u8 = 38;
     pub(crate) const MAXIMUM_MINIMUM: u8 = 39;
+    pub(crate) const ARG_MAX: u8 = 40;
     pub(crate) const PADV2: u8 = 43;
     pub(crate) const SLICE: u8 = 48;
+    pub(crate) const TRANSPOSE_CONV: u8 = 49;
+    pub(crate) const TILE: u8 = 51;
     pub(crate) const EXPAND_DIMS: u8 = 52;
+    pub(crate) const ARG_MIN: u8 = 57;
     pub(crate) const PACK: u8 = 59;
     pub(crate) const UNPACK: u8 = 64;
+    pub(crate) const RESIZE_NEAREST_NEIGHBOR: u8 = 74;
     pub(crate) const LEAKY_RELU: u8 = 75;
+    pub(crate) const MIRROR_PAD: u8 = 77;
     pub(crate) const SPLIT_V: u8 = 79;
+    pub(crate) const REVERSE_V2: u8 = 81;
     pub(crate) const QUANTIZE: u8 = 89;
     pub(crate) const HARD_SWISH: u8 = 91;
     pub(crate) const DEPTH_TO_SPACE: u8 = 94;
+    pub(crate) const BROADCAST_TO: u8 = 104;
 }
 
 /// Values of the padding attribute.

@@ -13,8 +13,8 @@ use super::schema::{
 };
 use crate::flatbuffer::{Field, Scalar, SubTables, TableBuilder, root};
 use crate::op::{
-    Activation, Blocks, Conv2d, DepthwiseConv2d, FullyConnected, Gather, Hw, Mean, Op, Pad, PadValue, Padding, Pool2d,
-    Slice,
+    Activation, ArgExtremum, Blocks, Conv2d, DepthwiseConv2d, FullyConnected, Gather, Grid, Hw, Mean, Op, Pad,
+    PadValue, Padding, Pool2d, ResizeBilinear, ResizeNearest, Slice, TransposeConv2d,
 };
 use crate::problem::{Place, Problem, Problems, Rule};
 use crate::tensor::{ElementType, Quantization, Shape, Tensor};
@@ -134,6 +134,33 @@ fn sample() -> Graph {
     build.finish().unwrap()
 }
 
+/// What follows the sample's operators: those whose output has a size of its own.
+fn resized() -> Graph {
+    let mut build = GraphBuilder::new("resized");
+    let image = Tensor::new("image", shape(&[1, 5, 6, 4]), ElementType::I8);
+    let x = build.input(image.quantized(Quantization::per_tensor(0.5, -3)));
+    let nearest = ResizeNearest { rows: vec![0, 2, 3], columns: vec![0, 1, 1, 2, 3, 4, 4, 5] };
+    let x = build.apply("nearest", Op::ResizeNearest(nearest), &[x]);
+    let bilinear = ResizeBilinear { output: Hw::new(4, 3), grid: Grid::AlignCorners };
+    let x = build.apply("bilinear", Op::ResizeBilinear(bilinear), &[x]);
+    let transposed = |stride, crop, output| {
+        let (dilation, activation) = (Hw::ONE, Activation::Relu);
+        Op::TransposeConv2d(TransposeConv2d { stride, dilation, crop, output, groups: 1, activation })
+    };
+    let w = weights(&mut build, "same/w", &[6, 3, 3, 4], 0);
+    let b = bias(&mut build, "same/b", 6);
+    let x = build.apply("same", transposed(Hw::new(2, 1), Hw::new(0, 1), Hw::new(8, 3)), &[x, w, b]);
+    let w = weights(&mut build, "valid/w", &[2, 2, 3, 6], 0);
+    let x = build.apply("valid", transposed(Hw::new(1, 2), Hw::new(0, 0), Hw::new(9, 7)), &[x, w]);
+    let index = Op::ArgMax(ArgExtremum { axis: 3, keep_dims: false });
+    let y = build.apply_as("index", index, &[x], ElementType::I64, None);
+    let index = Op::ArgMin(ArgExtremum { axis: 1, keep_dims: false });
+    let z = build.apply_as("row", index, &[x], ElementType::I32, None);
+    build.output(y);
+    build.output(z);
+    build.finish().unwrap()
+}
+
 /// The sample's model, to be damaged.
 struct Model(TableBuilder);
 
@@ -199,11 +226,12 @@ fn problems(damage: impl FnOnce(&mut Model)) -> Problems {
 
 #[test]
 fn writing_and_reading_every_operator_gives_the_same_graph() {
-    let graph = sample();
-    let mut again =
-        import_tflite(&super::export_tflite(&graph).unwrap()).unwrap_or_else(|problems| panic!("{problems}"));
-    again.tensors.truncate(graph.tensors.len());
-    assert_eq!(again, graph);
+    for graph in [sample(), resized()] {
+        let mut again =
+            import_tflite(&super::export_tflite(&graph).unwrap()).unwrap_or_else(|problems| panic!("{problems}"));
+        again.tensors.truncate(graph.tensors.len());
+        assert_eq!(again, graph);
+    }
 }
 
 #[test]

@@ -2,10 +2,12 @@
 
 use super::{Call, axis, extent};
 use crate::infer::InferError;
-use crate::op::{Blocks, Gather, Op, Slice};
+use crate::op::{Blocks, Gather, Op, Slice, Take};
 use crate::problem::Rule;
 use crate::tensor::{Shape, Tensor};
-use crate::tflite::schema::{concatenation, gather as gathering, pack as packing, single, strided_slice as masks};
+use crate::tflite::schema::{
+    concatenation, gather as gathering, mirror_pad as mirroring, pack as packing, single, strided_slice as masks,
+};
 
 /// Most indices of a gather.
 const MAX_INDICES: usize = 4096;
@@ -127,6 +129,95 @@ pub(super) fn strided_slice(call: &Call<'_>) -> Result<Op, Rule> {
     Ok(Op::Slice(slice))
 }
 
+/// All elements, `multiples` times along each axis.
+pub(super) fn tile(call: &Call<'_>) -> Result<Op, Rule> {
+    let multiples = per_axis(call, 1, "multiples")?;
+    taken(call, |axis, whole| {
+        let count = extent("multiples", multiples[axis])?.saturating_mul(whole);
+        Ok((bounded("multiples", count)?, Box::new(move |k| k % whole)))
+    })
+}
+
+/// Extents of 1 repeated to a shape, which may have more axes in front.
+pub(super) fn broadcast_to(call: &Call<'_>) -> Result<Op, Rule> {
+    let wanted = call.required(1, "shape")?;
+    let shape = &call.input()?.shape;
+    let Some(added) = wanted.len().checked_sub(shape.rank()) else {
+        return Err(InferError::Rank { what: "input", want: wanted.len(), found: shape.clone() }.into());
+    };
+    let mut indices = vec![];
+    for (axis, &want) in wanted.iter().enumerate() {
+        let whole = axis.checked_sub(added).map_or(1, |axis| shape.dims()[axis]);
+        let count = bounded("shape", extent("shape", want)?)?;
+        if whole != 1 && whole != count {
+            return Err(Rule::Attribute { name: "shape", value: want });
+        }
+        indices.push((0..count).map(|k| if whole == 1 { 0 } else { k }).collect());
+    }
+    Ok(Op::Take(Take { indices }))
+}
+
+/// Padding with the elements mirrored at each end, without the edge or with it.
+pub(super) fn mirror_pad(call: &Call<'_>) -> Result<Op, Rule> {
+    let amounts = call.required(1, "paddings")?;
+    let shape = &call.input()?.shape;
+    let (pairs, rest) = amounts.as_chunks::<2>();
+    if pairs.len() != shape.rank() || !rest.is_empty() {
+        return Err(InferError::Rank { what: "input", want: pairs.len(), found: shape.clone() }.into());
+    }
+    let edge = match call.get(mirroring::MODE)? {
+        0 => 0,
+        1 => 1,
+        other => return Err(Rule::Attribute { name: "mode", value: other.into() }),
+    };
+    taken(call, |axis, whole| {
+        let amount = |value: i64| {
+            let amount = extent("paddings", value)?;
+            // The mirror has no more elements than the input.
+            if amount + 1 > whole + edge { Err(Rule::Attribute { name: "paddings", value }) } else { Ok(amount) }
+        };
+        let (before, after) = (amount(pairs[axis][0])?, amount(pairs[axis][1])?);
+        let index = move |k: usize| match k.checked_sub(before) {
+            None => before - k - edge,
+            Some(at) if at < whole => at,
+            Some(at) => 2 * whole - 2 + edge - at,
+        };
+        Ok((bounded("paddings", before + whole + after)?, Box::new(index)))
+    })
+}
+
+/// Some axes from the last index to the first.
+pub(super) fn reverse(call: &Call<'_>) -> Result<Op, Rule> {
+    let rank = call.input()?.shape.rank();
+    let axes = call.required(1, "axes")?;
+    let axes = axes.into_iter().map(|value| axis("axis", value, rank)).collect::<Result<Vec<_>, _>>()?;
+    taken(call, |axis, whole| {
+        let backward = axes.contains(&axis);
+        Ok((bounded("axis", whole)?, Box::new(move |k| if backward { whole - 1 - k } else { k })))
+    })
+}
+
+/// Number of indices along an axis of the output, and the input's index for each.
+type Indices = (usize, Box<dyn Fn(usize) -> usize>);
+
+/// A gather along every axis of the first input; `along` is told the axis and its extent.
+fn taken(call: &Call<'_>, along: impl Fn(usize, usize) -> Result<Indices, Rule>) -> Result<Op, Rule> {
+    let dims = call.input()?.shape.dims();
+    let axis = |(axis, &whole): (usize, &usize)| {
+        along(axis, whole).map(|(count, index)| (0..count).map(index).collect::<Vec<usize>>())
+    };
+    Ok(Op::Take(Take { indices: dims.iter().enumerate().map(axis).collect::<Result<_, Rule>>()? }))
+}
+
+/// A number of indices that may become a list.
+fn bounded(name: &'static str, count: usize) -> Result<usize, Rule> {
+    if count <= MAX_INDICES {
+        Ok(count)
+    } else {
+        Err(Rule::Attribute { name, value: i64::try_from(count).unwrap_or(i64::MAX) })
+    }
+}
+
 fn part_of_all(shape: &Shape) -> Slice {
     let rank = shape.rank();
     Slice { begin: vec![0; rank], stride: vec![1; rank], count: shape.dims().to_vec(), dropped: vec![] }
@@ -245,6 +336,31 @@ mod tests {
         assert!(matches!(sizes(1, &[5, -1, 2]), Err(Rule::Attribute { name: "size_splits", value: -1 })));
         assert_eq!(read(unpack, &[4, 6], &[None], (2, 4)), Ok(part_of(&[2, 0], &[1, 1], &[1, 6], &[0])));
         assert!(matches!(read(unpack, &[4, 6], &[None], (2, 5)), Err(Rule::Attribute { .. })));
+    }
+
+    fn indices(
+        reader: fn(&Call<'_>) -> Result<Op, Rule>,
+        dims: &[usize],
+        list: &[i32],
+    ) -> Result<Vec<Vec<usize>>, Rule> {
+        let value = Tensor::new("value", Shape::new(dims).unwrap(), ElementType::I8);
+        let tensors = [value, self::list(list)];
+        let call = Call { inputs: tensors.iter().enumerate().collect(), options: None, output: (0, 1) };
+        match reader(&call)? {
+            Op::Take(take) => Ok(take.indices),
+            other => panic!("{other} takes no indices"),
+        }
+    }
+
+    #[test]
+    fn repeated_mirrored_and_reversed_axes() {
+        assert_eq!(indices(tile, &[2, 3], &[2, 1]), Ok(vec![vec![0, 1, 0, 1], vec![0, 1, 2]]));
+        assert_eq!(indices(broadcast_to, &[1, 3], &[2, 2, 3]), Ok(vec![vec![0, 0], vec![0, 0], vec![0, 1, 2]]));
+        assert!(indices(broadcast_to, &[2, 3], &[4, 3]).is_err());
+        assert_eq!(indices(mirror_pad, &[3], &[2, 1]), Ok(vec![vec![2, 1, 0, 1, 2, 1]]));
+        assert!(indices(mirror_pad, &[3], &[3, 0]).is_err());
+        assert_eq!(indices(reverse, &[2, 3], &[-1]), Ok(vec![vec![0, 1], vec![2, 1, 0]]));
+        assert!(matches!(indices(tile, &[2, 3], &[2000, 3000]), Err(Rule::Attribute { value: 9000, .. })));
     }
 
     #[test]
