@@ -225,9 +225,6 @@ fn place(table: &[Entry], length: usize) -> Result<Vec<Section>, FormatError> {
 
 fn kind_after(previous: Option<&Section>, number: u32) -> Result<Kind, Why> {
     let kind = Kind::from_number(number).ok_or(Why::UnknownSection { kind: number })?;
-    if kind == Kind::LoweredGraph {
-        return Err(Why::ReservedSection { name: kind.name() });
-    }
     if previous.is_some_and(|previous| previous.kind >= kind) {
         return Err(Why::SectionOrder { name: kind.name() });
     }

@@ -80,12 +80,6 @@ pub enum Why {
         /// The kind.
         kind: u32,
     },
-    /// A section kind that a later version fills.
-    #[error("section `{name}` is reserved for a later format version")]
-    ReservedSection {
-        /// Its name.
-        name: &'static str,
-    },
     /// A section twice, or after one with a higher kind.
     #[error("section `{name}` comes twice or too late")]
     SectionOrder {
@@ -180,7 +174,6 @@ impl Why {
             Self::Checksum { .. } => "checksum",
             Self::SectionCount { .. } => "section-count",
             Self::UnknownSection { .. } => "section-kind",
-            Self::ReservedSection { .. } => "section-reserved",
             Self::SectionOrder { .. } => "section-order",
             Self::MissingSection { .. } => "section-missing",
             Self::SectionOffset { .. } => "section-offset",
@@ -201,7 +194,7 @@ impl Why {
     pub fn hint(&self) -> &'static str {
         match self {
             Self::Signature => "give a .cnnip file as `cnnip compile` or `cnnip asm` writes it",
-            Self::FormatVersion { .. } | Self::ReservedSection { .. } | Self::UnknownOperator { .. } => {
+            Self::FormatVersion { .. } | Self::UnknownOperator { .. } => {
                 "the package was made by another version of the tools: compile it again or update these tools"
             }
             Self::FileLength { .. } | Self::Truncated | Self::SectionLength { .. } => {

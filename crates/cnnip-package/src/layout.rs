@@ -1,5 +1,7 @@
 //! The byte layout of every record, in the order of `isa-spec/package.md`.
 
+use cnnip_isa::operation::OutputStage;
+
 use crate::error::Why;
 use crate::wire::{Parsed, Wire, codes, fail, number_of, record, take_count};
 use crate::{
@@ -224,6 +226,32 @@ impl Wire for HostOperator {
         if left.is_empty() { Ok((rest, operator)) } else { fail(left, Why::TrailingBytes { bytes: left.len() }) }
     }
 }
+
+/// Encodes a choice of the machine's as its code in registers.
+macro_rules! device_codes {
+    ($name:ty, $what:literal) => {
+        impl Wire for $name {
+            const MIN_BYTES: usize = 1;
+
+            fn put(&self, out: &mut Vec<u8>) {
+                out.push(self.code().to_le_bytes()[0]);
+            }
+
+            fn take(at: &[u8]) -> Parsed<'_, Self> {
+                let (rest, code) = u8::take(at)?;
+                match Self::from_code(code.into()) {
+                    Some(value) => Ok((rest, value)),
+                    None => fail(at, Why::Code { what: $what, code: code.into() }),
+                }
+            }
+        }
+    };
+}
+
+device_codes!(cnnip_isa::RoundingMode, "rounding mode");
+device_codes!(cnnip_isa::EltwiseFunction, "element-wise function");
+device_codes!(cnnip_isa::ElementType, "element type");
+record!(OutputStage { mode: cnnip_isa::RoundingMode, multiplier: u32, shift: i32 });
 
 #[cfg(test)]
 mod tests {

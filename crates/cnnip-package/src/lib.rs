@@ -38,7 +38,7 @@ mod summary;
 mod tensor;
 pub mod text;
 mod tile;
-mod wire;
+pub mod wire;
 mod write;
 
 pub use atomic::atomic_write;

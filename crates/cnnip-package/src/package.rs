@@ -42,6 +42,9 @@ pub struct Package {
     pub layers: Vec<Layer>,
     /// Which command produces which part of which tensor, if the compiler kept that.
     pub tile_map: Option<TileMap>,
+    /// The network after all passes, if the compiler kept it: bytes that `cnnip-lowered` reads. As with command lists, nothing
+    /// here looks into them.
+    pub lowered: Option<Vec<u8>>,
 }
 
 /// What a whole job needs on the device, all cores together.
@@ -84,6 +87,7 @@ impl Package {
             outputs: Vec::new(),
             layers: Vec::new(),
             tile_map: None,
+            lowered: None,
         }
     }
 

@@ -5,11 +5,11 @@ use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
 
-use crate::container::{Kind, MAX_HEAD_BYTES, Section, layout, locate, padding, wide};
+use crate::container::{Kind, MAX_HEAD_BYTES, Section, layout, padding, wide};
 use crate::error::{FileError, FormatError, PackageError, Why};
 use crate::layout::{Info, Interface};
 use crate::mapped::Mapping;
-use crate::wire::Wire;
+use crate::wire::{Wire, exactly};
 use crate::{CONSTANT_ALIGNMENT, ConstantBytes, Constants, Package, Region, RegionId, RegionKind};
 
 impl Package {
@@ -93,6 +93,7 @@ fn decode(
     let Interface { inputs, outputs } = section(file, sections, Kind::Interface)?;
     let layers = section(file, sections, Kind::Layers)?;
     let tile_map = optional(file, sections, Kind::TileMap)?;
+    let lowered = whole(file, sections, Kind::LoweredGraph)?;
     let constants = split(constants, find(sections, Kind::Constants), &regions)?;
     Ok(Package {
         spec_version,
@@ -109,6 +110,7 @@ fn decode(
         outputs,
         layers,
         tile_map,
+        lowered,
     })
 }
 
@@ -125,16 +127,19 @@ fn optional<T: Wire>(file: &[u8], sections: &[Section], kind: Kind) -> Result<Op
     sections.iter().find(|section| section.kind == kind).map(|section| value(file, section)).transpose()
 }
 
+/// The bytes of a section that is not decoded here.
+fn whole(file: &[u8], sections: &[Section], kind: Kind) -> Result<Option<Vec<u8>>, FormatError> {
+    let Some(section) = sections.iter().find(|section| section.kind == kind) else { return Ok(None) };
+    let bytes = &file[section.range.clone()];
+    section.check(bytes)?;
+    Ok(Some(bytes.to_vec()))
+}
+
 /// Checks and decodes a section that holds exactly one value.
 fn value<T: Wire>(file: &[u8], section: &Section) -> Result<T, FormatError> {
     let bytes = &file[section.range.clone()];
     section.check(bytes)?;
-    let start = section.range.start;
-    let (rest, value) = T::take(bytes).map_err(|error| locate(bytes, start, section.kind.name(), error))?;
-    match rest.len() {
-        0 => Ok(value),
-        left => Err(section.error(section.range.end - left, Why::TrailingBytes { bytes: left })),
-    }
+    exactly(bytes, section.range.start, section.kind.name())
 }
 
 /// Checks that the bytes between sections are zero.

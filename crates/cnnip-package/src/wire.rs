@@ -1,5 +1,7 @@
 //! How values become bytes and back: one trait, the primitive types, and the three shapes that records are made of.
 //!
+//! For this crate's sections, and for crates that define the bytes of a section of their own.
+//!
 //! Everything is little-endian and nothing is aligned or padded. A value has exactly one encoding, so what decodes encodes
 //! to the same bytes again.
 
@@ -7,16 +9,19 @@ use byteorder::{ByteOrder, LittleEndian};
 use nom::number::complete::{le_f32, le_f64, le_i32, le_u8, le_u16, le_u32, le_u64};
 use nom::{Err, IResult, Parser, error::ErrorKind};
 
-use crate::error::Why;
+use crate::container::locate;
+use crate::error::{FormatError, Why};
 
 /// What a parser returns: the unread bytes and a value, or what is wrong and the bytes from there on.
-pub(crate) type Parsed<'a, T> = IResult<&'a [u8], T, Located<'a>>;
+pub type Parsed<'a, T> = IResult<&'a [u8], T, Located<'a>>;
 
 /// A failure and the unread bytes at its place; the caller turns these into an offset.
 #[derive(Debug)]
-pub(crate) struct Located<'a> {
-    pub(crate) at: &'a [u8],
-    pub(crate) why: Why,
+pub struct Located<'a> {
+    /// The unread bytes.
+    pub at: &'a [u8],
+    /// What is wrong with them.
+    pub why: Why,
 }
 
 impl<'a> nom::error::ParseError<&'a [u8]> for Located<'a> {
@@ -31,12 +36,12 @@ impl<'a> nom::error::ParseError<&'a [u8]> for Located<'a> {
 }
 
 /// Fails at `at`.
-pub(crate) fn fail<T>(at: &[u8], why: Why) -> Parsed<'_, T> {
+pub fn fail<T>(at: &[u8], why: Why) -> Parsed<'_, T> {
     Err(Err::Failure(Located { at, why }))
 }
 
 /// A value with one encoding.
-pub(crate) trait Wire: Sized {
+pub trait Wire: Sized {
     /// Fewest bytes a value takes: what a count is held against before anything is allocated.
     const MIN_BYTES: usize;
 
@@ -168,16 +173,31 @@ impl<A: Wire, B: Wire> Wire for (A, B) {
     }
 }
 
+/// Decodes bytes that hold one value and nothing else; they begin at `start` of what offsets count from.
+///
+/// # Errors
+/// The first break of the format, in a part of this name.
+pub fn exactly<T: Wire>(bytes: &[u8], start: usize, part: &'static str) -> Result<T, FormatError> {
+    let (rest, value) = T::take(bytes).map_err(|error| locate(bytes, start, part, error))?;
+    match rest.len() {
+        0 => Ok(value),
+        left => {
+            let offset = start + bytes.len() - left;
+            Err(FormatError { offset, part, why: Why::TrailingBytes { bytes: left } })
+        }
+    }
+}
+
 /// Writes a count.
 ///
 /// # Panics
 /// Above 2^32 - 1. Reaching this takes gigabytes of names or commands, which no memory of a device could hold.
-pub(crate) fn put_count(count: usize, out: &mut Vec<u8>) {
+pub fn put_count(count: usize, out: &mut Vec<u8>) {
     u32::try_from(count).expect("tables of a package have fewer than 2^32 items").put(out);
 }
 
 /// Reads a count of items of at least `min_bytes` each, and refuses one that the remaining bytes cannot hold.
-pub(crate) fn take_count(min_bytes: usize, at: &[u8]) -> Parsed<'_, usize> {
+pub fn take_count(min_bytes: usize, at: &[u8]) -> Parsed<'_, usize> {
     let (rest, count) = u32::take(at)?;
     match usize::try_from(count) {
         Ok(items) if items <= rest.len() / min_bytes => Ok((rest, items)),
@@ -186,17 +206,18 @@ pub(crate) fn take_count(min_bytes: usize, at: &[u8]) -> Parsed<'_, usize> {
 }
 
 /// Encodes a struct as its fields, one after the other, in the order given here.
+#[macro_export]
 macro_rules! record {
     ($name:ident { $($field:ident: $type:ty),+ $(,)? }) => {
-        impl Wire for $name {
-            const MIN_BYTES: usize = 0 $(+ <$type as Wire>::MIN_BYTES)+;
+        impl $crate::wire::Wire for $name {
+            const MIN_BYTES: usize = 0 $(+ <$type as $crate::wire::Wire>::MIN_BYTES)+;
 
             fn put(&self, out: &mut Vec<u8>) {
-                $(self.$field.put(out);)+
+                $($crate::wire::Wire::put(&self.$field, out);)+
             }
 
-            fn take(at: &[u8]) -> Parsed<'_, Self> {
-                $(let (at, $field) = <$type as Wire>::take(at)?;)+
+            fn take(at: &[u8]) -> $crate::wire::Parsed<'_, Self> {
+                $(let (at, $field) = <$type as $crate::wire::Wire>::take(at)?;)+
                 Ok((at, Self { $($field),+ }))
             }
         }
@@ -204,43 +225,45 @@ macro_rules! record {
 }
 
 /// Encodes a newtype around a number as the number.
+#[macro_export]
 macro_rules! number_of {
     ($name:ident($type:ty)) => {
-        impl Wire for $name {
-            const MIN_BYTES: usize = <$type as Wire>::MIN_BYTES;
+        impl $crate::wire::Wire for $name {
+            const MIN_BYTES: usize = <$type as $crate::wire::Wire>::MIN_BYTES;
 
             fn put(&self, out: &mut Vec<u8>) {
-                self.0.put(out);
+                $crate::wire::Wire::put(&self.0, out);
             }
 
-            fn take(at: &[u8]) -> Parsed<'_, Self> {
-                <$type as Wire>::take(at).map(|(at, number)| (at, Self(number)))
+            fn take(at: &[u8]) -> $crate::wire::Parsed<'_, Self> {
+                <$type as $crate::wire::Wire>::take(at).map(|(at, number)| (at, Self(number)))
             }
         }
     };
 }
 
 /// Encodes an enum without fields as one byte.
+#[macro_export]
 macro_rules! codes {
     ($name:ident, $what:literal { $($code:literal = $variant:ident),+ $(,)? }) => {
-        impl Wire for $name {
+        impl $crate::wire::Wire for $name {
             const MIN_BYTES: usize = 1;
 
             fn put(&self, out: &mut Vec<u8>) {
                 out.push(match self { $(Self::$variant => $code),+ });
             }
 
-            fn take(at: &[u8]) -> Parsed<'_, Self> {
-                match u8::take(at)? {
+            fn take(at: &[u8]) -> $crate::wire::Parsed<'_, Self> {
+                match <u8 as $crate::wire::Wire>::take(at)? {
                     $((rest, $code) => Ok((rest, Self::$variant)),)+
-                    (_, code) => fail(at, Why::Code { what: $what, code: code.into() }),
+                    (_, code) => $crate::wire::fail(at, $crate::Why::Code { what: $what, code: code.into() }),
                 }
             }
         }
     };
 }
 
-pub(crate) use {codes, number_of, record};
+pub(crate) use crate::{codes, number_of, record};
 
 #[cfg(test)]
 mod tests {

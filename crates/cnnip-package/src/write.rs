@@ -71,6 +71,7 @@ impl Package {
             (Kind::Layers, encoded(&self.layers)),
         ];
         tables.extend(self.tile_map.as_ref().map(|tiles| (Kind::TileMap, encoded(tiles))));
+        tables.extend(self.lowered.clone().map(|bytes| (Kind::LoweredGraph, bytes)));
         tables
     }
 }

@@ -4,7 +4,7 @@ mod common;
 
 use cnnip_package::{
     Budget, Defect, ElementType, Engine, EngineId, FileError, Input, Layer, List, ListId, Package, PackageError, Place,
-    Quantization, Region, RegionId, RegionKind, Step, Tensor, TensorId, TokenOwner, Why,
+    Quantization, Region, RegionId, RegionKind, Step, Tensor, TensorId, TokenOwner, Why, text,
 };
 use common::{any_package, reseal, sample};
 use proptest::collection::vec;
@@ -148,14 +148,12 @@ fn a_wrong_checksum_says_whose_it_is() {
 }
 
 #[test]
-fn a_reserved_section_is_named() {
-    let mut bytes = sample().to_bytes();
-    let tile_map_entry = 32 + 9 * 24;
-    bytes[tile_map_entry] = 11;
-    reseal(&mut bytes);
-    let (offset, part, why) = malformed(&bytes);
-    assert_eq!((offset, part, why.rule()), (tile_map_entry, "section table", "section-reserved"));
-    assert!(why.hint().contains("another version"));
+fn the_lowered_graph_is_bytes() {
+    for lowered in [vec![], vec![1, 2, 3], (0..=u8::MAX).collect()] {
+        let package = Package { lowered: Some(lowered), ..sample() };
+        assert_eq!(Package::read(&package.to_bytes()).unwrap(), package);
+        assert_eq!(text::from_text(&text::to_text(&package)).unwrap(), package);
+    }
 }
 
 #[test]

@@ -69,7 +69,7 @@ fn build(lines: &[&str]) -> Result<Package, Vec<Diagnostic>> {
 type Handler = fn(&mut Builder, Statement) -> Parsed<()>;
 
 /// Every directive, and when it is looked at: after what it may refer to.
-const DIRECTIVES: [(&str, u8, Handler); 18] = [
+const DIRECTIVES: [(&str, u8, Handler); 19] = [
     (".package", 0, Builder::package),
     (".exact", 0, Builder::exact),
     (".target", 0, Builder::target),
@@ -86,6 +86,7 @@ const DIRECTIVES: [(&str, u8, Handler); 18] = [
     (".step", 3, Builder::step),
     (".layer", 3, Builder::layer),
     (".tiles", 3, Builder::tiles),
+    (".lowered", 3, Builder::lowered),
     (".traced", 4, Builder::traced),
     (".tile", 5, Builder::tile),
 ];

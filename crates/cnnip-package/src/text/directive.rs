@@ -232,6 +232,11 @@ impl Builder {
         arguments.finish()
     }
 
+    /// Appends to the bytes of the lowered graph; without any it is there, perhaps empty.
+    pub(super) fn lowered(&mut self, statement: Statement) -> Parsed<()> {
+        data::append(".bytes", statement.arguments, self.package.lowered.get_or_insert_default())
+    }
+
     pub(super) fn tiles(&mut self, statement: Statement) -> Parsed<()> {
         self.package.tile_map.get_or_insert_default();
         statement.arguments.finish()

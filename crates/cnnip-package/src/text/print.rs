@@ -32,6 +32,11 @@ pub fn to_text(package: &Package) -> String {
         map.tensors.iter().for_each(|traced| printer.traced(map, traced));
         map.tiles.iter().for_each(|tile| printer.tile(map, tile));
     }
+    if let Some(bytes) = &package.lowered {
+        printer.line("");
+        printer.line(".lowered");
+        bytes.chunks(BYTES_PER_LINE).for_each(|line| printer.bytes(".lowered", line));
+    }
     printer.out
 }
 
@@ -125,11 +130,13 @@ impl<'a> Printer<'a> {
         let index = self.package.regions.iter().position(|other| std::ptr::eq(other, region));
         let id = index.and_then(|index| u8::try_from(index).ok()).map(RegionId);
         let Some(bytes) = id.and_then(|id| self.package.constant(id)) else { return };
-        for line in bytes.chunks(BYTES_PER_LINE) {
-            self.out.push_str("    .bytes");
-            line.chunks(BYTES_PER_WORD).for_each(|word| self.hex(word));
-            self.out.push('\n');
-        }
+        bytes.chunks(BYTES_PER_LINE).for_each(|line| self.bytes("    .bytes", line));
+    }
+
+    fn bytes(&mut self, directive: &str, line: &[u8]) {
+        self.out.push_str(directive);
+        line.chunks(BYTES_PER_WORD).for_each(|word| self.hex(word));
+        self.out.push('\n');
     }
 
     fn hex(&mut self, word: &[u8]) {
