@@ -143,7 +143,7 @@ impl<'a> Plan<'a> {
     }
 }
 
-fn split(input: usize, output: usize, groups: usize) -> Result<(usize, usize), Declined> {
+pub(crate) fn split(input: usize, output: usize, groups: usize) -> Result<(usize, usize), Declined> {
     let divides = groups > 0 && input.is_multiple_of(groups) && output.is_multiple_of(groups);
     if divides { Ok((input / groups, output / groups)) } else { Err(Declined::Shape { what: "groups" }) }
 }

@@ -1,6 +1,7 @@
 //! Buffers that calls reuse.
 
 use crate::channel::Channel16;
+use crate::operand16::Channel;
 use crate::simd::Block;
 
 /// Working memory of kernels: grows to what the largest call so far needed, so that a call allocates nothing once warm.
@@ -22,6 +23,10 @@ pub struct Scratch {
     pub(crate) taps: Vec<Block>,
     /// Depthwise input with one channel per output channel.
     pub(crate) expanded: Vec<u8>,
+    /// Bias and scale of every output channel of a 16-bit convolution.
+    pub(crate) channels16: Vec<Channel>,
+    /// Input of a 16-bit convolution, rearranged and padded: two elements together.
+    pub(crate) pairs: Vec<i32>,
     /// Sums of one output pixel's channels.
     pub(crate) sums: Vec<i32>,
 }

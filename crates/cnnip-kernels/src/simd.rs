@@ -72,6 +72,12 @@ pub(crate) trait Simd: Copy {
     fn total(self, sums: Self::Sums) -> Self::Vector;
     /// Byte `4i + r` is byte i of row r, with the top bit flipped where `flip` is 0x80.
     fn interleave(self, rows: [&[u8; BLOCK]; 4], flip: u8) -> Block;
+    /// Lane i: adds the two products of the signed 16-bit halves of `a` and `b`, modulo 2^32.
+    fn dot_pairs(self, sums: Self::Vector, a: Self::Vector, b: Self::Vector) -> Self::Vector;
+    /// Signed bytes 0 and 2, and 1 and 3, of every lane, as 16-bit halves.
+    fn even_and_odd_bytes(self, block: &Block) -> [Self::Vector; 2];
+    /// The low bytes, unsigned, and the high bytes, signed, of the 16-bit halves of every lane, as 16-bit halves.
+    fn low_and_high_bytes(self, block: &Block) -> [Self::Vector; 2];
     /// The bytes with the bits of `flip` turned over.
     fn flipped(self, block: &Block, flip: u8) -> Block;
 }

@@ -1,6 +1,6 @@
 //! What the tests of several kernels need: backends, random bytes, and targets with guard bytes.
 
-use crate::{Backend, Declined, Kernels, Load, Map, Output8, Target8};
+use crate::{Backend, Declined, Kernels, Load, Map, Output8, Output16, Target8, Target16, Weights16};
 use cnnip_numerics::{ChannelRecord, RoundingMode};
 use proptest::prelude::*;
 
@@ -96,6 +96,61 @@ pub(crate) fn on_target(
         Kind::Store => Target8::Accumulators { bytes, size, load: Load::Zero },
         Kind::LoadedStore => Target8::Accumulators { bytes, size, load: Load::From(&wide) },
         Kind::InPlace => Target8::Accumulators { bytes, size, load: Load::InPlace },
+    });
+    (result, memory)
+}
+
+/// A 16-bit output stage.
+pub(crate) fn output16() -> impl Strategy<Value = Output16> {
+    use RoundingMode::{Double, Reduced, Single};
+    let mode = prop_oneof![4 => Just(Reduced), 1 => Just(Double), 1 => Just(Single)];
+    (mode, any::<i16>(), any::<i16>(), any::<bool>()).prop_map(|(mode, a, b, full)| {
+        let (min, max) = if full { (i16::MIN, i16::MAX) } else { (a.min(b), a.max(b)) };
+        Output16 { zero: 0, min, max, mode }
+    })
+}
+
+/// Records for `channels` channels of 16-bit layers.
+pub(crate) fn records16(seed: u64, channels: usize, mode: RoundingMode) -> Vec<u8> {
+    let noise = bytes(seed, channels * 12);
+    let record = |noise: &[u8; 12]| {
+        let [a, b, c, d, e, f, g, h, i, ..] = *noise;
+        let bias = i64::from(i32::from_le_bytes([a, b, c, d])) >> if mode == RoundingMode::Reduced { 0 } else { 14 };
+        let multiplier = u32::from_le_bytes([e, f, g, h]) >> 1;
+        ChannelRecord { bias, multiplier, shift: -i32::from(i % 24) }
+    };
+    noise.as_chunks::<12>().0.iter().flat_map(|noise| record(noise).to_le_bytes()).collect()
+}
+
+/// Weights of either type in the same memory.
+pub(crate) fn weights16(wide: bool, bytes: &[u8]) -> Weights16<'_> {
+    if wide { Weights16::Int16(bytes) } else { Weights16::Int8(bytes) }
+}
+
+/// As [`on_target`], for 16-bit maps.
+pub(crate) fn on_target16(
+    kind: Kind,
+    map: Map,
+    output: Output16,
+    f: impl FnOnce(Target16<'_>) -> Result<(), Declined>,
+) -> (Result<(), Declined>, Vec<u8>) {
+    let size = [map.h, map.w, map.c];
+    let count = map.h * map.w * map.c;
+    let small = |i: usize, b: &u8| i64::from(b.cast_signed()) << (i % 13);
+    let loaded: Vec<u8> = bytes(5, count).iter().enumerate().flat_map(|(i, b)| small(i, b).to_le_bytes()).collect();
+    let wide = bytes(6, 8 * count);
+    let guard = 5;
+    let mut memory = match kind {
+        Kind::Output | Kind::LoadedOutput => bytes(7, map.h * map.row + guard),
+        _ => bytes(8, 8 * count + guard),
+    };
+    let bytes = &mut memory[..];
+    let result = f(match kind {
+        Kind::Output => Target16::Output { bytes, map, output, load: None },
+        Kind::LoadedOutput => Target16::Output { bytes, map, output, load: Some(&loaded) },
+        Kind::Store => Target16::Accumulators { bytes, size, load: Load::Zero },
+        Kind::LoadedStore => Target16::Accumulators { bytes, size, load: Load::From(&wide) },
+        Kind::InPlace => Target16::Accumulators { bytes, size, load: Load::InPlace },
     });
     (result, memory)
 }

@@ -1,8 +1,8 @@
 //! Whole operations on fast kernels.
 //!
 //! Every function here either does the whole operation exactly as the block form does, or declines without having written
-//! anything. Declined are 16-bit maps, accumulators that cannot be proven to stay in range (so that an overflow is found block
-//! by block, where the specification puts it), and what the kernels themselves decline.
+//! anything. Declined are 16-bit operations other than convolutions, accumulators that cannot be proven to stay in range (so
+//! that an overflow is found block by block, where the specification puts it), and what the kernels themselves decline.
 
 use std::ops::Range;
 
@@ -12,8 +12,8 @@ use cnnip_isa::operation::{
 };
 use cnnip_isa::{ElementType, EltwiseFunction, ReduceFunction, RoundingMode, TableKind};
 use cnnip_kernels::{
-    Conv8, Depthwise8, Divisor, Element8, Eltwise8, Kernels, Load, Map, Output8, Pool8, Runs, Scratch, Source8,
-    Target8, Window,
+    Conv8, Conv16, Depthwise8, Depthwise16, Divisor, Element8, Eltwise8, Kernels, Load, Map, Output8, Output16, Pool8,
+    Runs, Scratch, Source8, Source16, Target8, Target16, Weights16, Window,
 };
 
 use super::scales::mode;
@@ -55,6 +55,9 @@ impl Fast {
     }
 
     fn conv(&mut self, conv: &Conv, sram: &mut [u8]) -> Option<()> {
+        if conv.is_wide() {
+            return self.conv_wide(conv, sram);
+        }
         let operands = Extents::of(&Operation::Conv(*conv), conv.macs());
         let Self { kernels, scratch, copies, .. } = self;
         let ([input, weights, records, load, _], destination) = operands.split(sram, copies)?;
@@ -90,6 +93,36 @@ impl Fast {
             }
         }
         self.activate(conv.activation.table, table_of(conv.activation.table, &operands), &conv.output, sram)
+    }
+
+    fn conv_wide(&mut self, conv: &Conv, sram: &mut [u8]) -> Option<()> {
+        if conv.activation.table.is_some() || conv.weights.zero != 0 || conv.input_zero != 0 {
+            return None;
+        }
+        let operands = Extents::of(&Operation::Conv(*conv), conv.macs());
+        let Self { kernels, scratch, copies, .. } = self;
+        let ([input, weights, records, load, _], destination) = operands.split(sram, copies)?;
+        let input = Source16 { bytes: input, map: map(&conv.input) };
+        let pad_value = i16::try_from(conv.pad_value).ok()?;
+        let window = window(&conv.window);
+        let weights = match conv.weights.element {
+            ElementType::Int8 => Weights16::Int8(weights),
+            ElementType::Int16 => Weights16::Int16(weights),
+            ElementType::None | ElementType::Uint8 | ElementType::Int32 => return None,
+        };
+        let use_bias = conv.accumulators.bias;
+        let target = target16(conv, load, destination)?;
+        match conv.kind {
+            ConvKind::Grouped { groups } => {
+                let conv16 = Conv16 { input, pad_value, window, groups: size(groups), weights, records, use_bias };
+                kernels.conv16(scratch, &conv16, target).ok()
+            }
+            ConvKind::Depthwise { multiplier } => {
+                let multiplier = size(multiplier);
+                let conv16 = Depthwise16 { input, pad_value, window, multiplier, weights, records, use_bias };
+                kernels.depthwise16(scratch, &conv16, target).ok()
+            }
+        }
     }
 
     /// Applies a table to results that are written already; nothing in it can decline by then.
@@ -350,20 +383,40 @@ fn output8(activation: &Activation, requant: RoundingMode) -> Output8 {
 }
 
 fn target<'a>(conv: &Conv, load: &'a [u8], bytes: &'a mut [u8]) -> Option<Target8<'a>> {
-    let Accumulators { load: from, store, .. } = conv.accumulators;
-    if store.is_none() {
-        int8(conv.output.element)?;
-        let load = from.map(|_| load);
-        let output = output8(&conv.activation, conv.requant);
-        return Some(Target8::Output { bytes, map: map(&conv.output), output, load });
+    if conv.accumulators.store.is_some() {
+        return Some(Target8::Accumulators { bytes, size: output_size(conv), load: start(&conv.accumulators, load) });
     }
-    let output = &conv.output;
-    let load = match from {
+    int8(conv.output.element)?;
+    let load = conv.accumulators.load.map(|_| load);
+    let output = output8(&conv.activation, conv.requant);
+    Some(Target8::Output { bytes, map: map(&conv.output), output, load })
+}
+
+fn target16<'a>(conv: &Conv, load: &'a [u8], bytes: &'a mut [u8]) -> Option<Target16<'a>> {
+    if conv.accumulators.store.is_some() {
+        return Some(Target16::Accumulators { bytes, size: output_size(conv), load: start(&conv.accumulators, load) });
+    }
+    if conv.output.element != ElementType::Int16 {
+        return None;
+    }
+    let Activation { zero, min, max, .. } = conv.activation;
+    let [zero, min, max] = [zero, min, max].map(i16::try_from);
+    let output = Output16 { zero: zero.ok()?, min: min.ok()?, max: max.ok()?, mode: mode(conv.requant) };
+    let load = conv.accumulators.load.map(|_| load);
+    Some(Target16::Output { bytes, map: map(&conv.output), output, load })
+}
+
+fn output_size(conv: &Conv) -> [usize; 3] {
+    [size(conv.output.height), size(conv.output.width), size(conv.output.channels)]
+}
+
+/// What accumulators that are left in memory start from.
+fn start<'a>(accumulators: &Accumulators, load: &'a [u8]) -> Load<'a> {
+    match accumulators.load {
         None => Load::Zero,
-        Some(_) if from == store => Load::InPlace,
+        Some(_) if accumulators.load == accumulators.store => Load::InPlace,
         Some(_) => Load::From(load),
-    };
-    Some(Target8::Accumulators { bytes, size: [size(output.height), size(output.width), size(output.channels)], load })
+    }
 }
 
 /// Whether every int8 element leaves as it came, so that only places change.

@@ -199,6 +199,40 @@ impl Simd for Avx2 {
     }
 
     #[inline(always)]
+    fn dot_pairs(self, sums: Pair, a: Pair, b: Pair) -> Pair {
+        unsafe {
+            [
+                _mm256_add_epi32(sums[0], _mm256_madd_epi16(a[0], b[0])),
+                _mm256_add_epi32(sums[1], _mm256_madd_epi16(a[1], b[1])),
+            ]
+        }
+    }
+
+    #[inline(always)]
+    fn even_and_odd_bytes(self, block: &Block) -> [Pair; 2] {
+        let [a, b] = load_halves(block);
+        unsafe {
+            let (even_a, even_b) = (_mm256_slli_epi16::<8>(a), _mm256_slli_epi16::<8>(b));
+            [
+                [_mm256_srai_epi16::<8>(even_a), _mm256_srai_epi16::<8>(even_b)],
+                [_mm256_srai_epi16::<8>(a), _mm256_srai_epi16::<8>(b)],
+            ]
+        }
+    }
+
+    #[inline(always)]
+    fn low_and_high_bytes(self, block: &Block) -> [Pair; 2] {
+        let [a, b] = load_halves(block);
+        unsafe {
+            let low = _mm256_set1_epi16(0xff);
+            [
+                [_mm256_and_si256(a, low), _mm256_and_si256(b, low)],
+                [_mm256_srai_epi16::<8>(a), _mm256_srai_epi16::<8>(b)],
+            ]
+        }
+    }
+
+    #[inline(always)]
     fn flipped(self, block: &Block, flip: u8) -> Block {
         let mut out = [0; 4 * BLOCK];
         for (out, half) in out.as_chunks_mut::<32>().0.iter_mut().zip(block.as_chunks::<32>().0) {
@@ -210,6 +244,14 @@ impl Simd for Avx2 {
         }
         out
     }
+}
+
+/// Both halves of a block.
+#[inline(always)]
+fn load_halves(block: &Block) -> Pair {
+    let (low, high) = block.split_at(2 * BLOCK);
+    // SAFETY: the caller has a token for AVX2, and each half has the 32 bytes that are read.
+    unsafe { [_mm256_loadu_si256(low.as_ptr().cast()), _mm256_loadu_si256(high.as_ptr().cast())] }
 }
 
 /// Eight bytes each, in the low half of a register.

@@ -218,6 +218,27 @@ impl Simd for Avx512 {
     }
 
     #[inline(always)]
+    fn dot_pairs(self, sums: __m512i, a: __m512i, b: __m512i) -> __m512i {
+        unsafe { _mm512_dpwssd_epi32(sums, a, b) }
+    }
+
+    #[inline(always)]
+    fn even_and_odd_bytes(self, block: &Block) -> [__m512i; 2] {
+        unsafe {
+            let bytes = _mm512_loadu_si512(block.as_ptr().cast());
+            [_mm512_srai_epi16::<8>(_mm512_slli_epi16::<8>(bytes)), _mm512_srai_epi16::<8>(bytes)]
+        }
+    }
+
+    #[inline(always)]
+    fn low_and_high_bytes(self, block: &Block) -> [__m512i; 2] {
+        unsafe {
+            let halves = _mm512_loadu_si512(block.as_ptr().cast());
+            [_mm512_and_si512(halves, _mm512_set1_epi16(0xff)), _mm512_srai_epi16::<8>(halves)]
+        }
+    }
+
+    #[inline(always)]
     fn flipped(self, block: &Block, flip: u8) -> Block {
         let mut out = [0; 4 * BLOCK];
         unsafe {
