@@ -83,9 +83,9 @@ pub(crate) enum Error {
     /// A model that cannot be quantized.
     #[error("{}", findings(path, &quantize_findings(.errors), 0))]
     Quantize { path: PathBuf, errors: QuantizeErrors },
-    /// A format that there is no importer for.
-    #[error("{}: a model must be a .tflite file", path.display())]
-    ModelFormat { path: PathBuf },
+    /// Something that cannot be looked at or compared.
+    #[error("{message}")]
+    Analysis { kind: &'static str, message: String, hint: String },
     /// A text file that is not UTF-8.
     #[error("{}: the text is not UTF-8 from byte {byte:#x} on", path.display())]
     Utf8 { path: PathBuf, byte: usize },
@@ -144,12 +144,13 @@ impl Error {
             Self::Input { .. } | Self::NoFile { .. } => "input",
             Self::TooManyFiles { .. } | Self::SecondFile { .. } | Self::NoScale { .. } | Self::Itself { .. } => "usage",
             Self::Assembly { .. } => "assembly",
-            Self::Model { .. } | Self::ModelFormat { .. } => "model",
+            Self::Model { .. } => "model",
             Self::Compile { .. } => "compile",
             Self::NotCalibrated { .. } | Self::AlreadyQuantized { .. } => "usage",
             Self::Ranges { .. } | Self::Quantize { .. } | Self::Float { .. } => "quantize",
             Self::Data { .. } | Self::Examples { .. } => "data",
             Self::Fault { .. } => "fault",
+            Self::Analysis { kind, .. } => kind,
         }
     }
 
@@ -166,8 +167,8 @@ impl Error {
             Self::Input { why, .. } => why.hint(),
             Self::TooManyFiles { .. } => "`cnnip info` lists inputs and outputs".to_owned(),
             Self::NoFile { name } => format!("give one with --input {name}=FILE"),
+            Self::Analysis { hint, .. } => hint.clone(),
             Self::NoScale { .. } => "leave --dequantize out".to_owned(),
-            Self::ModelFormat { .. } => "convert the model to int8 TFLite".to_owned(),
             Self::NotCalibrated { .. } => "calibrate it with --calib DIR, or give --ranges FILE.json".to_owned(),
             Self::AlreadyQuantized { .. } => "leave --calib and --ranges out".to_owned(),
             Self::Ranges { .. } => r#"the form is {"ranges": {"NAME": {"min": -1.0, "max": 1.0}}}"#.to_owned(),

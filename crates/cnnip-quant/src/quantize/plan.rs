@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use cnnip_graph::{ElementType, Graph, Node, Place, TensorId};
+use cnnip_graph::{ElementType, Graph, Node, Place, Tensor, TensorId};
 
 use super::weights::{constant_range, floats};
 use super::{Options, QuantizeErrors, QuantizeProblem, QuantizeRule};
@@ -26,7 +26,8 @@ pub(super) struct Plan {
     /// By tensor.
     affines: Vec<Option<Affine>>,
     ranges: HashMap<TensorId, Range>,
-    is_float: Vec<bool>,
+    /// Which tensors are real numbers, if only by their scale.
+    is_real: Vec<bool>,
 }
 
 impl Plan {
@@ -59,7 +60,7 @@ impl Plan {
         let mut plan = Self {
             affines: vec![None; graph.tensors.len()],
             ranges: HashMap::new(),
-            is_float: graph.tensors.iter().map(|tensor| tensor.element == ElementType::F32).collect(),
+            is_real: graph.tensors.iter().map(is_real).collect(),
         };
         for class in classes.into_values() {
             let width = if class.wide { Width::Int16 } else { Width::Int8 };
@@ -100,9 +101,9 @@ impl Plan {
     }
 
     pub(super) fn role(&self, node: &Node, position: usize) -> Role {
-        let is_float = self.is_float.get(node.inputs[position].index()).copied().unwrap_or(false);
+        let is_real = self.is_real.get(node.inputs[position].index()).copied().unwrap_or(false);
         match (node.op.weight_axis().is_some(), position) {
-            _ if !is_float => Role::Other,
+            _ if !is_real => Role::Other,
             (true, 1) => Role::Weights,
             (true, 2) => Role::Bias,
             _ => Role::Activation,
@@ -137,7 +138,7 @@ impl Class {
     }
 }
 
-/// Which tensors are float32 and neither weights nor biases.
+/// Which tensors are real numbers and neither weights nor biases.
 fn activations(graph: &Graph) -> Vec<bool> {
     let mut found = vec![false; graph.tensors.len()];
     for node in &graph.nodes {
@@ -146,7 +147,11 @@ fn activations(graph: &Graph) -> Vec<bool> {
         inputs.map(|(_, id)| id).chain(&node.outputs).for_each(|id| found[id.index()] = true);
     }
     graph.inputs.iter().chain(&graph.outputs).for_each(|id| found[id.index()] = true);
-    found.iter().zip(&graph.tensors).map(|(found, tensor)| *found && tensor.element == ElementType::F32).collect()
+    found.iter().zip(&graph.tensors).map(|(found, tensor)| *found && is_real(tensor)).collect()
+}
+
+fn is_real(tensor: &Tensor) -> bool {
+    tensor.element == ElementType::F32 || tensor.is_constant() && tensor.quantization.is_some()
 }
 
 /// Tensors whose only reader clamps: what lies outside of the clamp's result may as well saturate before.
@@ -167,7 +172,7 @@ fn range_of(graph: &Graph, ranges: &Ranges, id: TensorId) -> Result<Range, Quant
 }
 
 fn quantized_already(graph: &Graph) -> Vec<QuantizeProblem> {
-    let quantized = graph.tensor_ids().filter(|&id| graph[id].quantization.is_some());
+    let quantized = graph.tensor_ids().filter(|&id| graph[id].quantization.is_some() && !graph[id].is_constant());
     quantized.map(|id| at_tensor(graph, id, QuantizeRule::Quantized { element: graph[id].element })).collect()
 }
 

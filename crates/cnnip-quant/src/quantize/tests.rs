@@ -115,3 +115,16 @@ fn all_problems_at_once() {
     let errors = quantize(&twice, &ranges(), &Options::default()).unwrap_err();
     assert!(matches!(errors.problems()[0].rule, QuantizeRule::Quantized { .. }));
 }
+
+#[test]
+fn weights_that_are_integers_already_are_taken_for_what_they_stand_for() {
+    let mut graph = network([1.0, -0.5, 0.25, 127.0], [1.0, -2.0]);
+    let real = quantize(&graph, &ranges(), &Options::default()).unwrap();
+    let at = graph.tensor_named("weights").unwrap().index();
+    let hybrid = Tensor { element: ElementType::I8, ..graph.tensors[at].clone() };
+    graph.tensors[at] = hybrid
+        .constant(vec![127_i8, -64, 0, 127].into_iter().map(i8::cast_unsigned).collect::<Vec<u8>>())
+        .quantized(Quantization::symmetric_per_channel(0, [1.0 / 127.0, 1.0]));
+    let hybrid = quantize(&graph, &ranges(), &Options::default()).unwrap();
+    assert_eq!(integers(named(&hybrid, "weights")), integers(named(&real, "weights")));
+}

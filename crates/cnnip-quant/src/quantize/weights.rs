@@ -19,13 +19,21 @@ const fn largest_bias(width: Width) -> f64 {
     }
 }
 
-/// The float32 elements of a constant.
+/// The real numbers of a constant: float32 elements, or what the integers of a model with quantized weights only stand for.
 pub(super) fn floats(tensor: &Tensor) -> Option<Vec<f32>> {
-    if tensor.element != ElementType::F32 {
-        return None;
+    let data = tensor.data.as_ref()?;
+    if tensor.element == ElementType::F32 {
+        return Some(data.bytes().as_chunks().0.iter().map(|&chunk| f32::from_le_bytes(chunk)).collect());
     }
-    let (chunks, _) = tensor.data.as_ref()?.bytes().as_chunks::<4>();
-    Some(chunks.iter().map(|&chunk| f32::from_le_bytes(chunk)).collect())
+    let quantization = tensor.quantization.as_ref()?;
+    let channels = Channels::of(tensor, quantization.axis().unwrap_or(0));
+    let (scales, zeros) = (quantization.scales(), quantization.zero_points());
+    let real = |(at, value): (usize, i64)| {
+        let channel = if scales.len() > 1 { channels.channel(at) } else { 0 };
+        let steps = i32::try_from(value - zeros.get(channel)?).ok()?;
+        Some(narrow(f64::from(steps) * f64::from(*scales.get(channel)?)))
+    };
+    data.integers(tensor.element)?.into_iter().enumerate().map(real).collect()
 }
 
 /// Smallest and largest element.
