@@ -139,7 +139,7 @@ fn resized() -> Graph {
     let mut build = GraphBuilder::new("resized");
     let image = Tensor::new("image", shape(&[1, 5, 6, 4]), ElementType::I8);
     let x = build.input(image.quantized(Quantization::per_tensor(0.5, -3)));
-    let nearest = ResizeNearest { rows: vec![0, 2, 3], columns: vec![0, 1, 1, 2, 3, 4, 4, 5] };
+    let nearest = ResizeNearest { rows: vec![0, 1, 3], columns: vec![0, 0, 1, 2, 3, 3, 4, 5] };
     let x = build.apply("nearest", Op::ResizeNearest(nearest), &[x]);
     let bilinear = ResizeBilinear { output: Hw::new(4, 3), grid: Grid::AlignCorners };
     let x = build.apply("bilinear", Op::ResizeBilinear(bilinear), &[x]);
