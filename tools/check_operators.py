@@ -13,6 +13,7 @@ Exit status: 0 when every element of every model is equal, 1 otherwise.
 """
 
 import argparse
+import itertools
 import sys
 from collections import Counter, defaultdict
 from dataclasses import dataclass, replace
@@ -39,11 +40,17 @@ class Job:
     seed: int
     ours: Binaries | str
     oracle: str
+    types: str = "int8"
     keep: Path | None = None
 
     def __str__(self):
         where = self.ours.target if isinstance(self.ours, Binaries) else self.ours
-        return f"{self.operator} seed {self.seed} {where}"
+        return f"{self.operator} {self.types} seed {self.seed} {where}"
+
+    @property
+    def row(self) -> str:
+        """Where it counts in the report."""
+        return self.operator if self.types == "int8" else f"{self.operator} {self.types}"
 
 
 @dataclass(frozen=True)
@@ -58,7 +65,7 @@ class Outcome:
 
 def run(job: Job) -> Outcome:
     """Builds the model, asks both sides, compares."""
-    case = random_models.make(job.operator, job.seed)
+    case = random_models.make(job.operator, job.seed, job.types)
     try:
         expected = ask_oracle(job.oracle, case)
     except REFUSALS as refusal:
@@ -156,6 +163,7 @@ def parse() -> argparse.Namespace:
     options.add_argument("--bin-dir", type=Path, default=Path("target/release"), help="where cnnip and iss-run are")
     options.add_argument("--seeds", type=int, default=150, help="models per operator (default 150)")
     options.add_argument("--first", type=int, default=0, help="the first seed (default 0)")
+    options.add_argument("--types", default="int8", help=f"comma-separated, of {' '.join(random_models.TYPES)} (default int8)")
     options.add_argument("--targets", default="v4h", help="comma-separated targets (default v4h)")
     options.add_argument("--rounding", choices=["double", "float"], default="double")
     options.add_argument("--markdown", type=Path, help="also write the table to this page")
@@ -164,8 +172,9 @@ def parse() -> argparse.Namespace:
     options.add_argument("--self-check", nargs="?", const="litert", choices=["litert", "numpy"])
     arguments = options.parse_args()
     unknown = set(arguments.operators) - set(random_models.OPERATORS)
+    unknown |= set(arguments.types.split(",")) - set(random_models.TYPES)
     if unknown:
-        options.error(f"unknown operator {', '.join(sorted(unknown))}")
+        options.error(f"unknown operator or type {', '.join(sorted(unknown))}")
     if not arguments.self_check and not (arguments.bin_dir / "iss-run").exists():
         options.error(f"no iss-run in {arguments.bin_dir}; build it with: cargo build --release")
     return arguments
@@ -180,7 +189,13 @@ def make_jobs(arguments) -> list[Job]:
     stand_in = f"numpy {arguments.rounding}" if arguments.self_check == "numpy" else arguments.self_check
     sides = [stand_in] if stand_in else binaries
     seeds = range(arguments.first, arguments.first + arguments.seeds)
-    return [Job(op, seed, side, oracle, arguments.keep) for op in operators for seed in seeds for side in sides]
+    types = arguments.types.split(",")
+    combinations = itertools.product(operators, types, seeds, sides)
+    # uint8 is LiteRT's: tflite-micro has it for few operators.
+    return [
+        Job(operator, seed, side, "litert" if kind == "uint8" else oracle, kind, arguments.keep)
+        for operator, kind, seed, side in combinations
+    ]
 
 
 def main() -> int:
@@ -188,12 +203,12 @@ def main() -> int:
     arguments = parse()
     print(versions())
     jobs = make_jobs(arguments)
-    totals: dict[str, Counter] = defaultdict(Counter, {job.operator: Counter() for job in jobs})
+    totals: dict[str, Counter] = defaultdict(Counter, {job.row: Counter() for job in jobs})
     failures = 0
     for job, outcome in collect(jobs, arguments.workers):
         equal = 0 if outcome.kind == "refused" else outcome.elements - outcome.wrong
         counts = {"models": 1, "elements": outcome.elements, "equal": equal, "wrong": outcome.wrong}
-        totals[job.operator].update(counts | {outcome.kind: counts.get(outcome.kind, 1)})
+        totals[job.row].update(counts | {outcome.kind: counts.get(outcome.kind, 1)})
         if outcome.kind in ("wrong", "refused"):
             failures += 1
             if failures <= REPORTED_FAILURES:

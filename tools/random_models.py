@@ -1,6 +1,7 @@
 """Seeded random models of one operator each, with an input that reaches the edges.
 
-`make(operator, seed)` always gives the same case. What varies: shapes (ones, odd, wide, deep, batches), strides,
+`make(operator, seed, types)` always gives the same case. Types are those of the activations: `int8`, `int16x8` (int16
+with int8 weights), `uint8` (with asymmetric uint8 weights). What varies: shapes (ones, odd, wide, deep, batches), strides,
 dilations, padding, fused activation, scales, zero points (the ends of int8 among them), weight scales per tensor or
 per channel, bias or none, multipliers above one. Accumulators stay inside 32 bits, where every int8 runtime agrees
 on what they mean.
@@ -15,10 +16,11 @@ from ai_edge_litert import schema_py_generated as schema
 
 from tflite_models import ModelBuilder, Quantization
 
-INT8_MIN, INT8_MAX = -128, 127
+WEIGHT_LIMIT = 127
 MAX_ELEMENTS = 40_000
 MAX_MACS = 1_500_000
 ACCUMULATOR_LIMIT = 2**30
+WIDE_ACCUMULATOR_LIMIT = 2**44
 SOFTMAX_SUM_LIMIT = 500  # tflite-micro aborts at 512
 
 # Where tflite-micro is not the oracle: it pads with the integer 0, LiteRT with the zero point, which means real 0.
@@ -43,11 +45,40 @@ class Case:
     note: str
 
 
+@dataclass(frozen=True)
+class Types:
+    """Element types of a model: of its activations and of its weights."""
+
+    name: str
+    dtype: type
+    least: int
+    greatest: int
+    weights: type
+
+    @property
+    def is_wide(self) -> bool:
+        """Whether activations have 16 bits, which makes them symmetric and accumulators 64 bits wide."""
+        return self.dtype is np.int16
+
+
+TYPES = {
+    types.name: types
+    for types in (
+        Types("int8", np.int8, -128, 127, np.int8),
+        Types("int16x8", np.int16, -32768, 32767, np.int8),
+        Types("uint8", np.uint8, 0, 255, np.uint8),
+    )
+}
+
+
 class Dice:
     """The random choices the operators share; every draw comes from one generator."""
 
-    def __init__(self, operator: str, seed: int):
-        self.rng = np.random.default_rng([seed, zlib.crc32(operator.encode())])
+    def __init__(self, operator: str, seed: int, types: Types):
+        entropy = [seed, zlib.crc32(operator.encode())]
+        self.rng = np.random.default_rng(entropy if types.name == "int8" else [*entropy, zlib.crc32(types.name.encode())])
+        self.types = types
+        self.dtype, self.least, self.greatest = types.dtype, types.least, types.greatest
 
     def chance(self, probability: float) -> bool:
         """True with this probability."""
@@ -74,13 +105,15 @@ class Dice:
         return float(np.float32(10.0 ** self.rng.uniform(-3.5, 0.5)))
 
     def zero_point(self) -> int:
-        """An int8 zero point; its ends and zero are likelier than the rest."""
+        """A zero point; its ends and zero are likelier than the rest. 16 bit is symmetric."""
+        if self.types.is_wide:
+            return 0
         if self.chance(0.25):
-            return self.one_of(INT8_MIN, INT8_MIN, 0, INT8_MAX)
-        return self.between(INT8_MIN, INT8_MAX)
+            return self.one_of(self.least, self.least, 0, self.greatest)
+        return self.between(self.least, self.greatest)
 
     def quantization(self) -> Quantization:
-        """A per-tensor int8 quantization."""
+        """A per-tensor quantization."""
         return Quantization.per_tensor(self.scale(), self.zero_point())
 
     def image(self, channels: int, side: int = 24) -> tuple[int, ...]:
@@ -93,28 +126,36 @@ class Dice:
         return shape if math.prod(shape) <= MAX_ELEMENTS else (1, min(height, 12), min(width, 12), channels)
 
     def values(self, shape, zero_point: int = 0) -> np.ndarray:
-        """int8 values: uniform, only edges, near the zero point, one value throughout, or a mixture."""
+        """Values of the activations' type: uniform, only edges, near the zero point, one throughout, or a mixture."""
+        return self._values(shape, zero_point, self.least, self.greatest).astype(self.dtype)
+
+    def weights(self, shape) -> np.ndarray:
+        """Signed 8-bit values in the same variety."""
+        return self._values(shape, 0, -128, 127)
+
+    def _values(self, shape, zero_point: int, least: int, greatest: int) -> np.ndarray:
         kind = self.rng.choice(["uniform", "mixed", "edges", "near", "flat"], p=[0.45, 0.3, 0.1, 0.1, 0.05])
-        uniform = self.rng.integers(INT8_MIN, INT8_MAX + 1, shape)
-        edges = self.rng.choice([INT8_MIN, INT8_MIN + 1, -1, 0, 1, INT8_MAX - 1, INT8_MAX], shape)
+        uniform = self.rng.integers(least, greatest + 1, shape)
+        middle = [-1, 0, 1] if least < 0 else [127, 128, 129]
+        edges = self.rng.choice([least, least + 1, *middle, greatest - 1, greatest], shape)
         if kind == "mixed":
             drawn = np.where(self.rng.random(shape) < 0.5, uniform, edges)
         elif kind == "near":
-            drawn = np.clip(zero_point + self.rng.integers(-3, 4, shape), INT8_MIN, INT8_MAX)
+            drawn = np.clip(zero_point + self.rng.integers(-3, 4, shape), least, greatest)
         elif kind == "flat":
-            drawn = np.full(shape, self.one_of(INT8_MIN, INT8_MAX, zero_point, 0))
+            drawn = np.full(shape, self.one_of(least, greatest, zero_point, 0))
         else:
             drawn = edges if kind == "edges" else uniform
-        return drawn.astype(np.int8)
+        return drawn
 
     def activation(self) -> str:
         """A fused activation."""
         return self.one_of("none", "none", "none", "relu", "relu", "relu6", "relu6", "relu_n1_to_1")
 
 
-def make(operator: str, seed: int) -> Case:
-    """The case of this operator and seed."""
-    dice = Dice(operator, seed)
+def make(operator: str, seed: int, types: str = "int8") -> Case:
+    """The case of this operator, seed and types."""
+    dice = Dice(operator, seed, TYPES[types])
     builder = ModelBuilder(f"{operator} {seed}")
     inputs, outputs, arrays, note = OPERATORS[operator](dice, builder)
     return Case(operator, seed, builder.finish(inputs, outputs), arrays, note)
@@ -141,13 +182,18 @@ def _weights(dice: Dice, shape, depth: int, axis: int, source: Quantization) -> 
     channels = shape[axis]
     steep = dice.chance(0.15)  # few small sums and a multiplier above one
     sparse = dice.rng.integers(-1, 2, shape) * (dice.rng.random(shape) < 8 / depth)
-    values = sparse if steep else dice.values(shape).clip(-127, 127)
+    values = sparse if steep else dice.weights(shape).clip(-WEIGHT_LIMIT, WEIGHT_LIMIT)
     output = Quantization.per_tensor(10.0 ** dice.rng.uniform(-3, -0.3), dice.zero_point())
     gain = 1 / dice.rng.uniform(1, 8) if steep else math.sqrt(depth) * 100 * 2.0 ** dice.rng.uniform(-2, 3)
     base = output.scale / (source.scale * gain)
     spread = np.exp2(dice.rng.uniform(-4, 4, channels)) if dice.chance(0.7) else None
-    scales = Quantization.per_tensor(base, 0) if spread is None else Quantization.per_channel(base * spread, axis)
-    limit = _bias_limit(depth, source, scales, output)
+    zero = 0
+    if dice.dtype is np.uint8:  # one scale and zero point for all channels
+        values, spread = values - values.min(), None
+        zero = dice.between(0, 255)
+        values = (values + dice.between(0, 255 - int(values.max()))).clip(0, 255)
+    scales = Quantization.per_tensor(base, zero) if spread is None else Quantization.per_channel(base * spread, axis)
+    limit = _bias_limit(dice, depth, source, scales, output)
     bias_scales = Quantization(
         tuple(float(np.float32(source.scale) * np.float32(s)) for s in scales.scales), (0,) * len(scales.scales), 0
     )
@@ -156,39 +202,45 @@ def _weights(dice: Dice, shape, depth: int, axis: int, source: Quantization) -> 
         bias = _half_way_bias(dice, channels, limit, scales, source, output)
     else:
         bias = _bias(dice, channels, limit, depth)
-    return Weights(np.asarray(values, np.int8), scales, bias, bias_scales, output, quiet)
+    return Weights(np.asarray(values, dice.types.weights), scales, bias, bias_scales, output, quiet)
 
 
-def _bias_limit(depth: int, source: Quantization, scales: Quantization, output: Quantization) -> int:
-    """Largest bias whose accumulator, shifted left by its multiplier's exponent, still fits 32 bits."""
+def _bias_limit(dice: Dice, depth: int, source: Quantization, scales: Quantization, output: Quantization) -> int:
+    """Largest bias whose accumulator, shifted left by its multiplier's exponent, still fits."""
     steepest = source.scale * max(scales.scales) / output.scale
-    shifted_limit = ACCUMULATOR_LIMIT >> max(0, math.frexp(steepest)[1])
-    return max(0, shifted_limit - depth * 127 * 255)
+    limit = WIDE_ACCUMULATOR_LIMIT if dice.types.is_wide else ACCUMULATOR_LIMIT
+    product = 255 * 255 if dice.dtype is np.uint8 else WEIGHT_LIMIT * max(255, dice.greatest)
+    return max(0, (limit >> max(0, math.frexp(steepest)[1])) - depth * product)
 
 
 def _bias(dice: Dice, channels: int, limit: int, depth: int) -> np.ndarray | None:
     kind = dice.rng.choice(["none", "zero", "typical", "huge"], p=[0.2, 0.1, 0.63, 0.07])
     if kind == "none":
         return None
-    reach = {"zero": 0, "typical": min(limit, int(5000 * math.sqrt(depth))), "huge": limit}[kind]
-    return dice.rng.integers(-reach, reach + 1, channels).astype(np.int32)
+    typical = int(5000 * math.sqrt(depth)) << (8 if dice.types.is_wide else 0)
+    reach = {"zero": 0, "typical": min(limit, typical), "huge": limit}[kind]
+    return dice.rng.integers(-reach, reach + 1, channels).astype(_bias_type(dice))
+
+
+def _bias_type(dice: Dice):
+    return np.int64 if dice.types.is_wide else np.int32
 
 
 def _half_way_bias(dice: Dice, channels: int, limit: int, scales, source, output) -> np.ndarray:
     """Accumulators next to where the output steps from one integer to the next: there rounding shows."""
     factors = source.scale * np.float64(np.broadcast_to(scales.scales, channels)) / output.scale
-    targets = dice.rng.integers(INT8_MIN, INT8_MAX + 1, channels) - output.zero_point + 0.5
+    targets = dice.rng.integers(dice.least, dice.greatest + 1, channels) - output.zero_point + 0.5
     near = np.rint(targets / factors) + dice.rng.integers(-1, 2, channels)
-    return np.clip(near, -limit, limit).astype(np.int32)
+    return np.clip(near, -limit, limit).astype(_bias_type(dice))
 
 
-def _add_weighted(builder: ModelBuilder, name: str, source: int, out_shape, weights: Weights, options) -> int:
+def _add_weighted(dice: Dice, builder: ModelBuilder, name: str, source: int, out_shape, weights: Weights, options):
     operands = [source, builder.constant("weights", weights.values, weights.scales)]
     if weights.bias is not None:
         operands.append(builder.constant("bias", weights.bias, weights.bias_scales))
     elif name == "FULLY_CONNECTED":
         operands.append(-1)  # "none" as converters write it here; for the other layers the oracles want it left out
-    target = builder.tensor("output", out_shape, np.int8, weights.output)
+    target = builder.tensor("output", out_shape, dice.dtype, weights.output)
     builder.operator(name, operands, [target], options)
     return target
 
@@ -261,17 +313,17 @@ def _slide(dice: Dice, builder: ModelBuilder, name: str, image, window: Window, 
     options.strideH, options.strideW = window.stride
     options.dilationHFactor, options.dilationWFactor = window.dilation
     options.fusedActivationFunction = ACTIVATIONS[activation]
-    entry = builder.tensor("input", image, np.int8, source)
+    entry = builder.tensor("input", image, dice.dtype, source)
     out_shape = (image[0], *window.output_size(image), weights.values.shape[weights.scales.axis or 0])
     if name == "DEPTHWISE_CONV_2D":
         out_shape = (*out_shape[:3], weights.values.shape[3])
-    target = _add_weighted(builder, name, entry, out_shape, weights, options)
+    target = _add_weighted(dice, builder, name, entry, out_shape, weights, options)
     note = f"{image} -> {out_shape} {window} {activation} {len(weights.scales.scales)} weight scales"
     return [entry], [target], [_layer_input(dice, image, source, weights)], note
 
 
 def _layer_input(dice: Dice, shape, source: Quantization, weights: Weights) -> np.ndarray:
-    quiet = np.full(shape, source.zero_point, np.int8)
+    quiet = np.full(shape, source.zero_point, dice.dtype)
     return quiet if weights.quiet else dice.values(shape, source.zero_point)
 
 
@@ -285,8 +337,8 @@ def _fully_connected(dice: Dice, builder: ModelBuilder):
     options.fusedActivationFunction = ACTIVATIONS[activation]
     options.keepNumDims = len(batch) > 1
     shape = (*batch, depth)
-    entry = builder.tensor("input", shape, np.int8, source)
-    target = _add_weighted(builder, "FULLY_CONNECTED", entry, (*batch, channels), weights, options)
+    entry = builder.tensor("input", shape, dice.dtype, source)
+    target = _add_weighted(dice, builder, "FULLY_CONNECTED", entry, (*batch, channels), weights, options)
     note = f"{shape} -> {channels} {activation} {len(weights.scales.scales)} weight scales"
     return [entry], [target], [_layer_input(dice, shape, source, weights)], note
 
@@ -315,9 +367,9 @@ def _pool(name: str):
 
 
 def _unary(dice, builder, name, shape, source, out_shape, result, options, note, constants=()):
-    """One computed int8 input, one output, constants after the input."""
-    entry = builder.tensor("input", shape, np.int8, source)
-    target = builder.tensor("output", out_shape, np.int8, result)
+    """One computed input, one output, constants after the input."""
+    entry = builder.tensor("input", shape, dice.dtype, source)
+    target = builder.tensor("output", out_shape, dice.dtype, result)
     operands = [entry] + [builder.constant(label, values) for label, values in constants]
     builder.operator(name, operands, [target], options)
     return [entry], [target], [dice.values(shape, source.zero_point)], note
@@ -375,9 +427,9 @@ def _pad(dice: Dice, builder: ModelBuilder):
     if dice.chance(0.7):
         constants = [("amounts", amounts)]
         return _unary(dice, builder, "PAD", shape, both, out_shape, both, schema.PadOptionsT(), note, constants)
-    entry = builder.tensor("input", shape, np.int8, both)
-    target = builder.tensor("output", out_shape, np.int8, both)
-    fill = builder.constant("fill", np.array([dice.between(-128, 127)], np.int8), both)
+    entry = builder.tensor("input", shape, dice.dtype, both)
+    target = builder.tensor("output", out_shape, dice.dtype, both)
+    fill = builder.constant("fill", np.array([dice.between(dice.least, dice.greatest)], dice.dtype), both)
     operands = [entry, builder.constant("amounts", amounts), fill]
     builder.operator("PADV2", operands, [target], schema.PadV2OptionsT())
     return [entry], [target], [dice.values(shape, both.zero_point)], f"{note} with a fill value"
@@ -434,11 +486,11 @@ def _joined(dice: Dice, builder: ModelBuilder, name: str, shapes, out_shape, opt
         if number and dice.chance(0.2):
             operands.append(builder.constant(f"fixed{number}", values, both))
             continue
-        entry = builder.tensor(f"input{number}", shape, np.int8, both)
+        entry = builder.tensor(f"input{number}", shape, dice.dtype, both)
         operands.append(entry)
         entries.append(entry)
         arrays.append(values)
-    target = builder.tensor("output", out_shape, np.int8, both)
+    target = builder.tensor("output", out_shape, dice.dtype, both)
     builder.operator(name, operands, [target], options)
     return entries, [target], arrays, f"{shapes} -> {out_shape}"
 
@@ -446,8 +498,8 @@ def _joined(dice: Dice, builder: ModelBuilder, name: str, shapes, out_shape, opt
 def _parts(dice: Dice, builder: ModelBuilder, name: str, shape, out_shapes, operands, options):
     """One input between constants, several outputs; `None` among the operands stands for the input."""
     both = dice.quantization()
-    entry = builder.tensor("input", shape, np.int8, both)
-    targets = [builder.tensor(f"output{number}", part, np.int8, both) for number, part in enumerate(out_shapes)]
+    entry = builder.tensor("input", shape, dice.dtype, both)
+    targets = [builder.tensor(f"output{number}", part, dice.dtype, both) for number, part in enumerate(out_shapes)]
     inputs = [entry if value is None else builder.constant(f"fixed{at}", value) for at, value in enumerate(operands)]
     builder.operator(name, inputs, targets, options)
     return [entry], targets, [dice.values(shape, both.zero_point)], f"{shape} -> {out_shapes}"
@@ -612,11 +664,11 @@ def _binary(dice: Dice, builder: ModelBuilder, name: str, first, second, result,
     activation = dice.activation()
     if hasattr(options, "fusedActivationFunction"):
         options.fusedActivationFunction = ACTIVATIONS[activation]
-    a = builder.tensor("left", left, np.int8, first)
+    a = builder.tensor("left", left, dice.dtype, first)
     left_values, right_values = dice.values(left, first.zero_point), dice.values(right, second.zero_point)
     fixed = dice.chance(0.3)
-    b = builder.constant("right", right_values, second) if fixed else builder.tensor("right", right, np.int8, second)
-    target = builder.tensor("output", np.broadcast_shapes(left, right), np.int8, result)
+    b = builder.constant("right", right_values, second) if fixed else builder.tensor("right", right, dice.dtype, second)
+    target = builder.tensor("output", np.broadcast_shapes(left, right), dice.dtype, result)
     builder.operator(name, [a, b], [target], options)
     entries, arrays = ([a], [left_values]) if fixed else ([a, b], [left_values, right_values])
     note = f"{left} {name} {right} {activation} scales {first.scale} {second.scale} {result.scale}"
@@ -650,7 +702,7 @@ def _softmax(dice: Dice, builder: ModelBuilder):
     source = dice.quantization()
     options = schema.SoftmaxOptionsT()
     options.beta = dice.one_of(1.0, 1.0, 1.0, float(np.float32(dice.rng.uniform(0.1, 4))))
-    result = Quantization.per_tensor(1 / 256, INT8_MIN)
+    result = Quantization.per_tensor(1 / 32768, 0) if dice.types.is_wide else Quantization.per_tensor(1 / 256, dice.least)
     values = dice.values(shape, source.zero_point)
     while _sum_of_exponentials(values, source.scale * options.beta) > SOFTMAX_SUM_LIMIT:
         values = values[..., : values.shape[-1] // 2]
@@ -698,10 +750,15 @@ def _hard_swish(dice: Dice, builder: ModelBuilder):
     return _unary(dice, builder, "HARD_SWISH", shape, source, shape, result, schema.HardSwishOptionsT(), note)
 
 
-def _curve(name: str, result: Quantization):
+def _curve(name: str, steps: int, signed: bool):
     def build(dice: Dice, builder: ModelBuilder):
         shape = dice.image(dice.size(48))
         source = dice.quantization()
+        middle = 0 if dice.least < 0 else 128
+        result = Quantization.per_tensor(1 / steps, middle if signed else dice.least)
+        if dice.types.is_wide:
+            result = Quantization.per_tensor(1 / 32768, 0)
+            source = Quantization.per_tensor(dice.one_of(2.0**-12, 2.0**-11, 2.0**-13, source.scale / 128), 0)
         return _unary(dice, builder, name, shape, source, shape, result, None, f"{shape} scale {source.scale}")
 
     return build
@@ -712,9 +769,9 @@ def _prelu(dice: Dice, builder: ModelBuilder):
     source, result = _near_pair(dice)
     slopes = Quantization.per_tensor(2.0 ** dice.rng.uniform(-10, -5), dice.one_of(0, dice.zero_point()))
     alpha = dice.one_of((1, 1, shape[3]), (1, 1, shape[3]), shape[1:], (1, 1, 1))
-    entry = builder.tensor("input", shape, np.int8, source)
+    entry = builder.tensor("input", shape, dice.dtype, source)
     constant = builder.constant("slopes", dice.values(alpha, slopes.zero_point), slopes)
-    target = builder.tensor("output", shape, np.int8, result)
+    target = builder.tensor("output", shape, dice.dtype, result)
     builder.operator("PRELU", [entry, constant], [target])
     note = f"{shape} slopes {alpha} scales {source.scale} {slopes.scale} {result.scale}"
     return [entry], [target], [dice.values(shape, source.zero_point)], note
@@ -760,8 +817,8 @@ OPERATORS = {
     "prelu": _prelu,
     "leaky_relu": _leaky_relu,
     "hard_swish": _hard_swish,
-    "logistic": _curve("LOGISTIC", Quantization.per_tensor(1 / 256, INT8_MIN)),
-    "tanh": _curve("TANH", Quantization.per_tensor(1 / 128, 0)),
+    "logistic": _curve("LOGISTIC", 256, signed=False),
+    "tanh": _curve("TANH", 128, signed=True),
     "reshape": _reshape,
     "transpose": _transpose,
     "quantize": _quantize,

@@ -5,6 +5,7 @@
 //! ignored at every link, as they are in the whole.
 
 use cnnip_isa::Target;
+use cnnip_isa::operation::Activation;
 
 use crate::lower::fits_pool;
 use cnnip_lowered::{Layer, Network, Origin, Pool, PoolFunction, Sweep, Value, ValueId, Work};
@@ -125,10 +126,12 @@ fn first_padding(whole: u32, kernel: u32, stride: u32) -> u32 {
 fn replace(legalized: &mut Network, layer: &Layer, links: &[[Sweep; 2]]) {
     let Work::Pool(pool) = &layer.work else { return };
     let mut input = pool.input;
+    let full = Activation::full_range(0, legalized.element(pool.input));
+    let full = (full.min, full.max);
     for (index, &[vertical, horizontal]) in links.iter().enumerate() {
         let last = index + 1 == links.len();
         let output = if last { pool.output } else { between(legalized, pool, index, [vertical, horizontal]) };
-        let clamp = if last { pool.clamp } else { (i8::MIN.into(), i8::MAX.into()) };
+        let clamp = if last { pool.clamp } else { full };
         let work = Work::Pool(Pool { input, output, vertical, horizontal, clamp, ..pool.clone() });
         legalized.layers.push(Layer { work, ..layer.clone() });
         input = output;

@@ -92,6 +92,16 @@ pub enum Rule {
         /// Number of scales.
         scales: usize,
     },
+    /// A 16-bit activation with a zero point.
+    #[error("the {what} `{tensor}` is int16 with zero point {zero_point}, not 0")]
+    NotSymmetric {
+        /// Which operand.
+        what: &'static str,
+        /// Its name.
+        tensor: String,
+        /// Its zero point.
+        zero_point: i32,
+    },
     /// Weights or a bias that are computed by the network.
     #[error("the {what} `{tensor}` is not a constant")]
     NotConstant {
@@ -168,7 +178,7 @@ pub enum Rule {
         shape: Shape,
     },
     /// A padding value that the element type cannot hold.
-    #[error("the padding value {value} does not fit int8")]
+    #[error("the padding value {value} does not fit the tensor's type")]
     PadValue {
         /// The value.
         value: i64,
@@ -220,8 +230,9 @@ impl Rule {
     pub fn hint(&self) -> &'static str {
         match self {
             Self::Graph(rule) => rule.hint(),
-            Self::Element { .. } => "quantize the whole model to int8, biases to int32",
+            Self::Element { .. } => "quantize the whole model to int8, uint8 or int16 with int8 weights",
             Self::NoQuantization { .. } => "convert the model with full integer quantization",
+            Self::NotSymmetric { .. } => "quantize int16 activations symmetrically",
             Self::PerChannelActivation { .. } => "only weights may have a scale per channel",
             Self::NotConstant { .. } => "freeze the model's variables before converting it",
             Self::WeightZero { .. } => "quantize weights symmetrically",

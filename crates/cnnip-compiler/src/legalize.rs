@@ -37,6 +37,7 @@ pub(crate) fn legalize(graph: &Graph, options: &Options) -> Result<Network, Comp
     }
     problems.extend(context.keep(&options.keep));
     context.separate_outputs();
+    context.finish_uint8();
     CompileErrors::check(problems)?;
     Ok(context.legalized)
 }

@@ -19,7 +19,7 @@ mod rule;
 pub use argmax::ArgMax;
 pub use conv::{Accumulators, Conv, ConvKind, RECORD_BYTES, SPILL_BYTES, Weights};
 pub use dma::{Copy, DmaPattern, Fill, Location};
-pub use eltwise::{Eltwise, Lookup, Stage};
+pub use eltwise::{Eltwise, Lookup, Stage, TableScale};
 pub use footprint::{Footprint, Space};
 pub use map::{Activation, FeatureMap, OutputStage, Table, Window};
 pub use pool::{Pool, PoolKind};

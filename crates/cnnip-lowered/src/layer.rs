@@ -276,6 +276,8 @@ pub struct Pool {
     pub vertical: Sweep,
     /// Columns.
     pub horizontal: Sweep,
+    /// Subtracted from every element of an average, and added to it; 0 of others.
+    pub zero: i32,
     /// Smallest and largest result.
     pub clamp: (i32, i32),
 }

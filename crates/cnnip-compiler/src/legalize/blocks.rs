@@ -5,17 +5,17 @@ use cnnip_graph::Blocks;
 use super::context::{At, copy, extents, nhwc, quantization, steps};
 use crate::error::Rule;
 use crate::size::small;
-use cnnip_lowered::{Stride, Transfer, ValueId, Work};
+use cnnip_lowered::{Stride, Transfer, ValueId};
 
 pub(super) fn space_to_depth(at: &mut At<'_, '_>, block: usize) -> Result<(), Rule> {
-    at.moves_int8()?;
+    at.moves()?;
     let loops = channel_blocks(nhwc(at.output()), nhwc(at.input(0)), small(block));
     push(at, (at.input_id(0), at.output_id()), &loops);
     Ok(())
 }
 
 pub(super) fn depth_to_space(at: &mut At<'_, '_>, block: usize) -> Result<(), Rule> {
-    at.moves_int8()?;
+    at.moves()?;
     let loops = channel_blocks(nhwc(at.input(0)), nhwc(at.output()), small(block)).map(reversed);
     push(at, (at.input_id(0), at.output_id()), &loops);
     Ok(())
@@ -40,7 +40,7 @@ fn reversed(Stride { count, from, to }: Stride) -> Stride {
 
 /// Pads into a value of its own where there is padding, then moves.
 pub(super) fn space_to_batch(at: &mut At<'_, '_>, op: &Blocks) -> Result<(), Rule> {
-    at.moves_int8()?;
+    at.moves()?;
     let (extents, batches) = (extents(at.input(0)), extents(at.output()));
     let padded = grown(&extents, op);
     let value = if padded == extents { at.input_id(0) } else { pad(at, op, &extents, &padded)? };
@@ -51,7 +51,7 @@ pub(super) fn space_to_batch(at: &mut At<'_, '_>, op: &Blocks) -> Result<(), Rul
 
 /// Moves into a value of its own where something is cropped, then crops.
 pub(super) fn batch_to_space(at: &mut At<'_, '_>, op: &Blocks) -> Result<(), Rule> {
-    at.moves_int8()?;
+    at.moves()?;
     let (batches, extents) = (extents(at.input(0)), extents(at.output()));
     let whole = grown(&extents, op);
     let loops: Vec<Stride> = batch_blocks(&whole, &batches, op).into_iter().map(reversed).collect();
@@ -63,7 +63,7 @@ pub(super) fn batch_to_space(at: &mut At<'_, '_>, op: &Blocks) -> Result<(), Rul
     push(at, (at.input_id(0), value), &loops);
     let cropped: Vec<Stride> = window(&extents, &whole).into_iter().map(reversed).collect();
     let transfer = copy(value, at.output_id(), &cropped);
-    at.push(0, Work::Transfer(Transfer { start: corner(&whole, op), ..transfer }));
+    at.transfer(Transfer { start: corner(&whole, op), ..transfer });
     Ok(())
 }
 
@@ -83,7 +83,7 @@ fn pad(at: &mut At<'_, '_>, op: &Blocks, extents: &[u32], padded: &[u32]) -> Res
     let transfer = copy(at.input_id(0), value, &window(extents, padded));
     let output_bytes = padded.iter().product();
     let (fill, offset) = (Some(zero), corner(padded, op));
-    at.push(0, Work::Transfer(Transfer { output_bytes, fill, offset, ..transfer }));
+    at.transfer(Transfer { output_bytes, fill, offset, ..transfer });
     Ok(value)
 }
 
@@ -93,7 +93,7 @@ fn window(extents: &[u32], larger: &[u32]) -> Vec<Stride> {
     loops.map(|((count, from), to)| Stride { count, from, to }).collect()
 }
 
-/// Bytes from the start of the larger tensor to the part.
+/// Elements from the start of the larger tensor to the part.
 fn corner(larger: &[u32], op: &Blocks) -> u32 {
     op.before.iter().zip(steps(larger).into_iter().skip(1)).map(|(&before, step)| small(before) * step).sum()
 }
@@ -118,5 +118,5 @@ fn batch_blocks(whole: &[u32], batches: &[u32], op: &Blocks) -> Vec<Stride> {
 }
 
 fn push(at: &mut At<'_, '_>, (input, output): (ValueId, ValueId), loops: &[Stride]) {
-    at.push(0, Work::Transfer(copy(input, output, loops)));
+    at.transfer(copy(input, output, loops));
 }

@@ -1,37 +1,43 @@
 //! What the operators' functions share: the layers so far, and checked access to a node's tensors.
 
-use cnnip_graph::{Activation, ElementType, Graph, Node, Place, Quantization, Tensor};
+use cnnip_graph::{Activation, Data, ElementType, Graph, Node, Op, Place, Quantization, Tensor, TensorId};
 use cnnip_isa::operation::{Activation as Clamp, OutputStage};
+use cnnip_isa::{ElementType as DeviceType, EltwiseFunction};
 use cnnip_numerics::quantize::{self, QuantizedMultiplier};
 
 use crate::error::{Problem, Rule};
 use crate::options::{Options, Rounding};
 use crate::size::{small, wide};
-use cnnip_lowered::{Layer, Network, Origin, Stride, Transfer, Value, ValueId, Work};
+use cnnip_lowered::{Eltwise, EltwiseInput, Layer, Network, Origin, Stride, Table, Transfer, Value, ValueId, Work};
 
-/// Range of int8.
-pub(super) const INT8: (i32, i32) = (-128, 127);
+/// What a uint8 zero point has more than that of the same tensor as int8: a byte is re-labelled by exclusive-or 0x80.
+const RELABEL: i32 = 128;
 
 /// The layers so far. Value i is the graph's tensor i; further values follow.
+///
+/// A uint8 tensor is an int8 value; only inputs of the network are read as what they are.
 pub(super) struct Context<'a> {
     pub(super) legalized: Network,
     graph: &'a Graph,
     rounding: Rounding,
+    /// By graph tensor: the int8 value of a uint8 input.
+    relabelled: Vec<Option<ValueId>>,
 }
 
 impl<'a> Context<'a> {
     pub(super) fn new(graph: &'a Graph, options: &Options) -> Self {
-        let ids = |list: &[cnnip_graph::TensorId]| list.iter().map(|id| ValueId(id.index())).collect();
+        let ids = |list: &[TensorId]| list.iter().map(|id| ValueId(id.index())).collect();
         let legalized = Network {
             values: graph.tensors.iter().map(value).collect(),
             inputs: ids(&graph.inputs),
             outputs: ids(&graph.outputs),
             ..Network::default()
         };
-        Self { legalized, graph, rounding: options.rounding }
+        let relabelled = vec![None; graph.tensors.len()];
+        Self { legalized, graph, rounding: options.rounding, relabelled }
     }
 
-    /// Marks the inputs, and reports those the machine and the host steps cannot take.
+    /// Marks the inputs, re-labels those of uint8, and reports those the machine and the host steps cannot take.
     pub(super) fn start(&mut self) -> Vec<Problem> {
         let mut problems = vec![];
         for &id in &self.graph.inputs {
@@ -39,8 +45,80 @@ impl<'a> Context<'a> {
             if let Err(rule) = check_end("input", &self.graph[id]) {
                 problems.push(Problem { place: Place::tensor(id.index(), &self.graph[id].name), rule });
             }
+            if self.graph[id].element == ElementType::U8 {
+                self.start_uint8(id);
+            }
         }
         problems
+    }
+
+    /// Makes input `id` what it is for the application, and an int8 value of it unless only convolutions read it.
+    fn start_uint8(&mut self, id: TensorId) {
+        let int8 = self.legalized.values[id.index()].clone();
+        let (name, quantization) = (format!("{}:int8", int8.name), int8.quantization);
+        let input = &mut self.legalized.values[id.index()];
+        input.element = ElementType::U8;
+        input.quantization = quantization.map(|(scale, zero)| (scale, zero + RELABEL));
+        if self.graph.consumers(id).all(|node| reads_uint8(&self.graph[node].op)) {
+            return;
+        }
+        let value = self.add_value(Value { name, origin: Origin::Computed, ..int8 });
+        self.relabelled[id.index()] = Some(value);
+        let activation = Clamp::full_range(0, DeviceType::Int8);
+        self.relabel(ValueId(id.index()), value, RELABEL, (activation, None));
+    }
+
+    /// Appends a layer between a uint8 and an int8 value, element by element.
+    fn relabel(&mut self, input: ValueId, output: ValueId, zero: i32, (activation, table): (Clamp, Option<Table>)) {
+        let elements = self.legalized.values[input.0].shape.iter().product();
+        let operand = EltwiseInput { value: input, steps: vec![0, 0, 1], zero, stage: OutputStage::NONE };
+        let work = Eltwise {
+            function: EltwiseFunction::Pass,
+            pre_shift: 0,
+            inputs: vec![operand],
+            output,
+            extents: vec![1, 1, elements],
+            stage: OutputStage::NONE,
+            activation,
+            table,
+        };
+        let name = self.legalized.values[output.0].name.clone();
+        self.push_end("re-label", name, Work::Eltwise(work));
+    }
+
+    /// Appends a layer that no node asks for.
+    fn push_end(&mut self, operator: &'static str, name: String, work: Work) {
+        let node = self.legalized.layers.last().map_or(0, |layer| layer.node);
+        self.legalized.layers.push(Layer { name, node, operator: operator.into(), sources: vec![], macs: 0, work });
+    }
+
+    /// Gives every uint8 output a value of that type.
+    pub(super) fn finish_uint8(&mut self) {
+        for at in 0..self.graph.outputs.len() {
+            let tensor = self.graph.outputs[at];
+            let id = self.legalized.outputs[at];
+            if self.graph[tensor].element == ElementType::U8 && self.legalized.values[id.0].element == ElementType::I8 {
+                self.legalized.outputs[at] = self.uint8_output(id);
+            }
+        }
+    }
+
+    /// The value takes the tensor's name, as the application knows it.
+    fn uint8_output(&mut self, id: ValueId) -> ValueId {
+        let int8 = &mut self.legalized.values[id.0];
+        let name = int8.name.clone();
+        int8.name = format!("{name}:int8");
+        let quantization = int8.quantization.map(|(scale, zero)| (scale, zero + RELABEL));
+        let element = ElementType::U8;
+        let value = Value { name, element, quantization, origin: Origin::Computed, ..int8.clone() };
+        let output = self.add_value(value);
+        let mut entries = Box::new([0; 256]);
+        for (entry, x) in entries.iter_mut().zip(0_u8..=255) {
+            *entry = x.cast_signed();
+        }
+        let activation = Clamp::full_range(0, DeviceType::Int8);
+        self.relabel(id, output, 0, (activation, Some(Table::Bytes(entries))));
+        output
     }
 
     /// Enters the names that must still be there at the end.
@@ -89,15 +167,7 @@ impl<'a> Context<'a> {
         let run = small(self.legalized.values[id.0].bytes());
         let transfer =
             Transfer { input: root, output, output_bytes: run, fill: None, start: 0, offset: 0, run, strides: vec![] };
-        let node = self.legalized.layers.last().map_or(0, |layer| layer.node);
-        self.legalized.layers.push(Layer {
-            name,
-            node,
-            operator: "output",
-            sources: vec![],
-            macs: 0,
-            work: Work::Transfer(transfer),
-        });
+        self.push_end("output", name, Work::Transfer(transfer));
         output
     }
 
@@ -113,23 +183,43 @@ impl<'a> Context<'a> {
 
 fn value(tensor: &Tensor) -> Value {
     let quantization = match &tensor.quantization {
-        Some(Quantization::PerTensor { scale, zero_point }) => Some((*scale, i32::try_from(*zero_point).unwrap_or(0))),
+        Some(Quantization::PerTensor { scale, zero_point }) => Some((*scale, signed_zero(tensor.element, *zero_point))),
         _ => None,
     };
     Value {
         name: tensor.name.clone(),
         shape: tensor.shape.dims().iter().map(|&extent| small(extent)).collect(),
-        element: tensor.element,
+        element: if tensor.element == ElementType::U8 { ElementType::I8 } else { tensor.element },
         quantization,
-        origin: tensor.data.clone().map_or(Origin::Computed, Origin::Constant),
+        origin: tensor.data.as_ref().map_or(Origin::Computed, |data| Origin::Constant(signed(tensor.element, data))),
     }
+}
+
+/// The data of a tensor whose uint8 elements are re-labelled int8.
+pub(super) fn signed(element: ElementType, data: &Data) -> Data {
+    if element != ElementType::U8 {
+        return data.clone();
+    }
+    let bytes: Vec<u8> = data.bytes().iter().map(|byte| byte ^ 0x80).collect();
+    bytes.into()
+}
+
+/// The zero point of a tensor whose uint8 elements are re-labelled int8.
+pub(super) fn signed_zero(element: ElementType, zero: i64) -> i32 {
+    let zero = i32::try_from(zero).unwrap_or(0);
+    if element == ElementType::U8 { zero - RELABEL } else { zero }
+}
+
+/// Operators whose operation reads uint8 itself, as their first input.
+const fn reads_uint8(op: &Op) -> bool {
+    matches!(op, Op::Conv2d(_) | Op::DepthwiseConv2d(_) | Op::FullyConnected(_))
 }
 
 /// Types an input of the network may have.
 fn check_end(what: &'static str, tensor: &Tensor) -> Result<(), Rule> {
     match tensor.element {
-        ElementType::I8 | ElementType::F32 => Ok(()),
-        found => Err(Rule::Element { what, tensor: tensor.name.clone(), found, want: "int8 or float32" }),
+        ElementType::I8 | ElementType::U8 | ElementType::I16 | ElementType::F32 => Ok(()),
+        found => Err(Rule::Element { what, tensor: tensor.name.clone(), found, want: "int8, uint8, int16 or float32" }),
     }
 }
 
@@ -140,11 +230,30 @@ pub(super) struct At<'a, 'c> {
     node: &'a Node,
 }
 
-/// Scale and zero point of an activation.
+/// Type, scale and zero point of an activation as the machine has it.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Affine {
+    /// `Int8` or `Int16`.
+    pub(super) element: DeviceType,
     pub(super) scale: f32,
     pub(super) zero: i32,
+}
+
+impl Affine {
+    /// Zero point and the full range of the type.
+    pub(super) fn full_range(self) -> Clamp {
+        Clamp::full_range(self.zero, self.element)
+    }
+
+    /// Smallest and largest value of the type.
+    pub(super) fn limits(self) -> (i32, i32) {
+        let Clamp { min, max, .. } = self.full_range();
+        (min, max)
+    }
+
+    pub(super) fn is_wide(self) -> bool {
+        self.element == DeviceType::Int16
+    }
 }
 
 impl<'a> At<'a, '_> {
@@ -167,8 +276,17 @@ impl<'a> At<'a, '_> {
         &self.context.graph[self.node.outputs[0]]
     }
 
+    /// The value of input `index`, int8 for uint8.
     pub(super) fn input_id(&self, index: usize) -> ValueId {
-        ValueId(self.node.inputs[index].index())
+        let tensor = self.node.inputs[index].index();
+        self.context.relabelled[tensor].unwrap_or(ValueId(tensor))
+    }
+
+    /// The value of the first input as a convolution reads it, and its zero point: uint8 if it is an input of the network.
+    pub(super) fn read_by_product(&self, input: Affine) -> (ValueId, i32) {
+        let value = ValueId(self.node.inputs[0].index());
+        let uint8 = self.context.legalized.values[value.0].element == ElementType::U8;
+        (value, if uint8 { input.zero + RELABEL } else { input.zero })
     }
 
     pub(super) fn output_id(&self) -> ValueId {
@@ -179,18 +297,50 @@ impl<'a> At<'a, '_> {
         self.context.rounding
     }
 
-    /// The int8 activation `index` with its quantization.
+    /// The activation `index` with its quantization.
     pub(super) fn activation_in(&self, index: usize) -> Result<Affine, Rule> {
         affine("input", self.input(index))
     }
 
-    /// The int8 output with its quantization.
+    /// The output with its quantization.
     pub(super) fn activation_out(&self) -> Result<Affine, Rule> {
         affine("output", self.output())
     }
 
-    /// Checks that int8 input `index` is quantized as `output`.
+    /// The 8-bit activation `index`, for operators that no 16-bit kernel of the oracle has.
+    pub(super) fn narrow_in(&self, index: usize) -> Result<Affine, Rule> {
+        narrow("input", self.input(index))
+    }
+
+    /// The 8-bit output.
+    pub(super) fn narrow_out(&self) -> Result<Affine, Rule> {
+        narrow("output", self.output())
+    }
+
+    /// The activations `0..N`, which is the output's.
+    pub(super) fn alike<const N: usize>(&self) -> Result<([Affine; N], Affine), Rule> {
+        let output = self.activation_out()?;
+        let mut inputs = [output; N];
+        for (index, input) in inputs.iter_mut().enumerate() {
+            *input = self.activation_in(index)?;
+            self.check_type(index, output)?;
+        }
+        Ok((inputs, output))
+    }
+
+    /// Checks that input `index` has the type of the output.
+    fn check_type(&self, index: usize, output: Affine) -> Result<(), Rule> {
+        let tensor = self.input(index);
+        if self.activation_in(index)?.element == output.element {
+            return Ok(());
+        }
+        let (found, want) = (tensor.element, "of the output's type");
+        Err(Rule::Element { what: "input", tensor: tensor.name.clone(), found, want })
+    }
+
+    /// Checks that input `index` is of the type and quantization of `output`.
     pub(super) fn same_quantization(&self, index: usize, output: Affine) -> Result<(), Rule> {
+        self.check_type(index, output)?;
         let input = self.activation_in(index)?;
         if input == output {
             return Ok(());
@@ -203,10 +353,15 @@ impl<'a> At<'a, '_> {
         })
     }
 
-    /// Checks that input 0 and the output are int8, for operators that only move bytes.
-    pub(super) fn moves_int8(&self) -> Result<(), Rule> {
-        int8("input", self.input(0))?;
-        int8("output", self.output())
+    /// Checks that input 0 and the output are of one type, for operators that only move elements.
+    pub(super) fn moves(&self) -> Result<(), Rule> {
+        element("input", self.input(0))?;
+        let output = self.output();
+        if output.element == self.input(0).element {
+            return Ok(());
+        }
+        let (tensor, found) = (output.name.clone(), output.element);
+        Err(Rule::Element { what: "output", tensor, found, want: "of the input's type" })
     }
 
     /// A stage that multiplies by `scale` in the mode of all operators but products.
@@ -217,7 +372,7 @@ impl<'a> At<'a, '_> {
     /// A value that the graph does not have.
     pub(super) fn temporary(&mut self, suffix: &str, shape: Vec<u32>) -> ValueId {
         let name = format!("{}:{suffix}", self.output().name);
-        let from = &self.context.legalized.values[self.node.inputs[0].index()];
+        let from = &self.context.legalized.values[self.input_id(0).0];
         let value = Value { name, shape, origin: Origin::Computed, ..from.clone() };
         self.context.add_value(value)
     }
@@ -229,11 +384,28 @@ impl<'a> At<'a, '_> {
         self.context.legalized.values[output.0].origin = Origin::Alias(root);
     }
 
+    /// Appends a transfer whose every number counts elements.
+    pub(super) fn transfer(&mut self, elements: Transfer) {
+        let value = &self.context.legalized.values[elements.output.0];
+        let width = small(value.element.size());
+        let strides = elements.strides.iter();
+        let in_bytes = |stride: &Stride| Stride { from: stride.from * width, to: stride.to * width, ..*stride };
+        let transfer = Transfer {
+            output_bytes: elements.output_bytes * width,
+            start: elements.start * width,
+            offset: elements.offset * width,
+            run: elements.run * width,
+            strides: strides.map(in_bytes).collect(),
+            ..elements
+        };
+        self.push(0, Work::Transfer(transfer));
+    }
+
     /// Appends a layer that carries out this node.
     pub(super) fn push(&mut self, macs: u64, work: Work) {
         let name = self.node.name.clone();
         let sources = vec![name.clone()];
-        let (node, operator) = (self.index, self.node.op.name());
+        let (node, operator) = (self.index, self.node.op.name().into());
         self.context.legalized.layers.push(Layer { name, node, operator, sources, macs, work });
     }
 }
@@ -244,24 +416,40 @@ pub(super) fn stage(rounding: Rounding, scale: QuantizedMultiplier) -> OutputSta
     OutputStage { mode: rounding.of_others(), multiplier: multiplier.cast_unsigned(), shift }
 }
 
-pub(super) fn int8(what: &'static str, tensor: &Tensor) -> Result<(), Rule> {
+/// The machine's type of an activation.
+fn element(what: &'static str, tensor: &Tensor) -> Result<DeviceType, Rule> {
     match tensor.element {
-        ElementType::I8 => Ok(()),
-        found => Err(Rule::Element { what, tensor: tensor.name.clone(), found, want: "int8" }),
+        ElementType::I8 | ElementType::U8 => Ok(DeviceType::Int8),
+        ElementType::I16 => Ok(DeviceType::Int16),
+        found => Err(Rule::Element { what, tensor: tensor.name.clone(), found, want: "int8, uint8 or int16" }),
     }
 }
 
+/// Type and quantization of an activation; 16 bit is symmetric.
 fn affine(what: &'static str, tensor: &Tensor) -> Result<Affine, Rule> {
-    int8(what, tensor)?;
-    quantization(what, tensor)
+    let affine = quantization(what, tensor)?;
+    if affine.is_wide() && affine.zero != 0 {
+        return Err(Rule::NotSymmetric { what, tensor: tensor.name.clone(), zero_point: affine.zero });
+    }
+    Ok(affine)
 }
 
-/// The one scale and zero point of a tensor.
+fn narrow(what: &'static str, tensor: &Tensor) -> Result<Affine, Rule> {
+    let affine = affine(what, tensor)?;
+    if affine.is_wide() {
+        let (tensor, found) = (tensor.name.clone(), tensor.element);
+        return Err(Rule::Element { what, tensor, found, want: "int8 or uint8" });
+    }
+    Ok(affine)
+}
+
+/// Type, and the one scale and zero point of a tensor.
 pub(super) fn quantization(what: &'static str, tensor: &Tensor) -> Result<Affine, Rule> {
+    let element = element(what, tensor)?;
     match &tensor.quantization {
         None => Err(Rule::NoQuantization { what, tensor: tensor.name.clone() }),
         Some(Quantization::PerTensor { scale, zero_point }) => {
-            Ok(Affine { scale: *scale, zero: i32::try_from(*zero_point).unwrap_or(0) })
+            Ok(Affine { element, scale: *scale, zero: signed_zero(tensor.element, *zero_point) })
         }
         Some(Quantization::PerChannel { scales, .. }) => {
             Err(Rule::PerChannelActivation { tensor: tensor.name.clone(), scales: scales.len() })
@@ -275,7 +463,7 @@ pub(super) fn clamp(activation: Activation, output: Affine) -> Clamp {
     Clamp { zero: output.zero, min, max, table: None }
 }
 
-/// The bounds of an activation in the integers of `at`, within int8.
+/// The bounds of an activation in the integers of `at`, within its type.
 pub(super) fn range(activation: Activation, at: Affine) -> (i32, i32) {
     let activation = match activation {
         Activation::None => quantize::Activation::None,
@@ -283,8 +471,8 @@ pub(super) fn range(activation: Activation, at: Affine) -> (i32, i32) {
         Activation::Relu6 => quantize::Activation::Relu6,
         Activation::ReluN1To1 => quantize::Activation::ReluN1To1,
     };
-    let (min, max) = activation.range(at.scale, at.zero, INT8);
-    let min = min.min(INT8.1);
+    let (min, max) = activation.range(at.scale, at.zero, at.limits());
+    let min = min.min(at.limits().1);
     (min, max.max(min))
 }
 
@@ -304,7 +492,7 @@ pub(super) fn elements(tensor: &Tensor) -> u64 {
     wide(tensor.shape.elements())
 }
 
-/// Bytes from one index to the next along each axis of a dense int8 tensor.
+/// Elements from one index to the next along each axis of a dense tensor.
 pub(super) fn steps(extents: &[u32]) -> Vec<u32> {
     let mut steps = vec![1; extents.len()];
     for axis in (1..extents.len()).rev() {
@@ -313,7 +501,7 @@ pub(super) fn steps(extents: &[u32]) -> Vec<u32> {
     steps
 }
 
-/// A transfer that copies `input` to `output` over `strides`, outermost first.
+/// A transfer that copies `input` to `output` over loops, outermost first; it counts elements, as [`At::transfer`] wants it.
 pub(super) fn copy(input: ValueId, output: ValueId, outermost_first: &[Stride]) -> Transfer {
     let strides = outermost_first.iter().rev().copied().collect();
     let output_bytes = outermost_first.iter().map(|stride| stride.count).product();

@@ -3,14 +3,14 @@
 use cnnip_graph::Activation;
 use cnnip_isa::operation::{Activation as Clamp, OutputStage};
 use cnnip_isa::{ElementType, EltwiseFunction};
-use cnnip_numerics::quantize::{add_scales, product_scale, quantize_multiplier, requantize_scale};
+use cnnip_numerics::quantize::{QuantizedMultiplier, add_scales, product_scale, quantize_multiplier, requantize_scale};
 
-use super::context::{Affine, At, INT8, clamp as clamp_of, extents, range, steps};
+use super::context::{Affine, At, clamp as clamp_of, extents, range, steps};
 use crate::error::Rule;
 use cnnip_lowered::{Eltwise, EltwiseInput, Table, ValueId, Work};
 
-/// Left shift of the inputs of ADD and SUB for int8.
-const ADD_SHIFT: u32 = 20;
+/// Left shift of the inputs of ADD and SUB for 8 and for 16 bit.
+const ADD_SHIFTS: [u32; 2] = [20, 15];
 
 pub(super) fn add(at: &mut At<'_, '_>, fused: Activation) -> Result<(), Rule> {
     sum(at, EltwiseFunction::Add, fused)
@@ -22,9 +22,10 @@ pub(super) fn sub(at: &mut At<'_, '_>, fused: Activation) -> Result<(), Rule> {
 
 /// A sum or difference of scaled inputs.
 fn sum(at: &mut At<'_, '_>, function: EltwiseFunction, fused: Activation) -> Result<(), Rule> {
-    let (a, b, output) = (at.activation_in(0)?, at.activation_in(1)?, at.activation_out()?);
-    check_add(a.scale, b.scale, output.scale)?;
-    let scales = add_scales(a.scale, b.scale, output.scale, ADD_SHIFT)?;
+    let ([a, b], output) = at.alike()?;
+    let pre_shift = ADD_SHIFTS[usize::from(output.is_wide())];
+    check_add(a.scale, b.scale, output.scale, pre_shift)?;
+    let scales = add_scales(a.scale, b.scale, output.scale, pre_shift)?;
     let layout = Layout::of(at);
     let operand = |index: usize, affine: Affine, scale| EltwiseInput {
         value: at.input_id(index),
@@ -34,7 +35,7 @@ fn sum(at: &mut At<'_, '_>, function: EltwiseFunction, fused: Activation) -> Res
     };
     let work = Eltwise {
         function,
-        pre_shift: ADD_SHIFT,
+        pre_shift,
         inputs: vec![operand(0, a, scales.a), operand(1, b, scales.b)],
         output: at.output_id(),
         extents: layout.extents.clone(),
@@ -48,7 +49,7 @@ fn sum(at: &mut At<'_, '_>, function: EltwiseFunction, fused: Activation) -> Res
 
 /// MUL: the product of the integers, scaled once.
 pub(super) fn mul(at: &mut At<'_, '_>, fused: Activation) -> Result<(), Rule> {
-    let (a, b, output) = (at.activation_in(0)?, at.activation_in(1)?, at.activation_out()?);
+    let ([a, b], output) = at.alike()?;
     let stage = at.stage(quantize_multiplier(product_scale(a.scale, b.scale, output.scale))?);
     unscaled(at, EltwiseFunction::Mul, [a.zero, b.zero], stage, clamp_of(fused, output));
     Ok(())
@@ -60,7 +61,7 @@ pub(super) fn choose(at: &mut At<'_, '_>, function: EltwiseFunction) -> Result<(
     for index in 0..2 {
         at.same_quantization(index, output)?;
     }
-    unscaled(at, function, [0, 0], OutputStage::NONE, Clamp::full_range(0, ElementType::Int8));
+    unscaled(at, function, [0, 0], OutputStage::NONE, Clamp::full_range(0, output.element));
     Ok(())
 }
 
@@ -77,7 +78,7 @@ const MOST_PRELU_RATIO: f64 = 4_194_304.0;
 
 /// PRELU as a sum of its two branches, each of which is 0 where the other counts.
 pub(super) fn prelu(at: &mut At<'_, '_>) -> Result<(), Rule> {
-    let (input, alpha, output) = (at.activation_in(0)?, at.activation_in(1)?, at.activation_out()?);
+    let (input, alpha, output) = (at.narrow_in(0)?, at.narrow_in(1)?, at.narrow_out()?);
     let ratio = requantize_scale(input.scale, output.scale);
     if ratio > MOST_PRELU_RATIO {
         return Err(Rule::ScaleRatio { ratio, least: 0.0, most: MOST_PRELU_RATIO });
@@ -89,7 +90,7 @@ pub(super) fn prelu(at: &mut At<'_, '_>) -> Result<(), Rule> {
     let shape = extents(at.output());
     let [negative, branch, positive] = ["negative", "branch", "positive"].map(|name| at.temporary(name, shape.clone()));
     let of = |value, zero| layout.operand(0, value, zero);
-    let full = |zero| Clamp::full_range(zero, ElementType::Int8);
+    let full = |zero| Clamp::full_range(zero, output.element);
     let at_most_zero = (OutputStage::NONE, Clamp { max: input.zero, ..full(0) });
     let at_least_zero = (above, Clamp { min: output.zero, ..full(output.zero) });
     let sum = (OutputStage::NONE, full(0));
@@ -104,21 +105,21 @@ pub(super) fn prelu(at: &mut At<'_, '_>) -> Result<(), Rule> {
 }
 
 /// The output's multiplier must be below 1: the oracle refuses others.
-fn check_add(a: f32, b: f32, output: f32) -> Result<(), Rule> {
-    let ratio = 2.0 * f64::from(a.max(b)) / (f64::from(1_u32 << ADD_SHIFT) * f64::from(output));
+fn check_add(a: f32, b: f32, output: f32, pre_shift: u32) -> Result<(), Rule> {
+    let ratio = 2.0 * f64::from(a.max(b)) / (f64::from(1_u32 << pre_shift) * f64::from(output));
     if ratio < 1.0 { Ok(()) } else { Err(Rule::ScaleRatio { ratio, least: 0.0, most: 1.0 }) }
 }
 
 /// RELU: requantized, at least the output's zero point.
 pub(super) fn relu(at: &mut At<'_, '_>) -> Result<(), Rule> {
-    let output = at.activation_out()?;
-    scaled(at, Clamp { zero: output.zero, min: output.zero, max: INT8.1, table: None })
+    let ([_], output) = at.alike()?;
+    scaled(at, Clamp { min: output.zero, ..output.full_range() })
 }
 
-/// QUANTIZE between int8 tensors.
+/// QUANTIZE between integers.
 pub(super) fn requantize(at: &mut At<'_, '_>) -> Result<(), Rule> {
     let output = at.activation_out()?;
-    scaled(at, Clamp { zero: output.zero, min: INT8.0, max: INT8.1, table: None })
+    scaled(at, output.full_range())
 }
 
 fn scaled(at: &mut At<'_, '_>, activation: Clamp) -> Result<(), Rule> {
@@ -131,8 +132,7 @@ fn scaled(at: &mut At<'_, '_>, activation: Clamp) -> Result<(), Rule> {
 
 /// RELU6 and RELU_N1_TO_1: a clamp in the input's quantization; the output's is not looked at.
 pub(super) fn clamp(at: &mut At<'_, '_>, bounds: Activation) -> Result<(), Rule> {
-    let input = at.activation_in(0)?;
-    at.activation_out()?;
+    let ([input], _) = at.alike()?;
     let (min, max) = range(bounds, input);
     pass(at, 0, OutputStage::NONE, Clamp { zero: 0, min, max, table: None });
     Ok(())
@@ -145,11 +145,21 @@ fn pass(at: &mut At<'_, '_>, zero: i32, stage: OutputStage, activation: Clamp) {
     at.push(0, Work::Eltwise(work));
 }
 
+/// A function of two branches of input 0, each with a scale of its own.
+pub(super) fn branches(at: &mut At<'_, '_>, function: EltwiseFunction, scales: [QuantizedMultiplier; 2]) {
+    let layout = Layout::of(at);
+    let branch = |scale| EltwiseInput { stage: at.stage(scale), ..layout.operand(0, at.input_id(0), 0) };
+    let activation = Clamp::full_range(0, ElementType::Int16);
+    let inputs = scales.map(branch).to_vec();
+    let work = layout.eltwise(function, inputs, at.output_id(), (OutputStage::NONE, activation));
+    at.push(0, Work::Eltwise(work));
+}
+
 /// A table applied to every element.
 pub(super) fn lookup(at: &mut At<'_, '_>, table: Table) {
     let layout = Layout::of(at);
     let input = layout.operand(0, at.input_id(0), 0);
-    let plain = (OutputStage::NONE, Clamp::full_range(0, ElementType::Int8));
+    let plain = (OutputStage::NONE, Clamp { zero: 0, min: 0, max: 0, table: None });
     let work = layout.eltwise(EltwiseFunction::Pass, vec![input], at.output_id(), plain);
     at.push(0, Work::Eltwise(Eltwise { table: Some(table), ..work }));
 }

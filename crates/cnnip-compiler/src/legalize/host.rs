@@ -3,12 +3,12 @@
 use cnnip_graph::ElementType;
 use cnnip_package::HostOperator;
 
-use super::context::{At, int8, quantization};
+use super::context::At;
 use super::eltwise;
 use crate::error::Rule;
 use cnnip_lowered::{HostLayer, Work};
 
-/// From floats on the host, between int8 quantizations on the machine.
+/// From floats on the host, between integers on the machine.
 pub(super) fn quantize(at: &mut At<'_, '_>) -> Result<(), Rule> {
     match at.input(0).element {
         ElementType::F32 => {
@@ -16,10 +16,10 @@ pub(super) fn quantize(at: &mut At<'_, '_>) -> Result<(), Rule> {
             push(at, HostOperator::Quantize);
             Ok(())
         }
-        ElementType::I8 => eltwise::requantize(at),
+        ElementType::I8 | ElementType::U8 | ElementType::I16 => eltwise::requantize(at),
         found => {
             let tensor = at.input(0).name.clone();
-            Err(Rule::Element { what: "input", tensor, found, want: "int8 or float32" })
+            Err(Rule::Element { what: "input", tensor, found, want: "int8, uint8, int16 or float32" })
         }
     }
 }
@@ -39,10 +39,9 @@ pub(super) fn dequantize(at: &mut At<'_, '_>) -> Result<(), Rule> {
 const LEAST_SOFTMAX_SCALE: f64 = 1.0 / 67_108_864.0;
 
 pub(super) fn softmax(at: &mut At<'_, '_>, beta: f32) -> Result<(), Rule> {
-    let input = at.activation_in(0)?;
-    int8("output", at.output())?;
-    let output = quantization("output", at.output())?;
-    if output.scale.to_bits() != (1.0_f32 / 256.0).to_bits() || output.zero != -128 {
+    let ([input], output) = at.alike()?;
+    let want = if output.is_wide() { (1.0_f32 / 32768.0, 0) } else { (1.0 / 256.0, -128) };
+    if (output.scale, output.zero) != want {
         return Err(Rule::SoftmaxOutput { scale: output.scale, zero_point: output.zero });
     }
     let ratio = f64::from(beta) * f64::from(input.scale);

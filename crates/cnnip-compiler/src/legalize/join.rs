@@ -2,7 +2,7 @@
 
 use super::context::{At, copy, extents, steps};
 use crate::error::Rule;
-use cnnip_lowered::{Stride, Transfer, Work};
+use cnnip_lowered::{Stride, Transfer};
 
 pub(super) fn concat(at: &mut At<'_, '_>, axis: usize) -> Result<(), Rule> {
     join(at, axis, |extents| extents)
@@ -28,7 +28,7 @@ fn join(at: &mut At<'_, '_>, axis: usize, shape: impl Fn(Vec<u32>) -> Vec<u32>) 
         let loops = own.iter().zip(steps(&own)).zip(&to);
         let strides: Vec<Stride> = loops.map(|((&count, from), &to)| Stride { count, from, to }).collect();
         let transfer = copy(at.input_id(index), at.output_id(), &strides);
-        at.push(0, Work::Transfer(Transfer { offset: place * to[axis], ..transfer }));
+        at.transfer(Transfer { offset: place * to[axis], ..transfer });
         place += own[axis];
     }
     Ok(())

@@ -2,10 +2,10 @@
 
 use cnnip_graph::{Gather, Pad, PadValue, Slice};
 
-use super::context::{At, copy, extents, quantization, steps};
+use super::context::{At, copy, extents, quantization, signed_zero, steps};
 use crate::error::Rule;
 use crate::size::small;
-use cnnip_lowered::{Stride, Transfer, Work};
+use cnnip_lowered::{Stride, Transfer};
 
 /// A reshape has the bytes of its input.
 pub(super) fn reshape(at: &mut At<'_, '_>) -> Result<(), Rule> {
@@ -23,7 +23,7 @@ pub(super) fn reshape(at: &mut At<'_, '_>) -> Result<(), Rule> {
 }
 
 pub(super) fn transpose(at: &mut At<'_, '_>, perm: &[usize]) -> Result<(), Rule> {
-    at.moves_int8()?;
+    at.moves()?;
     let extents = extents(at.input(0));
     if keeps_order(&extents, perm) {
         at.alias();
@@ -35,7 +35,7 @@ pub(super) fn transpose(at: &mut At<'_, '_>, perm: &[usize]) -> Result<(), Rule>
     let strides: Vec<Stride> =
         perm.iter().zip(&to).map(|(&axis, &to)| Stride { count: extents[axis], from: from[axis], to }).collect();
     let transfer = copy(at.input_id(0), at.output_id(), &strides);
-    at.push(0, Work::Transfer(transfer));
+    at.transfer(transfer);
     Ok(())
 }
 
@@ -45,7 +45,7 @@ fn keeps_order(extents: &[u32], perm: &[usize]) -> bool {
 }
 
 pub(super) fn pad(at: &mut At<'_, '_>, pad: &Pad) -> Result<(), Rule> {
-    at.moves_int8()?;
+    at.moves()?;
     let value = fill(at, pad)?;
     let (input, output) = (extents(at.input(0)), extents(at.output()));
     let (from, to) = (steps(&input), steps(&output));
@@ -54,13 +54,13 @@ pub(super) fn pad(at: &mut At<'_, '_>, pad: &Pad) -> Result<(), Rule> {
     let before = pad.before.iter().zip(&to).map(|(&before, &to)| small(before) * to).sum();
     let transfer = copy(at.input_id(0), at.output_id(), &strides);
     let output_bytes = output.iter().product();
-    at.push(0, Work::Transfer(Transfer { output_bytes, fill: Some(value), offset: before, ..transfer }));
+    at.transfer(Transfer { output_bytes, fill: Some(value), offset: before, ..transfer });
     Ok(())
 }
 
 /// A part of the input.
 pub(super) fn slice(at: &mut At<'_, '_>, op: &Slice) -> Result<(), Rule> {
-    at.moves_int8()?;
+    at.moves()?;
     let from = steps(&extents(at.input(0)));
     let count: Vec<u32> = op.count.iter().map(|&count| small(count)).collect();
     let to = steps(&count);
@@ -70,13 +70,13 @@ pub(super) fn slice(at: &mut At<'_, '_>, op: &Slice) -> Result<(), Rule> {
         (0..count.len()).map(|axis| Stride { count: count[axis], from: distance(axis), to: to[axis] }).collect();
     let start = op.begin.iter().zip(&from).map(|(&begin, step)| small(begin) * step).sum();
     let transfer = copy(at.input_id(0), at.output_id(), &strides);
-    at.push(0, Work::Transfer(Transfer { start, ..transfer }));
+    at.transfer(Transfer { start, ..transfer });
     Ok(())
 }
 
 /// Elements at constant indices: a transfer per run of equally spaced ones.
 pub(super) fn gather(at: &mut At<'_, '_>, op: &Gather) -> Result<(), Rule> {
-    at.moves_int8()?;
+    at.moves()?;
     let extents = extents(at.input(0));
     let outer = extents[..op.axis].iter().product();
     let inner: u32 = extents[op.axis + 1..].iter().product();
@@ -90,7 +90,7 @@ pub(super) fn gather(at: &mut At<'_, '_>, op: &Gather) -> Result<(), Rule> {
         ];
         let transfer = copy(at.input_id(0), at.output_id(), &strides);
         let (start, offset) = (run.first * inner, done * inner);
-        at.push(0, Work::Transfer(Transfer { start, offset, ..transfer }));
+        at.transfer(Transfer { start, offset, ..transfer });
         done += run.count;
     }
     Ok(())
@@ -122,15 +122,26 @@ fn runs(indices: &[usize]) -> Vec<Run> {
 
 /// The element that stands around the input: the value given, else the output's zero point.
 fn fill(at: &At<'_, '_>, pad: &Pad) -> Result<i32, Rule> {
+    let output = at.output();
     let value = match pad.value {
         PadValue::Integer(value) => value,
-        PadValue::Zero => quantization("output", at.output())?.zero.into(),
+        PadValue::Zero => return Ok(quantization("output", output)?.zero),
         PadValue::Float(_) => {
             let found = cnnip_graph::ElementType::F32;
-            return Err(Rule::Element { what: "padding value", tensor: at.output().name.clone(), found, want: "int8" });
+            return Err(Rule::Element {
+                what: "padding value",
+                tensor: output.name.clone(),
+                found,
+                want: "the tensor's type",
+            });
         }
     };
-    i8::try_from(value).map(i32::from).map_err(|_| Rule::PadValue { value })
+    let fits = |(least, greatest): (i64, i64)| (least..=greatest).contains(&value);
+    if output.element.range().is_some_and(fits) {
+        Ok(signed_zero(output.element, value))
+    } else {
+        Err(Rule::PadValue { value })
+    }
 }
 
 #[cfg(test)]

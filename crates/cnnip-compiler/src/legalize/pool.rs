@@ -2,7 +2,7 @@
 
 use cnnip_graph::Pool2d;
 
-use super::context::{At, nhwc, range};
+use super::context::{At, nhwc, range, signed_zero};
 use super::product::sweep;
 use crate::error::Rule;
 use cnnip_lowered::{Pool, PoolFunction, Sweep, Work};
@@ -14,13 +14,13 @@ pub(super) fn max(at: &mut At<'_, '_>, pool: &Pool2d) -> Result<(), Rule> {
     legalize(at, pool, PoolFunction::Max)
 }
 
-/// The average divides raw integers, zero point and all.
+/// The average divides raw integers, zero point and all: those of the model's type.
 pub(super) fn average(at: &mut At<'_, '_>, pool: &Pool2d) -> Result<(), Rule> {
     legalize(at, pool, PoolFunction::Average)
 }
 
 fn legalize(at: &mut At<'_, '_>, pool: &Pool2d, function: PoolFunction) -> Result<(), Rule> {
-    let (input, output) = (at.activation_in(0)?, at.activation_out()?);
+    let ([input], output) = at.alike()?;
     if (input.scale - output.scale).abs() > SCALE_TOLERANCE || input.zero != output.zero {
         return Err(Rule::DifferentQuantization {
             input: input.scale,
@@ -35,9 +35,10 @@ fn legalize(at: &mut At<'_, '_>, pool: &Pool2d, function: PoolFunction) -> Resul
     let horizontal = sweep(columns, out_columns, pool.window.w, pool.stride.w, 1, pool.padding.left);
     check_windows(&vertical)?;
     check_windows(&horizontal)?;
+    let clamp = range(pool.activation, output);
+    let zero = if function == PoolFunction::Average { signed_zero(at.output().element, 0) } else { 0 };
     let (input, output) = (at.input_id(0), at.output_id());
-    let clamp = range(pool.activation, at.activation_out()?);
-    at.push(0, Work::Pool(Pool { function, input, output, batch, channels, vertical, horizontal, clamp }));
+    at.push(0, Work::Pool(Pool { function, input, output, batch, channels, vertical, horizontal, zero, clamp }));
     Ok(())
 }
 

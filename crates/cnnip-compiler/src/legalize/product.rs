@@ -3,12 +3,12 @@
 use cnnip_graph::{
     Activation, Conv2d, Data, DepthwiseConv2d, ElementType, FullyConnected, Hw, Padding, Quantization, Tensor,
 };
+use cnnip_isa::{ElementType as DeviceType, RoundingMode};
 use cnnip_numerics::ChannelRecord;
 use cnnip_numerics::quantize::{float_conv_scale, product_scale, quantize_multiplier};
 
-use super::context::{Affine, At, clamp, elements, int8, nhwc};
+use super::context::{Affine, At, clamp, elements, nhwc, signed, signed_zero};
 use crate::error::Rule;
-use crate::options::Rounding;
 use crate::size::{small, wide};
 use cnnip_lowered::{ConvLayer, Sweep, WeightSource, Work};
 
@@ -110,35 +110,40 @@ struct Numbers {
     weights: WeightSource,
     input: Affine,
     records: Vec<ChannelRecord>,
+    requant: RoundingMode,
     activation: cnnip_isa::operation::Activation,
 }
 
 impl Numbers {
     fn of(at: &At<'_, '_>, outputs: u32, fused: Activation) -> Result<Self, Rule> {
-        let (input, output) = (at.activation_in(0)?, at.activation_out()?);
+        let ([input], output) = at.alike()?;
         let weights = at.input(1);
+        let element = weight_type(weights, input)?;
         let scales = weight_scales(weights)?;
-        let bias = bias(at.optional(2), outputs)?;
+        let bias = bias(at.optional(2), outputs, input)?;
+        let requant = mode(at, input);
         let scale = |channel: usize| scales.get(channel).or(scales.first()).copied().unwrap_or(1.0);
         let record = |(channel, bias): (usize, i64)| {
-            let (multiplier, shift) = channel_scale(at.rounding(), input.scale, scale(channel), output.scale)?;
+            let (multiplier, shift) = channel_scale(requant, input.scale, scale(channel), output.scale)?;
             Ok(ChannelRecord { bias, multiplier, shift })
         };
         Ok(Self {
             weights: WeightSource {
-                data: constant("weights", weights)?.clone(),
-                element: cnnip_isa::ElementType::Int8,
+                data: signed(weights.element, constant("weights", weights)?),
+                element,
                 zero: weight_zero(weights)?,
             },
             input,
             records: bias.into_iter().enumerate().map(record).collect::<Result<_, Rule>>()?,
+            requant,
             activation: clamp(fused, output),
         })
     }
 
     fn into_layer(self, at: &At<'_, '_>, shape: ConvShape) -> ConvLayer {
+        let (input, input_zero) = at.read_by_product(self.input);
         ConvLayer {
-            input: at.input_id(0),
+            input,
             output: at.output_id(),
             batch: shape.batch,
             groups: shape.grouping.groups,
@@ -148,24 +153,42 @@ impl Numbers {
             vertical: shape.vertical,
             horizontal: shape.horizontal,
             weights: self.weights,
-            input_zero: self.input.zero,
+            input_zero,
             records: self.records,
-            requant: at.rounding().of_products(),
+            requant: self.requant,
             activation: self.activation,
         }
     }
 }
 
+/// Rounding of a product: by the bias where the oracle has a kernel for each width of it.
+fn mode(at: &At<'_, '_>, input: Affine) -> RoundingMode {
+    let profile = at.rounding().of_products();
+    let wide_bias = at.optional(2).is_some_and(|bias| bias.element == ElementType::I64);
+    match profile {
+        _ if wide_bias => RoundingMode::Reduced,
+        RoundingMode::Float if input.is_wide() => at.rounding().of_others(),
+        _ => profile,
+    }
+}
+
+/// Largest left shift of the mode `reduced`.
+const MOST_REDUCED_SHIFT: i32 = 7;
+
 /// Multiplier and shift of one output channel as its record holds them.
-fn channel_scale(rounding: Rounding, input: f32, weight: f32, output: f32) -> Result<(u32, i32), Rule> {
-    if rounding == Rounding::Float {
+fn channel_scale(requant: RoundingMode, input: f32, weight: f32, output: f32) -> Result<(u32, i32), Rule> {
+    if requant == RoundingMode::Float {
         let scale = float_conv_scale(input, weight, output);
         if !scale.is_finite() {
             return Err(cnnip_numerics::quantize::QuantizeError::NotFinite(scale.into()).into());
         }
         return Ok((scale.to_bits(), 0));
     }
-    let scale = quantize_multiplier(product_scale(input, weight, output))?;
+    let ratio = product_scale(input, weight, output);
+    let scale = quantize_multiplier(ratio)?;
+    if requant == RoundingMode::Reduced && scale.shift > MOST_REDUCED_SHIFT {
+        return Err(Rule::ScaleRatio { ratio, least: 0.0, most: f64::from(1 << MOST_REDUCED_SHIFT) });
+    }
     Ok((scale.multiplier.cast_unsigned(), scale.shift))
 }
 
@@ -173,9 +196,21 @@ fn constant<'t>(what: &'static str, tensor: &'t Tensor) -> Result<&'t Data, Rule
     tensor.data.as_ref().ok_or_else(|| Rule::NotConstant { what, tensor: tensor.name.clone() })
 }
 
+/// The machine's type of the weights: 16 bit goes with 16-bit inputs only.
+fn weight_type(weights: &Tensor, input: Affine) -> Result<DeviceType, Rule> {
+    match weights.element {
+        ElementType::I8 => Ok(DeviceType::Int8),
+        ElementType::U8 if !input.is_wide() => Ok(DeviceType::Int8),
+        ElementType::I16 if input.is_wide() => symmetric(weights).map(|()| DeviceType::Int16),
+        found => {
+            let want = if input.is_wide() { "int8 or int16" } else { "int8 or uint8" };
+            Err(Rule::Element { what: "weights", tensor: weights.name.clone(), found, want })
+        }
+    }
+}
+
 /// One scale, or one per output channel.
 fn weight_scales(weights: &Tensor) -> Result<&[f32], Rule> {
-    int8("weights", weights)?;
     let missing = || Rule::NoQuantization { what: "weights", tensor: weights.name.clone() };
     Ok(weights.quantization.as_ref().ok_or_else(missing)?.scales())
 }
@@ -186,13 +221,16 @@ fn weight_zero(weights: &Tensor) -> Result<i32, Rule> {
     let first = zeros.first().copied().unwrap_or(0);
     match zeros.iter().position(|&zero| zero != first) {
         Some(channel) => Err(Rule::WeightZero { channel, value: zeros[channel] }),
-        None => Ok(i32::try_from(first).unwrap_or(0)),
+        None => Ok(signed_zero(weights.element, first)),
     }
 }
 
-/// Convolutions know no zero point of the weights; the oracle would not look at it.
+/// Convolutions know no zero point of signed weights; the oracle would not look at it.
 fn symmetric(weights: &Tensor) -> Result<(), Rule> {
     let zeros = weights.quantization.as_ref().map_or(&[][..], Quantization::zero_points);
+    if weights.element == ElementType::U8 {
+        return Ok(());
+    }
     match zeros.iter().enumerate().find(|&(_, &zero)| zero != 0) {
         Some((channel, &value)) => Err(Rule::WeightZero { channel, value }),
         None => Ok(()),
@@ -200,11 +238,12 @@ fn symmetric(weights: &Tensor) -> Result<(), Rule> {
 }
 
 /// The bias of every output channel; zeros if there is none.
-fn bias(tensor: Option<&Tensor>, outputs: u32) -> Result<Vec<i64>, Rule> {
+fn bias(tensor: Option<&Tensor>, outputs: u32, input: Affine) -> Result<Vec<i64>, Rule> {
     let Some(tensor) = tensor else { return Ok(vec![0; crate::size::index(outputs)]) };
     let data = constant("bias", tensor)?;
-    let wrong = || Rule::Element { what: "bias", tensor: tensor.name.clone(), found: tensor.element, want: "int32" };
-    if tensor.element != ElementType::I32 {
+    let want = if input.is_wide() { "int32 or int64" } else { "int32" };
+    let wrong = || Rule::Element { what: "bias", tensor: tensor.name.clone(), found: tensor.element, want };
+    if tensor.element != ElementType::I32 && !(input.is_wide() && tensor.element == ElementType::I64) {
         return Err(wrong());
     }
     data.integers(tensor.element).ok_or_else(wrong)

@@ -1,10 +1,9 @@
 //! Mean, sum and extrema over any axes: the reduced axes are brought together, then reduced.
 
 use cnnip_graph::Mean as MeanOp;
-use cnnip_isa::operation::Activation;
 use cnnip_numerics::quantize::{QuantizedMultiplier, mean_multiplier, quantize_multiplier, requantize_scale};
 
-use super::context::{At, INT8, copy, extents, steps};
+use super::context::{At, copy, extents, steps};
 use crate::error::Rule;
 use crate::size::small;
 use cnnip_lowered::{Pool, PoolFunction, Stride, Sum, Sweep, ValueId, Work};
@@ -23,11 +22,11 @@ fn scaled(
     op: &MeanOp,
     by: fn(QuantizedMultiplier, u32) -> QuantizedMultiplier,
 ) -> Result<(), Rule> {
-    let (input, output) = (at.activation_in(0)?, at.activation_out()?);
+    let ([input], output) = at.alike()?;
     let (value, view) = together(at, op);
     let scale = quantize_multiplier(requantize_scale(input.scale, output.scale))?;
     let stage = at.stage(by(scale, view.count));
-    let activation = Activation { zero: output.zero, min: INT8.0, max: INT8.1, table: None };
+    let activation = output.full_range();
     let work = Sum {
         input: value,
         output: at.output_id(),
@@ -44,7 +43,8 @@ fn scaled(
 
 /// REDUCE_MAX and REDUCE_MIN: a pool with one window per outer index. Integers are compared as they are.
 pub(super) fn extremum(at: &mut At<'_, '_>, op: &MeanOp, function: PoolFunction) -> Result<(), Rule> {
-    at.same_quantization(0, at.activation_out()?)?;
+    let output = at.activation_out()?;
+    at.same_quantization(0, output)?;
     let (input, view) = together(at, op);
     let vertical = Sweep { output: 1, kernel: view.count, ..Sweep::plain(view.count) };
     let work = Pool {
@@ -55,7 +55,8 @@ pub(super) fn extremum(at: &mut At<'_, '_>, op: &MeanOp, function: PoolFunction)
         channels: view.channels,
         vertical,
         horizontal: Sweep::plain(1),
-        clamp: INT8,
+        clamp: output.limits(),
+        zero: 0,
     };
     at.push(0, Work::Pool(work));
     Ok(())
@@ -85,7 +86,7 @@ fn together(at: &mut At<'_, '_>, op: &MeanOp) -> (ValueId, View) {
     let channels = product(extents.iter().copied()) / count;
     let value = at.temporary("moved", moved);
     let transfer = copy(at.input_id(0), value, &strides);
-    at.push(0, Work::Transfer(transfer));
+    at.transfer(transfer);
     (value, View { outer: 1, count, channels })
 }
 

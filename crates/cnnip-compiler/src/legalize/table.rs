@@ -1,22 +1,29 @@
-//! Functions of one int8 value: a table with an entry for each, by the formulas of TFLite's int8 kernels.
+//! Functions of one value, by the formulas of TFLite's kernels: int8 by a table with an entry for each value, int16 by half tables.
 
+use cnnip_isa::EltwiseFunction;
 use cnnip_numerics::fixed::rounding_divide_by_power_of_two;
-use cnnip_numerics::quantize::{Curve, QuantizedMultiplier, curve_table, quantize_multiplier};
+use cnnip_numerics::quantize::{Curve, QuantizedMultiplier, curve_table, half_table_scale, quantize_multiplier};
 
-use super::context::{Affine, At};
-use super::eltwise::lookup;
+use super::context::At;
+use super::eltwise::{branches, lookup};
 use crate::error::Rule;
 use cnnip_lowered::Table;
 
 /// LOGISTIC and TANH, whose output quantization is their own.
 pub(super) fn curve(at: &mut At<'_, '_>, curve: Curve) -> Result<(), Rule> {
-    let (input, output) = (at.activation_in(0)?, at.activation_out()?);
+    let ([input], output) = at.alike()?;
     let want = match curve {
-        Curve::Sigmoid => Affine { scale: 1.0 / 256.0, zero: -128 },
-        Curve::Tanh => Affine { scale: 1.0 / 128.0, zero: 0 },
+        _ if output.is_wide() => (1.0 / 32768.0, 0),
+        Curve::Sigmoid => (1.0 / 256.0, -128),
+        Curve::Tanh => (1.0 / 128.0, 0),
     };
-    if output != want {
-        return Err(Rule::CurveOutput { scale: output.scale, zero_point: output.zero, want: (want.scale, want.zero) });
+    if (output.scale, output.zero) != want {
+        return Err(Rule::CurveOutput { scale: output.scale, zero_point: output.zero, want });
+    }
+    if input.is_wide() {
+        let (multiplier, shift) = half_table_scale(input.scale, curve)?;
+        lookup(at, Table::Half { curve, multiplier, shift });
+        return Ok(());
     }
     lookup(at, Table::Bytes(Box::new(curve_table(curve, input.scale, input.zero)?)));
     Ok(())
@@ -24,9 +31,12 @@ pub(super) fn curve(at: &mut At<'_, '_>, curve: Curve) -> Result<(), Rule> {
 
 /// LEAKY_RELU: one multiplier from 0 on, another below.
 pub(super) fn leaky_relu(at: &mut At<'_, '_>, alpha: f32) -> Result<(), Rule> {
-    let (input, output) = (at.activation_in(0)?, at.activation_out()?);
+    let ([input], output) = at.alike()?;
     let above = quantize_multiplier((input.scale / output.scale).into())?;
     let below = quantize_multiplier((input.scale * alpha / output.scale).into())?;
+    if input.is_wide() {
+        return wide_leaky_relu(at, alpha, [above, below]);
+    }
     lookup(
         at,
         entries(|x| {
@@ -38,9 +48,19 @@ pub(super) fn leaky_relu(at: &mut At<'_, '_>, alpha: f32) -> Result<(), Rule> {
     Ok(())
 }
 
+/// LEAKY_RELU of 16 bit: the branches are monotone in the scale, so that the larger one counts; above a slope of 1, the smaller.
+fn wide_leaky_relu(at: &mut At<'_, '_>, alpha: f32, scales: [QuantizedMultiplier; 2]) -> Result<(), Rule> {
+    if alpha.is_nan() || alpha < 0.0 {
+        return Err(Rule::ScaleRatio { ratio: alpha.into(), least: 0.0, most: f64::MAX });
+    }
+    let function = if alpha <= 1.0 { EltwiseFunction::Max } else { EltwiseFunction::Min };
+    branches(at, function, scales);
+    Ok(())
+}
+
 /// HARD_SWISH in 16-bit fixed point.
 pub(super) fn hard_swish(at: &mut At<'_, '_>) -> Result<(), Rule> {
-    let (input, output) = (at.activation_in(0)?, at.activation_out()?);
+    let (input, output) = (at.narrow_in(0)?, at.narrow_out()?);
     let fine = input.scale / 128.0;
     let to_output = quantize_multiplier((fine / output.scale).into())?;
     let to_gate = quantize_multiplier((fine / (3.0 / 32768.0)).into())?;

@@ -161,7 +161,10 @@ impl<'a, 's> Lowering<'a, 's> {
     fn operation(&self, stages: &[Stage], output: FeatureMap, table: Option<Table>) -> Option<AnyOperation> {
         let (&first, rest) = stages.split_first()?;
         if let Some(table) = table {
-            return Some(AnyOperation::Lookup(Lookup { input: first.map, output, table }));
+            // A table gives bytes, whatever they are called: also uint8 from int8.
+            let output = FeatureMap { element: first.map.element, ..output };
+            let scale = self.layer.table.as_ref().and_then(cnnip_lowered::Table::scale);
+            return Some(AnyOperation::Lookup(Lookup { input: first.map, output, table, scale }));
         }
         let &Eltwise { function, pre_shift, stage, activation, .. } = self.layer;
         let second = rest.first().copied();

@@ -18,7 +18,7 @@ pub(crate) fn fits_target(pool: &Pool, target: &Target) -> bool {
             && sweep.stride <= target.max_stride
             && u64::from(sweep.before).max(sweep.after()) <= max_pad.into()
     };
-    let known = kind(pool.function).is_some();
+    let known = kind(pool).is_some();
     known && fits(&pool.vertical, target.max_pad_y) && fits(&pool.horizontal, target.max_pad_x)
 }
 
@@ -155,21 +155,23 @@ fn job(site: &Site<'_>, pool: &Pool, batch: u32, part: &MapBox, (input, output):
     let map = input_map(site, pool, batch);
     Job {
         loads: frame.load(&map, pool.vertical.input, &part.channels, input, (0, max_count)),
-        computes: kind(pool.function).map(|kind| Operation::Pool(operation(kind))).into_iter().collect(),
+        computes: kind(pool).map(|kind| Operation::Pool(operation(kind))).into_iter().collect(),
         stores: part.store(&output_map(site, pool, batch), output, max_count),
         ..Job::default()
     }
 }
 
-/// What the operation does; there is none for a minimum. Raw integers are divided: no zero point on either side.
-fn kind(function: PoolFunction) -> Option<PoolKind> {
-    match function {
+/// What the operation does; there is none for a minimum.
+fn kind(pool: &Pool) -> Option<PoolKind> {
+    match pool.function {
         PoolFunction::Max => Some(PoolKind::Max),
         PoolFunction::Min => None,
-        PoolFunction::Average => Some(PoolKind::Average { input_zero: 0, count_pad: false, stage: OutputStage::NONE }),
+        PoolFunction::Average => {
+            Some(PoolKind::Average { input_zero: pool.zero, count_pad: false, stage: OutputStage::NONE })
+        }
     }
 }
 
 pub(super) fn activation(pool: &Pool) -> Activation {
-    Activation { zero: 0, min: pool.clamp.0, max: pool.clamp.1, table: None }
+    Activation { zero: pool.zero, min: pool.clamp.0, max: pool.clamp.1, table: None }
 }

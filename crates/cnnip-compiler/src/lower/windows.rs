@@ -237,7 +237,8 @@ impl<'a, 's> Lowering<'a, 's> {
         let activation = activation(self.pool);
         let end = SumEnd { address, stage: OutputStage::NONE, divisor: part.count, activation };
         let end = part.last.then_some(end);
-        PartialSum { input, input_zero: 0, start: part.first, accumulators: self.accumulators, end }.operation()
+        PartialSum { input, input_zero: self.pool.zero, start: part.first, accumulators: self.accumulators, end }
+            .operation()
     }
 
     fn reduce(&self, function: ReduceFunction, input: FeatureMap, address: u32) -> Operation {

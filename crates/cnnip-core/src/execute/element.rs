@@ -2,7 +2,8 @@
 
 use cnnip_isa::ElementType;
 use cnnip_isa::TableKind;
-use cnnip_isa::operation::{FeatureMap, Table};
+use cnnip_isa::operation::{FeatureMap, Table, TableScale};
+use cnnip_numerics::table::{half_table_input, sigmoid_i16, tanh_i16};
 
 /// A byte position in memory; operands were checked to fit, so it does too.
 pub(super) fn at(address: u32, offset: u64) -> usize {
@@ -73,7 +74,16 @@ pub(super) fn look_up(data: &[u8], table: Table, value: i32) -> i32 {
             let value = i16::try_from(value).unwrap_or(i16::MAX);
             i32::from(cnnip_numerics::table::lookup_513(&entries, value))
         }
-        // `Operation::read` refuses them.
+        // Half tables are legal for TABLE only, where they have a scale.
         TableKind::None | TableKind::Int16Sigmoid | TableKind::Int16Tanh => value,
     }
+}
+
+/// What a half table gives for a value.
+pub(super) fn look_up_half(data: &[u8], table: Table, scale: TableScale, value: i32) -> i32 {
+    let entries = std::array::from_fn(|i| u16::from_le_bytes(bytes(data, at(table.address, 0) + 2 * i)));
+    let value = i16::try_from(value).unwrap_or(i16::MAX);
+    let input = half_table_input(value, scale.multiplier, scale.shift);
+    let result = if table.kind == TableKind::Int16Sigmoid { sigmoid_i16 } else { tanh_i16 };
+    result(&entries, input).into()
 }

@@ -7,7 +7,7 @@ use cnnip_isa::operation::{Eltwise, Lookup, Stage};
 use cnnip_numerics::eltwise::{Function, Input, Output, affine};
 use cnnip_numerics::{AccumulatorOverflow, IllegalParameter, Scale};
 
-use super::element::{coordinates, look_up, position, read, write};
+use super::element::{coordinates, look_up, look_up_half, position, read, write};
 use super::scales::of_stage;
 use crate::FaultCause;
 
@@ -114,7 +114,10 @@ pub(super) fn retire_lookup(op: &Lookup, block: Range<u64>, sram: &mut [u8]) {
     for index in block {
         let [row, column, channel] = coordinates(&op.output, index);
         let value = read(sram, position(&op.input, row, column, channel), op.input.element);
-        let result = look_up(sram, op.table, value);
+        let result = match op.scale {
+            Some(scale) => look_up_half(sram, op.table, scale, value),
+            None => look_up(sram, op.table, value),
+        };
         write(sram, position(&op.output, row, column, channel), op.output.element, result);
     }
 }

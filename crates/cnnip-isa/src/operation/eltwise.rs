@@ -252,6 +252,34 @@ fn read_second(reader: &Reader<'_>, output: &FeatureMap, rules: &Rules) -> Resul
     Ok(Stage { broadcast: reader.field(CnnRegister::Broadcast, cnn_field::BROADCAST_IN2) == 1, ..stage })
 }
 
+/// What a half table does to its input first: `floor(x * multiplier / 2^shift + 1/2)`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TableScale {
+    /// Multiplier, 0 to 65535.
+    pub multiplier: u32,
+    /// Right shift, 0 to 31.
+    pub shift: u32,
+}
+
+/// Largest multiplier of a half table's input.
+const MAX_TABLE_MULTIPLIER: u32 = 65_535;
+/// Largest right shift of a half table's input.
+const MAX_TABLE_SHIFT: u32 = 31;
+
+impl TableScale {
+    fn read(reader: &Reader<'_>) -> Result<Self, OperationError> {
+        Ok(Self {
+            multiplier: within("IN_MULT", reader.cnn(CnnRegister::InMult), 0, MAX_TABLE_MULTIPLIER)?,
+            shift: within("IN_SHIFT", reader.cnn(CnnRegister::InShift), 0, MAX_TABLE_SHIFT)?,
+        })
+    }
+
+    fn store(self, registers: &mut RegisterFile) {
+        registers.set_cnn(CnnRegister::InMult, self.multiplier);
+        registers.set_cnn(CnnRegister::InShift, self.shift);
+    }
+}
+
 /// A table lookup of every element.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Lookup {
@@ -261,6 +289,8 @@ pub struct Lookup {
     pub output: FeatureMap,
     /// The table.
     pub table: Table,
+    /// Scale of the input; a half table has one, others have none.
+    pub scale: Option<TableScale>,
 }
 
 impl Lookup {
@@ -275,9 +305,10 @@ impl Lookup {
             ..output
         };
         input.check(reader.target, &INPUT_NAMES)?;
-        let table = Table::read(reader, element)?;
         let none = illegal("ACTIVATION.TABLE", 0, Rule::NotLegalHere { here: "TABLE" });
-        Ok(Self { input, output, table: table.ok_or(none)? })
+        let table = Table::read(reader, element)?.ok_or(none)?;
+        let scale = if table.is_half() { Some(TableScale::read(reader)?) } else { None };
+        Ok(Self { input, output, table, scale })
     }
 
     pub(super) fn store(&self, registers: &mut RegisterFile) {
@@ -290,6 +321,9 @@ impl Lookup {
         self.output.store_output(registers);
         registers.set_cnn(CnnRegister::OutC, self.output.channels);
         Table::store(Some(self.table), registers);
+        if let Some(scale) = self.scale {
+            scale.store(registers);
+        }
     }
 
     pub(super) fn operands(&self, operands: &mut Operands) {

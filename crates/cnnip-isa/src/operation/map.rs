@@ -285,15 +285,28 @@ impl Table {
         }
     }
 
-    /// Reads `ACTIVATION` and `TABLE_ADDR` for results of type `element`.
+    /// Whether it is one of the half tables, whose input is scaled first.
+    pub fn is_half(&self) -> bool {
+        matches!(self.kind, TableKind::Int16Sigmoid | TableKind::Int16Tanh)
+    }
+
+    /// Reads `ACTIVATION` and `TABLE_ADDR` for the results of an operation; half tables are not legal there.
+    pub(super) fn read_fused(reader: &Reader<'_>, element: ElementType) -> Result<Option<Self>, OperationError> {
+        let table = Self::read(reader, element)?;
+        match table.filter(Self::is_half) {
+            Some(half) => {
+                Err(illegal("ACTIVATION.TABLE", half.kind.code(), Rule::NotLegalHere { here: "this operation" }))
+            }
+            None => Ok(table),
+        }
+    }
+
+    /// Reads `ACTIVATION` and `TABLE_ADDR` for elements of type `element`.
     pub(super) fn read(reader: &Reader<'_>, element: ElementType) -> Result<Option<Self>, OperationError> {
         let code = reader.field(CnnRegister::Activation, cnn_field::ACTIVATION_TABLE);
         let kind = reader.choice("ACTIVATION.TABLE", "TableKind", code, TableKind::from_code)?;
         if kind == TableKind::None {
             return Ok(None);
-        }
-        if matches!(kind, TableKind::Int16Sigmoid | TableKind::Int16Tanh) {
-            return Err(OperationError::Unsupported { what: "ACTIVATION.TABLE of a half table" });
         }
         let table = Self { kind, address: reader.cnn(CnnRegister::TableAddr) };
         if table.element() != element {
@@ -346,7 +359,7 @@ impl Activation {
     }
 
     pub(super) fn read(reader: &Reader<'_>, element: ElementType) -> Result<Self, OperationError> {
-        let table = Table::read(reader, element)?;
+        let table = Table::read_fused(reader, element)?;
         Ok(Self { table, ..Self::read_no_table(reader, element)? })
     }
 

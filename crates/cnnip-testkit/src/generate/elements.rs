@@ -1,9 +1,10 @@
 //! Element-wise operations, tables and reductions.
 
 use cnnip_isa::operation::{
-    Accumulators, Activation, Eltwise, FeatureMap, Lookup, Operation, OutputStage, Reduce, ReduceOutput, Stage,
+    Accumulators, Activation, Eltwise, FeatureMap, Lookup, Operation, OutputStage, Reduce, ReduceOutput, Stage, Table,
+    TableScale,
 };
-use cnnip_isa::{ElementType, EltwiseFunction, ReduceFunction, RoundingMode};
+use cnnip_isa::{ElementType, EltwiseFunction, ReduceFunction, RoundingMode, TableKind};
 
 use super::array::{activation, table, zero_point};
 use super::scene::{Scene, element_bytes, scale};
@@ -105,7 +106,18 @@ pub(super) fn lookup(scene: &mut Scene<'_>) -> Option<Operation> {
     let (size, element) = (size(scene), element(scene.rng));
     let output = scene.destination(size, element)?;
     let input = if scene.rng.chance(30) { output } else { scene.source(size, element)? };
-    Some(Operation::Lookup(Lookup { input, output, table: table(scene, element)? }))
+    let table =
+        if element == ElementType::Int16 && scene.rng.chance(50) { half_table(scene)? } else { table(scene, element)? };
+    let scale = table
+        .is_half()
+        .then(|| TableScale { multiplier: scene.rng.within(0..=65_535), shift: scene.rng.within(0..=31) });
+    Some(Operation::Lookup(Lookup { input, output, table, scale }))
+}
+
+/// A half table at a random place: any 512 bytes are one.
+fn half_table(scene: &mut Scene<'_>) -> Option<Table> {
+    let kind = scene.rng.pick(&[TableKind::Int16Sigmoid, TableKind::Int16Tanh]);
+    Some(Table { kind, address: scene.place(512, 2)? })
 }
 
 pub(super) fn reduce(scene: &mut Scene<'_>) -> Option<Operation> {

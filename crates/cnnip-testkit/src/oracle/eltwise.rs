@@ -1,6 +1,6 @@
 //! `ELTWISE` and `TABLE`.
 
-use cnnip_isa::operation::{Eltwise, FeatureMap, Lookup, Stage};
+use cnnip_isa::operation::{Eltwise, FeatureMap, Lookup, Stage, TableScale};
 use cnnip_isa::{ElementType, EltwiseFunction, Target};
 
 use super::memory::Write;
@@ -104,7 +104,14 @@ impl Work for Lookup {
     }
 
     fn retire(&self, place: Place, _acc: i128, memory: &Memory) -> Result<Write, TooWide> {
-        let value = memory.look_up(self.table, memory.element(&self.input, place));
+        let x = memory.element(&self.input, place);
+        let value = match self.scale {
+            Some(TableScale { multiplier, shift }) => {
+                let twice = (x * i128::from(multiplier) * 2).div_euclid(1 << shift);
+                memory.look_up_half(self.table, (twice + 1).div_euclid(2))
+            }
+            None => memory.look_up(self.table, x),
+        };
         Ok(Write::element(&self.output, place, value))
     }
 }

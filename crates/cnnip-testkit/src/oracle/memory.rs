@@ -72,6 +72,28 @@ impl Memory {
         wrap16(at(i, 2) + ((slope * f + 64) >> 7))
     }
 
+    /// What a half table gives for its scaled input.
+    pub(super) fn look_up_half(&self, table: Table, u: i128) -> i128 {
+        let entry = |i: i128| {
+            let entry = u64::try_from(i).expect("an entry of the table");
+            self.unsigned(u64::from(table.address) + 2 * entry, 2)
+        };
+        let sigmoid = table.kind == TableKind::Int16Sigmoid;
+        let unit = if sigmoid { 512 } else { 256 };
+        let (i, f) = (u.abs() / unit, u.abs() % unit);
+        let v = match (i >= 255, sigmoid) {
+            (true, true) => 0x7fff * 1024,
+            (true, false) => 0xffff * 256,
+            (false, _) => entry(i) * unit + f * (entry(i + 1) - entry(i)),
+        };
+        if sigmoid {
+            let v = if u >= 0 { v } else { (1 << 25) - 1 - v };
+            return wrap16((v + 512).div_euclid(1024));
+        }
+        let v = if u >= 0 { v - (1 << 23) } else { (1 << 23) - 1 - v };
+        wrap16((v + 128).div_euclid(256))
+    }
+
     pub(super) fn write(&mut self, write: &Write) {
         let start = index(write.address);
         self.sram[start..start + write.bytes.len()].copy_from_slice(&write.bytes);
