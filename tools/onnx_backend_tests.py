@@ -25,6 +25,7 @@ from onnx import numpy_helper
 
 REPOSITORY = pathlib.Path(__file__).resolve().parent.parent
 DOCUMENT = REPOSITORY / "docs" / "operators.md"
+OLDEST = 7
 BEGIN, END = "<!-- onnx node tests: begin -->", "<!-- onnx node tests: end -->"
 
 
@@ -55,6 +56,8 @@ class Evaluator:
         path = self.folder / "model.onnx"
         path.write_bytes(model.SerializeToString())
         for number, value in enumerate(inputs):
+            if not isinstance(value, np.ndarray | np.generic) or value.dtype.kind not in "biuf":
+                return None, "input of another type than numbers"
             np.asarray(value, dtype="<f8").tofile(self.folder / f"input_{number}.bin")
         self.process.stdin.write(f"{path}\t{passes}\t{self.folder}\n")
         self.process.stdin.flush()
@@ -77,12 +80,19 @@ def fixed(model, inputs, why):
     if not found:
         return None
     graph = model.graph
-    constants = {tensor.name for tensor in graph.initializer}
-    index = int(found.group(1)) - len(constants)
+    index = int(found.group(1)) - len(graph.initializer)
+    return constant(model, inputs, index) if 0 <= index < len(graph.input) else None
+
+
+def constant(model, inputs, index):
+    """The model with an input made a constant, and the inputs left."""
+    graph = model.graph
     changed = onnx.ModelProto()
     changed.CopyFrom(model)
-    if not 0 <= index < len(graph.input):
-        return None
+    if len(graph.input) == 1:
+        # A graph has an input, be it one that nothing reads.
+        changed.graph.input.append(onnx.helper.make_tensor_value_info("unread", onnx.TensorProto.FLOAT, [1]))
+        inputs = inputs + [np.zeros(1)]
     changed.graph.initializer.append(numpy_helper.from_array(np.asarray(inputs[index]), graph.input[index].name))
     del changed.graph.input[index]
     return changed, inputs[:index] + inputs[index + 1 :]
@@ -94,6 +104,8 @@ def compare(case, expected, outputs):
         return f"{len(outputs)} outputs, not {len(expected)}"
     for want, (element, got) in zip(expected, outputs):
         want = np.asarray(want)
+        if want.dtype.kind not in "biuf":
+            return "output of another type than numbers"
         if want.dtype.name != element:
             return f"output of {element}, not {want.dtype.name}"
         if want.shape != got.shape:
@@ -110,7 +122,12 @@ def run(case, evaluator):
     """The reason why a test fails, or None."""
     for inputs, expected in case.data_sets:
         model = case.model
+        # Some tests name the version that an operator was last changed in, which is older than any we read.
+        for opset in model.opset_import:
+            opset.version = max(opset.version, OLDEST)
         inputs = list(inputs)
+        for empty in [n for n, value in enumerate(inputs) if n and np.size(value) == 0][::-1]:
+            model, inputs = constant(model, inputs, empty)
         for passes in ["raw", "standard"]:
             outputs, why = evaluator.run(model, inputs, passes)
             while outputs is None and (change := fixed(model, inputs, why)):
@@ -164,7 +181,9 @@ def main():
         for case in cases():
             nodes = case.model.graph.node
             operator = nodes[0].op_type if nodes else ""
-            if operator not in known or any(node.op_type not in known for node in nodes) or arguments.only not in case.name:
+            # Functions written out in other operators are tests of these, which have their own.
+            written_out = "_expanded" in case.name
+            if written_out or operator not in known or arguments.only not in case.name:
                 continue
             why = run(case, evaluator)
             results[operator].append((case.name, why))

@@ -7,6 +7,7 @@ use cnnip_compiler::{Options, PixelRule, Rounding, compile};
 use cnnip_isa::Target;
 
 use crate::error::Error;
+use crate::model::Reading;
 use crate::quantize::{self, Quantize};
 use crate::stream::Streams;
 use crate::tool::{target, written};
@@ -14,7 +15,7 @@ use crate::{files, model};
 
 #[derive(Debug, Args)]
 pub(crate) struct Compile {
-    /// Model: int8 TFLite, or a float model together with --calib or --ranges; `cnnip operators` lists what it may consist of
+    /// Model: quantized TFLite or ONNX, or a float one together with --calib or --ranges; `cnnip operators` lists what it may consist of
     model: PathBuf,
     /// The package to write
     #[arg(short, long, value_name = "OUT.cnnip")]
@@ -32,6 +33,12 @@ pub(crate) struct Compile {
     /// refuses pictures. A model does not say which it was trained with. --mean and --std go before
     #[arg(long, value_enum, default_value_t = PixelName::Auto)]
     preprocess: PixelName,
+    /// A number for an extent with a name in an ONNX model; an unknown first extent is 1 by itself. May repeat
+    #[arg(long = "dim", value_name = "NAME=N", value_parser = dimension)]
+    dims: Vec<(String, usize)>,
+    /// Write the network after every graph pass into a folder, as text and for Graphviz
+    #[arg(long, value_name = "DIR")]
+    dump_passes: Option<PathBuf>,
     #[command(flatten)]
     quantize: Quantize,
     /// Print results and errors as JSON
@@ -53,11 +60,21 @@ enum PixelName {
     None,
 }
 
+/// `NAME=N`, an extent of at least 1.
+fn dimension(text: &str) -> Result<(String, usize), String> {
+    let parsed = text.split_once('=').and_then(|(name, extent)| Some((name, extent.parse().ok()?)));
+    match parsed {
+        Some((name, extent)) if extent > 0 && !name.is_empty() => Ok((name.to_owned(), extent)),
+        _ => Err("expected NAME=N with N of at least 1".to_owned()),
+    }
+}
+
 /// Reads a model, quantizes it if it is float, compiles it and writes the package.
 pub(crate) fn run(arguments: &Compile, streams: &mut Streams<'_>) -> Result<(), Error> {
     let path = &arguments.model;
     files::distinct(path, &arguments.output)?;
-    let graph = model::read(path)?;
+    let reading = Reading { dims: arguments.dims.iter().cloned().collect(), dump: arguments.dump_passes.clone() };
+    let graph = model::read(path, &reading)?;
     let graph = quantize::quantized(path, graph, &arguments.quantize, streams)?;
     let package =
         compile(&graph, &options(arguments)).map_err(|errors| Error::Compile { path: path.clone(), errors })?;

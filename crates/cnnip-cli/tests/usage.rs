@@ -88,7 +88,7 @@ fn bad_files_are_refused_with_one_error_and_a_hint() {
         ("cnnip compile @nothing.tflite -o @x", "error: @nothing.tflite: cannot be read"),
         ("cnnip compile @text -o @x", "error: @text: "),
         ("cnnip compile @empty -o @x", "error: @empty: "),
-        ("cnnip compile @model.onnx -o @x", "error: @model.onnx: a model must be a .tflite file"),
+        ("cnnip compile @model.onnx -o @x", "error: @model.onnx: model: the file is no ONNX model"),
         ("iss-run @copy.cnnip @in.bin --labels @nothing", "error: @nothing: cannot be read"),
     ] {
         let err = bench.refused(line);

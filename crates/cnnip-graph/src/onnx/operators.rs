@@ -10,6 +10,7 @@ mod elementwise;
 mod movement;
 mod pool;
 mod quantized;
+mod recurrent;
 mod reduce;
 mod resize;
 mod shapes;
@@ -107,6 +108,7 @@ pub(super) const OPERATORS: &[Operator] = &[
     row("HardSigmoid", (1, 1), &["alpha", "beta"], elementwise::hard_sigmoid),
     row("HardSwish", (1, 1), &[], elementwise::hard_swish),
     row("Identity", (1, 1), &[], movement::identity),
+    row("LSTM", (3, 8), &["direction", "hidden_size", "input_forget", "layout"], recurrent::lstm),
     row("LeakyRelu", (1, 1), &["alpha"], elementwise::leaky_relu),
     row("Less", (2, 2), &[], shapes::less),
     row("MatMul", (2, 2), &[], dense::mat_mul),

@@ -1,5 +1,7 @@
 //! Layout: exchanges of axes move behind the operators that do not mind them, and cancel.
 
+use std::collections::HashMap;
+
 use super::edit::Edit;
 use super::{dead_code, fold_constants};
 use crate::evaluate::{evaluate, moved_quantization};
@@ -24,7 +26,7 @@ pub fn channels_last(graph: Graph) -> Graph {
     let (edit, nodes) = Edit::open(graph);
     let mut views = Vec::new();
     views.resize_with(edit.graph.tensors.len(), || None);
-    let mut layout = Layout { edit, views };
+    let mut layout = Layout { edit, views, flat: HashMap::new() };
     nodes.into_iter().for_each(|node| layout.node(node));
     let mut graph = layout.edit.graph;
     graph.nodes.iter_mut().for_each(|node| free(node, &graph.tensors));
@@ -36,6 +38,8 @@ struct Layout {
     edit: Edit,
     /// By tensor; tensors added later may lack an entry.
     views: Vec<Option<View>>,
+    /// Views that were flattened behind the batch, by the flat tensor.
+    flat: HashMap<TensorId, View>,
 }
 
 impl Layout {
@@ -62,6 +66,7 @@ impl Layout {
         let moved = match &node.op {
             Op::Transpose { perm } => self.exchanged(&node, perm.clone()),
             Op::Reshape { .. } => self.reshaped(&node),
+            Op::FullyConnected(_) => self.flat_layer(&node),
             _ => self.sunk(&node),
         };
         if moved.is_none() {
@@ -184,6 +189,7 @@ impl Layout {
             self.edit.push(Op::Reshape { shape }, vec![view.base], output);
             return Some(());
         }
+        self.flattened(input, output, &view);
         let groups = groups(self.edit.graph[input].shape.dims(), shape.dims())?;
         let target = self.edit.graph[output].clone();
         // The groups in the order of the base, each with its axes of the base.
@@ -208,6 +214,57 @@ impl Layout {
         self.edit.graph.tensors[made.index()].source = Some(source(&target, &axes));
         self.write_view(output, View { base: made, perm: inverse(&axes) });
         Some(())
+    }
+}
+
+impl Layout {
+    /// Notes a flattening of all axes of a view but the batch.
+    fn flattened(&mut self, input: TensorId, output: TensorId, view: &View) {
+        let (from, to) = (self.edit.graph[input].shape.dims(), self.edit.graph[output].shape.dims());
+        if view.perm.first() == Some(&0) && to.len() == 2 && from.first() == to.first() {
+            self.flat.insert(output, view.clone());
+        }
+    }
+
+    /// A layer on a flattened view is a layer on what it is a view of, with the weights of its inputs in
+    /// that order.
+    fn flat_layer(&mut self, node: &Node) -> Option<()> {
+        let (&[x, weights, ref rest @ ..], &[output]) = (node.inputs.as_slice(), node.outputs.as_slice()) else {
+            return None;
+        };
+        let View { base, perm } = self.flat.get(&x)?.clone();
+        let weights = self.columns(weights, base, &perm)?;
+        let flat = self.edit.graph[x].clone();
+        let op = Op::Reshape { shape: flat.shape };
+        let name = format!("{}.nhwc", flat.name);
+        let x = self.edit.apply(&name, op, &[base], self.edit.graph[base].quantization.clone())?;
+        self.edit.push(node.op.clone(), [x, weights].into_iter().chain(rest.iter().copied()).collect(), output);
+        Some(())
+    }
+
+    /// Constant weights, or the real values of one, with the columns in the order of `base`.
+    fn columns(&mut self, weights: TensorId, base: TensorId, perm: &[usize]) -> Option<TensorId> {
+        let tensor = self.edit.graph[weights].clone();
+        if !tensor.is_constant() {
+            let real = self.edit.graph.nodes.iter().find(|node| node.outputs.contains(&weights))?;
+            let integers = real.inputs.first().copied().filter(|_| real.op == Op::Dequantize)?;
+            self.edit.graph[integers].data.as_ref()?;
+            let moved = self.columns(integers, base, perm)?;
+            let real = self.edit.tensor(Tensor { name: format!("{}.moved", tensor.name), ..tensor });
+            self.edit.push(Op::Dequantize, vec![moved], real);
+            return Some(real);
+        }
+        let dims = self.edit.graph[base].shape.dims().to_vec();
+        let &[outputs, columns] = tensor.shape.dims() else { return None };
+        let inner = perm.get(1..)?.iter().map(|&axis| dims[axis]);
+        let split = Shape::new([outputs].into_iter().chain(inner).collect::<Vec<_>>()).ok()?;
+        let order = [0].into_iter().chain(inverse(perm).get(1..)?.iter().copied()).collect();
+        let split = self.moved(weights, &tensor, Op::Reshape { shape: split })?;
+        let split_tensor = self.edit.graph[split].clone();
+        let ordered = self.moved(split, &split_tensor, Op::Transpose { perm: order })?;
+        let ordered_tensor = self.edit.graph[ordered].clone();
+        let shape = Shape::new([outputs, columns]).ok()?;
+        self.moved(ordered, &ordered_tensor, Op::Reshape { shape })
     }
 }
 

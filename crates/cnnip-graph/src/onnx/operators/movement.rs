@@ -116,8 +116,17 @@ pub(super) fn slice(call: &mut Call<'_>) -> Outputs {
             }
         }
     }
+    if slice.count.contains(&0) && call.build.get(x).is_constant() {
+        return nothing(call, x, slice.count);
+    }
     let all = slice == whole(&call.shape(x));
     Ok(vec![if all { x } else { call.emit(Op::Slice(slice), &[x])? }])
+}
+
+/// A constant without elements: lists of extents may be empty, activations may not.
+fn nothing(call: &mut Call<'_>, like: TensorId, dims: Vec<usize>) -> Outputs {
+    let element = call.build.get(like).element;
+    Ok(vec![call.build.integers(&format!("{}.empty", call.name), &dims, [], element)?])
 }
 
 /// Indices of an axis, at a distance of `step`.
@@ -250,8 +259,9 @@ pub(super) fn reshape(call: &mut Call<'_>) -> Outputs {
 pub(super) fn flatten(call: &mut Call<'_>) -> Outputs {
     let x = call.input(0)?;
     let shape = call.shape(x);
-    // The axis may be one behind the last.
-    let axis = axis("axis", call.int("axis", 1), shape.rank() + 1)?;
+    // From the front the axis may be one behind the last.
+    let value = call.int("axis", 1);
+    let axis = axis("axis", value, if value < 0 { shape.rank() } else { shape.rank() + 1 })?;
     let flat = [shape.dims()[..axis].iter().product(), shape.dims()[axis..].iter().product()];
     Ok(vec![call.reshape(x, &flat)?])
 }

@@ -52,6 +52,9 @@ fn pool(
     }
     let name = call.name.clone();
     let mut x = call.build.to_nhwc(&name, x)?;
+    // Windows start within the input and the padding in front of it, whether that counts or not.
+    let Padding { top, left, .. } = window.padding;
+    let limit = Hw::new(h.saturating_add(top), w.saturating_add(left));
     let mut input = Hw::new(h, w);
     if count_pad && window.padding != Padding::NONE {
         x = call.emit(zeros(window.padding), &[x])?;
@@ -59,7 +62,7 @@ fn pool(
         input = Hw::new(h.saturating_add(top + bottom), w.saturating_add(left + right));
     }
     if extent("ceil_mode", call.int("ceil_mode", 0))? != 0 {
-        rounded_up(&mut window, input);
+        rounded_up(&mut window, input, limit);
     }
     let Window { kernel: window, stride, padding, .. } = window;
     let op = op(Pool2d { window, stride, padding, activation: Activation::None });
@@ -74,22 +77,22 @@ fn zeros(padding: Padding) -> Op {
 }
 
 /// Pads below and to the right so that the last windows, which reach beyond the padded input, are
-/// there too; but none that starts beyond the input and the padding before it.
-fn rounded_up(window: &mut Window, input: Hw) {
+/// there too; but none that starts at `limit` or behind it.
+fn rounded_up(window: &mut Window, input: Hw, limit: Hw) {
     let Window { kernel, stride, padding, .. } = window;
-    padding.bottom = behind(input.h, kernel.h, stride.h, (padding.top, padding.bottom));
-    padding.right = behind(input.w, kernel.w, stride.w, (padding.left, padding.right));
+    padding.bottom = behind(input.h, kernel.h, stride.h, (padding.top, padding.bottom), limit.h);
+    padding.right = behind(input.w, kernel.w, stride.w, (padding.left, padding.right), limit.w);
 }
 
-fn behind(input: usize, kernel: usize, stride: usize, (before, after): (usize, usize)) -> usize {
+fn behind(input: usize, kernel: usize, stride: usize, (before, after): (usize, usize), limit: usize) -> usize {
     let padded = input.saturating_add(before).saturating_add(after);
     if stride == 0 || padded < kernel {
         return after;
     }
     let mut positions = (padded - kernel).div_ceil(stride) + 1;
-    if (positions - 1) * stride >= input + before {
+    if (positions - 1).saturating_mul(stride) >= limit {
         positions -= 1;
     }
-    let reach = (positions.max(1) - 1) * stride + kernel;
-    reach.saturating_sub(input + before)
+    let reach = (positions.max(1) - 1).saturating_mul(stride).saturating_add(kernel);
+    reach.saturating_sub(input.saturating_add(before))
 }
