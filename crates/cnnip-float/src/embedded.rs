@@ -7,6 +7,7 @@
 //! | `product` | convolutions, fully connected layers, matrix products |
 //! | `pool` | windows and reductions |
 //! | `pointwise` | functions of one or two inputs |
+//! | `resize` | bilinear resize |
 //! | `movement` | copies |
 //!
 //! Sums are in binary32 in the order that suits the processor: within `depth * 2^-23 * sum |x * w|` of the reference
@@ -18,6 +19,7 @@ mod plan;
 mod pointwise;
 mod pool;
 mod product;
+mod resize;
 
 use std::sync::Arc;
 

@@ -9,6 +9,7 @@
 //! |---|---|
 //! | `product` | convolutions, fully connected layers, matrix products |
 //! | `pool` | windows, reductions |
+//! | `resize` | bilinear resize |
 //! | `binary` | two inputs, element by element |
 //! | `unary` | one input, element by element; softmax |
 //! | `movement` | elements to other places |
@@ -18,6 +19,7 @@ mod index;
 mod movement;
 mod pool;
 mod product;
+mod resize;
 mod unary;
 
 use cnnip_graph::{Graph, Node, Op, Tensor, TensorId};
@@ -26,6 +28,7 @@ use crate::elements::nearest;
 use crate::error::check_inputs;
 use crate::{Elements, FloatError, Ties};
 pub(crate) use movement::{Origin, filled};
+pub(crate) use resize::{Between, between};
 
 /// The elements of every tensor of a graph.
 #[derive(Clone, Debug, PartialEq)]
@@ -105,10 +108,28 @@ fn evaluate_node(graph: &Graph, node: &Node, values: &Values, ties: Ties) -> Res
     let at = At { graph, node, values, ties };
     let computed = compute(&at)?.ok_or_else(|| FloatError::malformed(node))?;
     let elements = match computed {
+        Computed::Real(real) if is_plain_integer(at.output()) => Elements::Integer(whole(at.output(), &real, ties)),
         Computed::Real(real) => Elements::nearest(at.output(), real.into_iter().map(nearest).collect(), ties),
         Computed::Moved(origins) => movement::gathered(&at, &origins).ok_or_else(|| FloatError::malformed(node))?,
     };
     if elements.len() == at.output().shape.elements() { Ok(elements) } else { Err(FloatError::malformed(node)) }
+}
+
+/// Whether a tensor holds integers that stand for themselves.
+fn is_plain_integer(tensor: &Tensor) -> bool {
+    tensor.element.range().is_some() && tensor.quantization.is_none()
+}
+
+/// Whole numbers in the range of a tensor's type.
+fn whole(tensor: &Tensor, real: &[f64], ties: Ties) -> Vec<i64> {
+    let (least, greatest) = tensor.element.range().unwrap_or((i64::MIN, i64::MAX));
+    let rounded = |value: f64| match ties {
+        Ties::Away => value.round(),
+        Ties::Even => value.round_ties_even(),
+    };
+    #[expect(clippy::cast_possible_truncation, reason = "saturation is meant")]
+    let integer = |value: f64| (rounded(value) as i64).clamp(least, greatest);
+    real.iter().map(|&value| integer(value)).collect()
 }
 
 /// Where an operator that only moves elements takes each from.
@@ -133,6 +154,7 @@ fn compute(at: &At<'_>) -> Result<Option<Computed>, FloatError> {
     Ok(match &at.node.op {
         Op::Conv2d(op) => real(product::conv(at, op)),
         Op::DepthwiseConv2d(op) => real(product::depthwise(at, op)),
+        Op::TransposeConv2d(op) => real(product::transpose_conv(at, op)),
         Op::FullyConnected(op) => real(product::fully_connected(at, op)),
         Op::MaxPool2d(op) => real(pool::pool(at, op, pool::largest)),
         Op::AveragePool2d(op) => real(pool::pool(at, op, pool::average)),
@@ -140,6 +162,9 @@ fn compute(at: &At<'_>) -> Result<Option<Computed>, FloatError> {
         Op::Sum(op) => real(pool::reduce(at, op, |values| values.iter().sum())),
         Op::ReduceMax(op) => real(pool::reduce(at, op, pool::largest)),
         Op::ReduceMin(op) => real(pool::reduce(at, op, pool::smallest)),
+        Op::ArgMax(op) => real(pool::arg_extremum(at, op, |x, best| x > best)),
+        Op::ArgMin(op) => real(pool::arg_extremum(at, op, |x, best| x < best)),
+        Op::ResizeBilinear(op) => real(resize::bilinear(at, op)),
         Op::Add { activation } => real(binary::binary(at, |a, b| unary::clamp(a + b, *activation))),
         Op::Sub { activation } => real(binary::binary(at, |a, b| unary::clamp(a - b, *activation))),
         Op::Mul { activation } => real(binary::binary(at, |a, b| unary::clamp(a * b, *activation))),
@@ -167,6 +192,8 @@ fn compute(at: &At<'_>) -> Result<Option<Computed>, FloatError> {
         Op::Concat { axis } => moved(movement::concat(at, *axis)),
         Op::Pack { axis } => moved(movement::pack(at, *axis)),
         Op::Slice(op) => moved(movement::slice(at, op)),
+        Op::Take(op) => moved(movement::take(at, op)),
+        Op::ResizeNearest(op) => moved(movement::resize_nearest(at, op)),
         Op::Gather(op) => moved(movement::gather(at, op)),
         Op::DepthToSpace { block } => moved(movement::depth_to_space(at, *block)),
         Op::SpaceToDepth { block } => moved(movement::space_to_depth(at, *block)),

@@ -1,6 +1,6 @@
 //! One number from many: windows and axes.
 
-use cnnip_graph::{Hw, Mean, Pool2d};
+use cnnip_graph::{ArgExtremum, Hw, Mean, Pool2d};
 use cnnip_kernels::Declined;
 use cnnip_kernels::float::Finish;
 
@@ -157,4 +157,38 @@ pub(super) fn reduce(at: At<'_>, op: &Mean, reduction: Reduction) -> Result<Box<
     let exact = matches!(reduction, Reduction::Largest | Reduction::Smallest);
     let finish = if exact { at.finish_elements(Finish::NONE)? } else { at.finish(Finish::NONE)? };
     Ok(Box::new(Reduce { reduction, targets, run, last, count, finish }))
+}
+
+/// Indices of extrema: whole numbers, exact below 2^24.
+struct ArgReduce {
+    better: fn(f32, f32) -> bool,
+    /// Extent of the axis, and elements behind it.
+    extent: usize,
+    inner: usize,
+}
+
+impl Layer for ArgReduce {
+    fn run(&self, call: Call<'_>) -> Result<(), Declined> {
+        let x = call.inputs.get(0)?;
+        for (block, output) in x.chunks_exact(self.extent * self.inner).zip(call.output.chunks_exact_mut(self.inner)) {
+            for (i, output) in output.iter_mut().enumerate() {
+                let value = |index: usize| block[index * self.inner + i];
+                let step = |best, index| if (self.better)(value(index), value(best)) { index } else { best };
+                *output = nearest(real((1..self.extent).fold(0, step)));
+            }
+        }
+        Ok(())
+    }
+}
+
+pub(super) fn arg_extremum(
+    at: At<'_>,
+    op: &ArgExtremum,
+    better: fn(f32, f32) -> bool,
+) -> Result<Box<dyn Layer>, FloatError> {
+    let dims = at.tensor(0).ok_or_else(|| at.malformed())?.shape.dims();
+    let Some((&extent, behind)) = dims.get(op.axis..).and_then(|dims| dims.split_first()) else {
+        return Err(at.malformed());
+    };
+    Ok(Box::new(ArgReduce { better, extent, inner: behind.iter().product() }))
 }

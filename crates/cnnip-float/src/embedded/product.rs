@@ -1,6 +1,6 @@
 //! Sums of products: convolutions, fully connected layers, matrix products.
 
-use cnnip_graph::{Activation, Hw, Op, Padding};
+use cnnip_graph::{Activation, Hw, Op};
 use cnnip_kernels::float::{DepthwiseWeights, Epilogue, Finish, MapF32, PackedWeights, Residual, Rows, row_stride};
 use cnnip_kernels::{Declined, Window};
 
@@ -37,7 +37,10 @@ struct Geometry {
     kernel: Hw,
     stride: Hw,
     dilation: Hw,
-    padding: Padding,
+    /// Padding above and to the left, or what a transposed convolution crops there.
+    before: Hw,
+    /// Whether strides count output positions.
+    transposed: bool,
     /// Channels per group.
     depth: usize,
 }
@@ -84,10 +87,10 @@ impl Geometry {
         let [_, height, width, channels] = self.input;
         let (n, y, column) =
             (pixel / self.size.w / self.size.h, pixel / self.size.w % self.size.h, pixel % self.size.w);
-        let first = (column * self.stride.w).checked_sub(self.padding.left);
-        let dense = self.dilation.w == 1 && self.depth == channels;
+        let first = (column * self.stride.w).checked_sub(self.before.w);
+        let dense = self.dilation.w == 1 && self.depth == channels && !self.transposed;
         for (ky, taps) in row.chunks_exact_mut(self.kernel.w * self.depth).enumerate() {
-            let source = (y * self.stride.h + ky * self.dilation.h).checked_sub(self.padding.top);
+            let source = self.source(y, ky, |pair| pair.h);
             let Some(line) = source.filter(|&row| row < height) else {
                 taps.fill(0.0);
                 continue;
@@ -100,12 +103,21 @@ impl Geometry {
         }
     }
 
+    /// The input position of a tap along one axis, which may lie behind the input.
+    fn source(&self, output: usize, tap: usize, axis: fn(Hw) -> usize) -> Option<usize> {
+        let (stride, offset) = (axis(self.stride), tap * axis(self.dilation));
+        if self.transposed {
+            let distance = (output + axis(self.before)).checked_sub(offset)?;
+            return distance.is_multiple_of(stride).then_some(distance / stride);
+        }
+        (output * stride + offset).checked_sub(axis(self.before))
+    }
+
     /// As [`Geometry::gather`] for one row of the window, tap by tap.
     fn gather_taps(&self, line: &[f32], column: usize, group: usize, taps: &mut [f32]) {
         let [_, _, width, channels] = self.input;
         for (kx, tap) in taps.chunks_exact_mut(self.depth).enumerate() {
-            let source = (column * self.stride.w + kx * self.dilation.w).checked_sub(self.padding.left);
-            match source.filter(|&column| column < width) {
+            match self.source(column, kx, |pair| pair.w).filter(|&column| column < width) {
                 Some(column) => tap.copy_from_slice(&line[column * channels + group * self.depth..][..self.depth]),
                 None => tap.fill(0.0),
             }
@@ -118,6 +130,7 @@ pub(super) fn activation(op: &Op) -> Option<Activation> {
     match op {
         Op::Conv2d(op) => Some(op.activation),
         Op::DepthwiseConv2d(op) => Some(op.activation),
+        Op::TransposeConv2d(op) => Some(op.activation),
         Op::FullyConnected(op) => Some(op.activation),
         _ => None,
     }
@@ -142,7 +155,22 @@ pub(super) fn product(at: At<'_>, after: After) -> Result<Box<dyn Layer>, FloatE
                 kernel: Hw::new(kh, kw),
                 stride: op.stride,
                 dilation: op.dilation,
-                padding: op.padding,
+                before: Hw::new(op.padding.top, op.padding.left),
+                transposed: false,
+                depth,
+            };
+            conv(geometry, kh * kw * depth, op.groups, &weights, &bias, after)
+        }),
+        Op::TransposeConv2d(op) => at.tensor(0).zip(at.tensor(1)).and_then(|(x, w)| {
+            let [_, kh, kw, depth] = w.shape.nhwc()?;
+            let geometry = Geometry {
+                input: x.shape.nhwc()?,
+                size: op.output,
+                kernel: Hw::new(kh, kw),
+                stride: op.stride,
+                dilation: op.dilation,
+                before: op.crop,
+                transposed: true,
                 depth,
             };
             conv(geometry, kh * kw * depth, op.groups, &weights, &bias, after)
@@ -155,7 +183,8 @@ pub(super) fn product(at: At<'_>, after: After) -> Result<Box<dyn Layer>, FloatE
                 kernel: Hw::ONE,
                 stride: Hw::ONE,
                 dilation: Hw::ONE,
-                padding: Padding::NONE,
+                before: Hw::new(0, 0),
+                transposed: false,
                 depth,
             };
             conv(geometry, depth, 1, &weights, &bias, after)

@@ -1,6 +1,6 @@
 //! Operators that only move elements: for every place of the output, where its element comes from.
 
-use cnnip_graph::{Blocks, Gather, Pad, PadValue, Slice, Tensor};
+use cnnip_graph::{Blocks, Gather, Pad, PadValue, ResizeNearest, Slice, Take, Tensor};
 
 use super::At;
 use super::index::{flat, place, places};
@@ -110,6 +110,20 @@ pub(super) fn gather(at: &At<'_>, op: &Gather) -> Option<Vec<Origin>> {
         let (before, rest) = place.split_at(op.axis);
         let (picked, after) = rest.split_at(op.shape.rank());
         Some([before, &[op.indices[flat(picked, op.shape.dims())]], after].concat())
+    })
+}
+
+pub(super) fn take(at: &At<'_>, op: &Take) -> Option<Vec<Origin>> {
+    let missing = op.indices.len() - at.tensor(0)?.shape.rank();
+    moved(at, PadValue::Zero, |place| {
+        Some(place.iter().zip(&op.indices).skip(missing).map(|(&at, indices)| indices[at]).collect())
+    })
+}
+
+pub(super) fn resize_nearest(at: &At<'_>, op: &ResizeNearest) -> Option<Vec<Origin>> {
+    moved(at, PadValue::Zero, |place| {
+        let &[n, y, x, c] = place else { return None };
+        Some(vec![n, op.rows[y], op.columns[x], c])
     })
 }
 

@@ -1,6 +1,6 @@
 //! One number from many: windows and axes.
 
-use cnnip_graph::{Hw, Mean, Pool2d};
+use cnnip_graph::{ArgExtremum, Hw, Mean, Pool2d};
 
 use super::index::{Window, flat, nhwc, place, places};
 use super::unary::clamp;
@@ -33,6 +33,16 @@ pub(super) fn pool(at: &At<'_>, op: &Pool2d, combine: impl Fn(&[f64]) -> f64) ->
         clamp(combine(&inside.collect::<Vec<_>>()), op.activation)
     };
     Some(nhwc(at.output())?.map(element).collect())
+}
+
+/// The index of the first element along an axis that no other is better than.
+pub(super) fn arg_extremum(at: &At<'_>, op: &ArgExtremum, better: impl Fn(f64, f64) -> bool) -> Option<Vec<f64>> {
+    let first_best = |values: &[f64]| {
+        let best =
+            (1..values.len()).fold(0, |best, index| if better(values[index], values[best]) { index } else { best });
+        wide(i64::try_from(best).unwrap_or(i64::MAX))
+    };
+    reduce(at, &Mean { axes: vec![op.axis], keep_dims: op.keep_dims }, first_best)
 }
 
 /// Applies `combine` to the elements along the reduced axes.

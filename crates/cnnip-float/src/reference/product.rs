@@ -1,6 +1,6 @@
 //! Sums of products with weights.
 
-use cnnip_graph::{Conv2d, DepthwiseConv2d, FullyConnected, Hw, Quantization};
+use cnnip_graph::{Conv2d, DepthwiseConv2d, FullyConnected, Hw, Quantization, TransposeConv2d};
 
 use super::binary::repeated;
 use super::index::{Window, flat, nhwc, places};
@@ -48,6 +48,33 @@ pub(super) fn depthwise(at: &At<'_>, op: &DepthwiseConv2d) -> Option<Vec<f64>> {
             x[flat(&[n, row, column, o / op.multiplier], &map)] * w[flat(&[0, ky, kx, o], &kernel)]
         });
         clamp(products.sum::<f64>() + bias[o], op.activation)
+    };
+    Some(nhwc(at.output())?.map(element).collect())
+}
+
+/// Position of the input whose product with a tap goes to an output position, if there is one.
+fn source(output: usize, crop: usize, tap: usize, dilation: usize, stride: usize, input: usize) -> Option<usize> {
+    let distance = (output + crop).checked_sub(tap * dilation)?;
+    (distance % stride == 0).then_some(distance / stride).filter(|&position| position < input)
+}
+
+pub(super) fn transpose_conv(at: &At<'_>, op: &TransposeConv2d) -> Option<Vec<f64>> {
+    let (x, w) = (at.real(0)?, at.real(1)?);
+    let (map, kernel) = (at.tensor(0)?.shape.nhwc()?, at.tensor(1)?.shape.nhwc()?);
+    let [outputs, kh, kw, depth] = kernel;
+    let bias = bias(at, outputs)?;
+    let element = |[n, y, x_out, o]: [usize; 4]| {
+        let first = o / (outputs / op.groups) * depth;
+        let mut sum = bias[o];
+        for (ky, kx) in (0..kh).flat_map(|ky| (0..kw).map(move |kx| (ky, kx))) {
+            let row = source(y, op.crop.h, ky, op.dilation.h, op.stride.h, map[1]);
+            let column = source(x_out, op.crop.w, kx, op.dilation.w, op.stride.w, map[2]);
+            let Some((row, column)) = row.zip(column) else { continue };
+            for d in 0..depth {
+                sum += x[flat(&[n, row, column, first + d], &map)] * w[flat(&[o, ky, kx, d], &kernel)];
+            }
+        }
+        clamp(sum, op.activation)
     };
     Some(nhwc(at.output())?.map(element).collect())
 }

@@ -1,7 +1,7 @@
 use super::*;
 use cnnip_graph::{
-    Activation, Blocks, Conv2d, ElementType, Gather, GraphBuilder, Hw, Mean, Pad, PadValue, Padding, Pool2d,
-    Quantization, Shape, Slice, Tensor,
+    Activation, ArgExtremum, Blocks, Conv2d, ElementType, Gather, GraphBuilder, Grid, Hw, Mean, Pad, PadValue, Padding,
+    Pool2d, Quantization, ResizeBilinear, ResizeNearest, Shape, Slice, Take, Tensor, TransposeConv2d,
 };
 
 fn shape(dims: &[usize]) -> Shape {
@@ -94,6 +94,45 @@ fn blocks_go_there_and_back() {
     let blocks = Blocks { block: vec![1, 2], before: vec![0, 1], after: vec![0, 0] };
     assert_eq!(counted(Op::SpaceToBatch(blocks.clone()), &[1, 1, 3, 1], vec![]), [0.0, 2.0, 1.0, 3.0]);
     assert_eq!(counted(Op::BatchToSpace(blocks), &[2, 1, 2, 1], vec![]), [3.0, 2.0, 4.0]);
+}
+
+#[test]
+fn resizes_and_takes_by_hand() {
+    let bilinear = |grid| Op::ResizeBilinear(ResizeBilinear { output: Hw::new(1, 4), grid });
+    assert_eq!(counted(bilinear(Grid::HalfPixel), &[1, 1, 2, 1], vec![]), [1.0, 1.25, 1.75, 2.0]);
+    assert_eq!(counted(bilinear(Grid::Asymmetric), &[1, 1, 2, 1], vec![]), [1.0, 1.5, 2.0, 2.0]);
+    assert_eq!(counted(bilinear(Grid::AlignCorners), &[1, 1, 4, 1], vec![]), [1.0, 2.0, 3.0, 4.0]);
+    let resize = ResizeNearest { rows: vec![1], columns: vec![0, 0, 1] };
+    assert_eq!(counted(Op::ResizeNearest(resize), &[1, 2, 2, 1], vec![]), [3.0, 3.0, 4.0]);
+    let take = Take { indices: vec![vec![0, 0], vec![2, 1]] };
+    assert_eq!(counted(Op::Take(take), &[3], vec![]), [3.0, 2.0, 3.0, 2.0]);
+}
+
+#[test]
+fn extrema_have_the_lowest_index() {
+    let mut build = GraphBuilder::new("arg");
+    let x = build.input(Tensor::new("x", shape(&[2, 3]), ElementType::F32));
+    let op = Op::ArgMax(ArgExtremum { axis: 1, keep_dims: false });
+    let y = build.apply_as("y", op, &[x], ElementType::I64, None);
+    build.output(y);
+    let inputs = [Elements::Real(vec![1.0, 4.0, 4.0, 0.0, -1.0, -2.0])];
+    let values = evaluate(&build.finish().unwrap(), &inputs, Ties::Even).unwrap();
+    assert_eq!(values.get(y), Some(&Elements::Integer(vec![1, 0])));
+}
+
+/// Two inputs, three taps, stride 2: taps at 0, 1, 2 and 2, 3, 4; one column cut off in front.
+#[test]
+fn a_transposed_convolution_by_hand() {
+    let conv = Op::TransposeConv2d(TransposeConv2d {
+        stride: Hw::new(1, 2),
+        dilation: Hw::ONE,
+        crop: Hw::new(0, 1),
+        output: Hw::new(1, 5),
+        groups: 1,
+        activation: Activation::None,
+    });
+    let weights = constant("w", &[1, 1, 3, 1], &[1.0, 10.0, 100.0]);
+    assert_eq!(counted(conv, &[1, 1, 2, 1], vec![weights]), [10.0, 102.0, 20.0, 200.0, 0.0]);
 }
 
 #[test]
