@@ -203,7 +203,7 @@ fn tensors(network: &Network) -> Vec<Tensor> {
         }
     }
     for (layer, Layer { name, operator, work, .. }) in network.layers.iter().enumerate() {
-        let (node, operator) = (name.clone(), (*operator).to_owned());
+        let (node, operator) = (name.clone(), operator.to_string());
         states[work.writes().0] = State::Computed { layer, node, operator };
     }
     let tensor = |(at, value): (usize, &cnnip_lowered::Value)| Tensor {

@@ -1,5 +1,6 @@
 //! Everything → the package.
 
+mod lowered;
 mod tensors;
 
 use cnnip_graph::{Graph, Place};
@@ -50,6 +51,9 @@ pub(crate) fn package(parts: &Parts<'_>) -> Result<Package, CompileErrors> {
         tensors: &|value| table.number(value),
     })?);
     package.tensors = table.tensors;
+    if parts.options.lowered {
+        lowered::put(parts, &mut package);
+    }
     check(&package)?;
     Ok(package)
 }

@@ -7,7 +7,6 @@ mod region;
 mod sum;
 mod transfer;
 mod transpose;
-mod weights;
 mod windows;
 
 pub(crate) use pool::fits_target as fits_pool;
@@ -72,6 +71,7 @@ pub(crate) fn all(
     let mut problems = vec![];
     let mut room = MAX_OPERATIONS;
     for (index, layer) in legalized.layers.iter().enumerate() {
+        constants.begin(index);
         let mut site = Site { network: legalized, memory, target, constants: &mut constants, room };
         match one(&mut site, layer) {
             Ok(Some(Lowered { plan, pad, jobs })) => {
@@ -79,7 +79,7 @@ pub(crate) fn all(
                 lowered.push(LayerJobs { layer: index, plan, buffers: pad.buffers, jobs });
             }
             Ok(None) => {}
-            Err(rule) => problems.push(Problem { place: Place::node(layer.node, &layer.name, layer.operator), rule }),
+            Err(rule) => problems.push(Problem { place: Place::node(layer.node, &layer.name, &layer.operator), rule }),
         }
     }
     let bytes = crate::size::wide(constants.bytes().len());

@@ -75,11 +75,20 @@ pub struct Options {
     pub pixels: PixelRule,
     /// Further provenance, such as the model file's hash; keys must be unique.
     pub provenance: Vec<(String, String)>,
+    /// Keep the lowered network in the package.
+    pub lowered: bool,
 }
 
 impl Options {
     /// The defaults for a target.
     pub const fn new(target: &'static Target) -> Self {
-        Self { target, rounding: Rounding::Double, keep: Vec::new(), pixels: PixelRule::Auto, provenance: Vec::new() }
+        Self {
+            target,
+            rounding: Rounding::Double,
+            keep: Vec::new(),
+            pixels: PixelRule::Auto,
+            provenance: Vec::new(),
+            lowered: true,
+        }
     }
 }

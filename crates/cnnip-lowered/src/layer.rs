@@ -1,5 +1,6 @@
 //! The lowered network: device-level layers with every number derived, and the values between them.
 
+use std::borrow::Cow;
 use std::fmt;
 
 use cnnip_graph::{Data, ElementType};
@@ -94,7 +95,7 @@ pub struct Layer {
     /// Index of the source node in the graph.
     pub node: usize,
     /// Name of its operator.
-    pub operator: &'static str,
+    pub operator: Cow<'static, str>,
     /// Source nodes it carries out.
     pub sources: Vec<String>,
     /// Multiply-accumulates as the network defines them.

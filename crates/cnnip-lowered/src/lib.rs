@@ -10,6 +10,7 @@ mod check;
 mod layer;
 mod table;
 pub mod weights;
+mod wire;
 
 pub use check::{MAX_PROBLEMS, Place, Problem, Rule};
 pub use layer::{
@@ -17,3 +18,4 @@ pub use layer::{
     Transfer, Value, ValueId, WeightSource, Work,
 };
 pub use table::Table;
+pub use wire::{LoweredError, Places, StoredPiece};

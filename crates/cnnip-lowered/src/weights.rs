@@ -45,24 +45,22 @@ impl WeightPiece {
         }
     }
 
-    /// Weights in the piece, those that only fill blocks aside.
+    /// Weights in the piece, those that only fill blocks aside; at most 2^64 - 1.
     pub fn weights(&self) -> u64 {
-        self.ranges().iter().map(|range| u64::from(len(range))).product()
+        self.ranges().iter().map(|range| u64::from(len(range))).fold(1, u64::saturating_mul)
     }
 
-    /// Bytes of the piece in the layout of the layer's operation.
+    /// Bytes of the piece in the layout of the layer's operation; at most 2^64 - 1.
     pub fn bytes(&self, layer: &ConvLayer) -> u64 {
-        let taps = u64::from(len(&self.rows)) * u64::from(len(&self.columns));
-        let element = wide(layer.weights.element.bytes());
-        let outputs = u64::from(len(&self.outputs));
-        if layer.depthwise {
-            return (u64::from(len(&self.groups)) * outputs).div_ceil(u64::from(LANES))
-                * taps
-                * u64::from(LANES)
-                * element;
-        }
-        let depth = u64::from(len(&self.depth).next_multiple_of(block_depth(layer)));
-        u64::from(len(&self.groups)) * outputs.next_multiple_of(u64::from(LANES)) * taps * depth * element
+        let [groups, outputs, depth, rows, columns] = self.ranges().map(|range| u64::from(len(&range)));
+        let (lanes, element) = (u64::from(LANES), wide(layer.weights.element.bytes()));
+        let factors = if layer.depthwise {
+            [groups.saturating_mul(outputs).div_ceil(lanes), lanes, 1, rows, columns, element]
+        } else {
+            let depth = depth.next_multiple_of(block_depth(layer).into());
+            [groups, outputs.next_multiple_of(lanes), depth, rows, columns, element]
+        };
+        factors.into_iter().fold(1, u64::saturating_mul)
     }
 
     /// The output channels, counted over all groups.

@@ -8,7 +8,6 @@ use cnnip_isa::operation::{
 use cnnip_isa::{ElementType, RoundingMode};
 
 use super::region::{DramMap, Frame, MapBox, Span, len};
-use super::weights::{WeightPiece, blocks, records};
 use super::{Lowered, Site};
 use crate::error::Rule;
 use crate::job::{Job, Scratchpad, Turns};
@@ -17,6 +16,7 @@ use crate::size::{pieces, small, width};
 use crate::strided::copies;
 use crate::tile::conv::{ConvPlan, ConvShape};
 use crate::tile::taps::{Chunk, Taps};
+use cnnip_lowered::weights::{WeightPiece, blocks, records};
 use cnnip_lowered::{ConvLayer, Sweep};
 
 pub(super) fn lower(site: &mut Site<'_>, layer: &ConvLayer) -> Result<Lowered, Rule> {
@@ -317,13 +317,12 @@ impl<'a, 's> Lowering<'a, 's> {
             rows: taps(phase.vertical),
             columns: taps(phase.horizontal),
         };
-        let mut bytes = blocks(self.layer(), &piece);
-        let at_records = small(bytes.len());
-        if phase.number + 1 == self.phases.len() {
-            bytes.extend(records(self.layer(), &piece));
-        }
-        let offset = self.site.constants.push(&bytes);
-        let blob = Blob { offset, bytes: small(bytes.len()), records: at_records };
+        let weights = blocks(self.layer(), &piece);
+        let last = phase.number + 1 == self.phases.len();
+        let records = last.then(|| records(self.layer(), &piece));
+        let bytes = small(weights.len() + records.as_ref().map_or(0, Vec::len));
+        let offset = self.site.constants.push_weights(piece, &weights, records.as_deref());
+        let blob = Blob { offset, bytes, records: small(weights.len()) };
         self.blobs[at] = Some(blob);
         blob
     }

@@ -1,14 +1,17 @@
-//! The Accurate Simulator on the lowered network of the same compilation.
+//! The Accurate Simulator on the lowered network that the package holds.
 
 use std::collections::HashMap;
 
 use cnnip_accurate::{Simulator, State};
 use cnnip_compiler::Stages;
 use cnnip_graph::Graph;
+use cnnip_lowered::Network;
 
 /// Every tensor of the graph that exists after lowering is what the evaluator says.
 pub(super) fn check(graph: &Graph, stages: &Stages, inputs: &[Vec<i8>], expected: &[Option<Vec<i8>>]) {
-    let mut simulator = Simulator::new(stages.legalized.clone()).unwrap_or_else(|error| panic!("{error}\n{graph}"));
+    let network = Network::of_package(&stages.package).unwrap_or_else(|error| panic!("{error}\n{graph}"));
+    assert_eq!(network.layers, stages.legalized.layers, "the package's network is the compiled one");
+    let mut simulator = Simulator::new(network).unwrap_or_else(|error| panic!("{error}\n{graph}"));
     for (index, input) in inputs.iter().enumerate() {
         let bytes: Vec<u8> = input.iter().map(|value| value.cast_unsigned()).collect();
         simulator.set_input(index, &bytes).expect("inputs have the graph's shapes");
