@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use crate::graph::{Graph, TensorId};
 use crate::infer::infer_shape;
 use crate::op::Op;
-use crate::problem::{Place, Problems, Rule};
+use crate::problem::{Place, Problems, Rule, quote};
 use crate::tensor::{ElementType, Quantization, Shape, Tensor};
 
 /// All problems of `graph`.
@@ -78,7 +78,20 @@ pub(crate) fn node(op: &Op, inputs: &[&Tensor], outputs: &[&Tensor]) -> Result<(
     if output.shape != want {
         return Err(Rule::OutputShape { want, found: output.shape.clone() });
     }
-    weight_axis(op, inputs)
+    weight_axis(op, inputs)?;
+    inputs.iter().try_for_each(|tensor| numbers(op, tensor))
+}
+
+/// Whether a constant of floats holds numbers, and weights finite ones.
+fn numbers(op: &Op, tensor: &Tensor) -> Result<(), Rule> {
+    let Some(data) = tensor.data.as_ref().filter(|_| tensor.element == ElementType::F32) else { return Ok(()) };
+    let values = data.bytes().as_chunks().0.iter().map(|&bytes| f32::from_le_bytes(bytes));
+    let finite = op.weight_axis().is_some();
+    let wrong = |(_, value): &(usize, f32)| value.is_nan() || finite && value.is_infinite();
+    match values.enumerate().find(wrong) {
+        Some((index, value)) => Err(Rule::NotFinite { name: quote(&tensor.name), index, value }),
+        None => Ok(()),
+    }
 }
 
 fn weight_axis(op: &Op, inputs: &[&Tensor]) -> Result<(), Rule> {

@@ -1,4 +1,4 @@
-//! ONNX models: [`import_onnx`] reads them.
+//! ONNX models: [`import_onnx`] reads them, [`export_onnx`] writes them.
 //!
 //! What is taken over, and how:
 //!
@@ -15,6 +15,7 @@
 mod build;
 mod call;
 mod constant;
+mod export;
 mod external;
 mod import;
 mod operators;
@@ -22,6 +23,7 @@ mod proto;
 #[cfg(test)]
 pub(crate) mod tests;
 
+pub use export::{OnnxExportError, export_onnx};
 pub use import::{OnnxOptions, import_onnx, import_onnx_in};
 
 /// Names of all operators that [`import_onnx`] reads, with the domain where it is not the standard one.

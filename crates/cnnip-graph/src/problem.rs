@@ -161,8 +161,10 @@ pub enum Rule {
         found: f32,
     },
     /// A constant that is not a number, or infinite.
-    #[error("element {index} is {value}")]
+    #[error("element {index} of the constant `{name}` is {value}")]
     NotFinite {
+        /// Name of the constant, shortened if long.
+        name: String,
         /// Position of the first such element.
         index: usize,
         /// Its value.

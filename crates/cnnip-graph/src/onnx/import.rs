@@ -301,7 +301,11 @@ impl<'a> Importer<'a> {
     /// output, is copied.
     fn output(&mut self, name: &str, id: TensorId) -> Result<TensorId, Rule> {
         let tensor = self.build.get(id);
-        if tensor.name == name && !tensor.is_constant() && !self.build.graph.inputs.contains(&id) {
+        if tensor.name == name && self.build.producer(id).is_some() {
+            return Ok(id);
+        }
+        if self.build.producer(id).is_some() && !self.build.graph.outputs.contains(&id) {
+            self.build.rename(id, name);
             return Ok(id);
         }
         let (element, quantization) = (tensor.element, tensor.quantization.clone());

@@ -184,8 +184,263 @@ pub(crate) fn resnet_block() -> ModelBuilder {
         .output("scores")
 }
 
+fn problems(model: ModelBuilder) -> String {
+    model.import().unwrap_err().to_string()
+}
+
 #[test]
-fn a_residual_block_is_imported_with_its_names() {
+fn a_residual_block_is_imported_node_for_node() {
     let graph = resnet_block().import().unwrap();
-    println!("{graph}");
+    let ops: Vec<&str> = graph.nodes.iter().map(|node| node.op.name()).collect();
+    let block = ["Transpose", "Conv2d", "Transpose", "Mul", "Add"];
+    let want = [&block[..], &["Relu"], &block, &["Add", "Relu", "Mean", "Reshape", "FullyConnected"]].concat();
+    assert_eq!(ops, want);
+    for name in ["image", "c1", "b1", "r1", "sum", "pooled", "features", "scores"] {
+        assert!(graph.tensor_named(name).is_some(), "{name}");
+    }
+    assert_eq!(graph[graph.inputs[0]].shape.dims(), [1, 3, 8, 8], "the batch is 1");
+}
+
+#[test]
+fn weights_share_the_file_and_are_put_in_order_otherwise() {
+    let model = ModelBuilder::new(13)
+        .input("x", &[1, 4])
+        .weights("w", &[3, 4])
+        .node("Gemm", &["x", "w"], &["y"], &[("transB", Value::Int(1))])
+        .output("y");
+    let graph = model.import().unwrap();
+    let weights = &graph[graph.nodes[0].inputs[1]];
+    assert_eq!((weights.name.as_str(), weights.shape.dims()), ("w", &[3, 4][..]));
+}
+
+#[test]
+fn every_problem_is_listed_with_its_node() {
+    let found = problems(
+        ModelBuilder::new(13)
+            .input("x", &[1, 3, 8, 8])
+            .weights("w", &[4, 2, 3, 3])
+            .weights("ok", &[4, 3, 3, 3])
+            .node("Conv", &["x", "w"], &["a"], &[])
+            .node("NonMaxSuppression", &["a", "a"], &["b"], &[])
+            .node("Conv", &["x", "ok"], &["c"], &[("colour", Value::Int(1))])
+            .node("Conv", &["x", "ok"], &["d"], &[("auto_pad", Value::Text("MAYBE"))])
+            .node("Relu", &["nothing"], &["e"], &[])
+            .node("LeakyRelu", &["x"], &["f"], &[("alpha", Value::Float(f32::NAN))])
+            .node("Loop", &["a"], &["g"], &[])
+            .output("b"),
+    );
+    let want = [
+        "node 0, Conv (a): weights of shape 4x3x3x2 do not fit 3 input channels in 1 groups",
+        "node 1, NonMaxSuppression (b): operator NonMaxSuppression is not supported",
+        "node 2, Conv (c): attribute colour is not supported",
+        "node 3, Conv (d): auto_pad is \"MAYBE\"",
+        "node 4, Relu (e): `nothing` is used before anything defines it",
+        "node 5, LeakyRelu (f): alpha is NaN",
+        "node 6, Loop (g): operator Loop is not supported",
+    ];
+    let lines: Vec<&str> = found.lines().collect();
+    assert_eq!(lines.len(), want.len(), "{found}");
+    for (line, want) in lines.iter().zip(want) {
+        assert!(line.starts_with(want), "{line}\nnot {want}");
+        assert!(line.ends_with(')'), "{line} has no hint");
+    }
+}
+
+#[test]
+fn weights_that_are_no_numbers_and_extents_that_are_no_numbers() {
+    let nan = ModelBuilder::new(13)
+        .input("x", &[1, 2])
+        .floats("w", &[2, 2], &[1.0, f32::NAN, 0.0, 0.0])
+        .node("MatMul", &["x", "w"], &["y"], &[])
+        .output("y");
+    assert!(problems(nan).starts_with("node 0, MatMul (y): element 2 of the constant `y.transposed` is NaN"));
+    let open = ModelBuilder::new(13).input("x", &[1, 0, 0]).node("Relu", &["x"], &["y"], &[]).output("y");
+    let found = problems(open);
+    assert!(found.contains("tensor 0 (x): extent `N` of axis 1 is not a number"), "{found}");
+    assert!(found.contains("extent `N` of axis 2"), "{found}");
+    let old = ModelBuilder::new(6).input("x", &[1]).node("Relu", &["x"], &["y"], &[]).output("y");
+    assert!(problems(old).contains("operator set 6 of domain \"ai.onnx\" is not in 7 to 28"));
+}
+
+#[test]
+fn operands_that_do_not_go_together() {
+    let found = problems(
+        ModelBuilder::new(13)
+            .input("x", &[1, 4])
+            .typed_input("q", data_type::INT8, &[1, 4])
+            .floats("s", &[], &[0.5])
+            .floats("t", &[], &[0.25])
+            .bytes("z", data_type::INT8, &[], &[0])
+            .node("Add", &["x", "q"], &["a"], &[])
+            .node("Sigmoid", &["q"], &["b"], &[])
+            .node("Relu", &["x"], &["x"], &[])
+            .node("DequantizeLinear", &["q", "s", "z"], &["c"], &[])
+            .node("DequantizeLinear", &["q", "t", "z"], &["d"], &[])
+            .output("c"),
+    );
+    let want = [
+        "node 0, Add (a): operands are float32 and int8",
+        "node 1, Sigmoid (b): the input is int8",
+        "node 2, Relu (x): `x` is defined twice",
+        "node 4, DequantizeLinear (d): the input is read with scale 0.25 but has 0.5",
+    ];
+    let lines: Vec<&str> = found.lines().collect();
+    assert_eq!(lines.len(), want.len(), "{found}");
+    assert!(lines.iter().zip(want).all(|(line, want)| line.starts_with(want)), "{found}");
+}
+
+#[test]
+fn extents_with_names_are_bound_by_options() {
+    let model = ModelBuilder::new(13).input("x", &[0, 0]).node("Relu", &["x"], &["y"], &[]).output("y").build();
+    let options = OnnxOptions { dims: [("N".to_owned(), 5)].into(), ..OnnxOptions::default() };
+    let graph = import_onnx(&model.encode_to_vec(), &options).unwrap();
+    assert_eq!(graph[graph.outputs[0]].shape.dims(), [5, 5]);
+}
+
+#[test]
+fn cut_and_changed_files_are_refused_or_read() {
+    let bytes = resnet_block().build().encode_to_vec();
+    let options = OnnxOptions::default();
+    for end in (0..bytes.len()).step_by(37) {
+        assert!(import_onnx(&bytes[..end], &options).is_err(), "cut at {end}");
+    }
+    for at in (0..bytes.len()).step_by(11) {
+        let mut changed = bytes.clone();
+        changed[at] ^= 0x5a;
+        if let Ok(graph) = import_onnx(&changed, &options) {
+            let graph = crate::passes::standard(graph, |_, _| {});
+            graph.check().unwrap_or_else(|problems| panic!("byte {at}: {problems}"));
+        }
+    }
+}
+
+#[test]
+fn a_small_file_cannot_ask_for_much_memory() {
+    let huge = ModelBuilder::new(13)
+        .input("x", &[1])
+        .integers("shape", &[2], &[1 << 15, 1 << 15])
+        .floats("one", &[1], &[1.0])
+        .node("Expand", &["one", "shape"], &["y"], &[])
+        .node("Mul", &["x", "y"], &["z"], &[])
+        .output("z");
+    assert!(problems(huge).contains("more than"));
+}
+
+#[test]
+fn data_files_stay_in_the_folder_of_the_model() {
+    let folder = std::env::temp_dir().join(format!("cnnip-onnx-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).unwrap();
+    std::fs::write(folder.join("weights.bin"), [0_u8; 20]).unwrap();
+    let read = |location: &str, offset: &str| {
+        let mut model = ModelBuilder::new(13).input("x", &[1, 2]).floats("w", &[2, 2], &[0.0; 4]);
+        let tensor = &mut model.graph.initializer[0];
+        tensor.raw_data = None;
+        tensor.data_location = Some(1);
+        let entry = |key: &str, value: &str| proto::Entry { key: Some(key.to_owned()), value: Some(value.to_owned()) };
+        tensor.external_data = vec![entry("location", location), entry("offset", offset), entry("length", "16")];
+        let bytes = model.node("MatMul", &["x", "w"], &["y"], &[]).output("y").build().encode_to_vec();
+        super::import_onnx_in(bytes.into(), &folder, &OnnxOptions::default())
+    };
+    assert!(read("weights.bin", "4").is_ok());
+    for (location, offset, want) in [
+        ("weights.bin", "8", "bytes 8 to 24 of 20"),
+        ("../weights.bin", "0", "leaves the folder"),
+        ("/etc/passwd", "0", "leaves the folder"),
+        ("nothing.bin", "0", "cannot be read"),
+        ("weights.bin", "many", "no number"),
+    ] {
+        let found = read(location, offset).unwrap_err().to_string();
+        assert!(found.contains(want), "{found}");
+    }
+    std::fs::remove_dir_all(&folder).unwrap();
+}
+
+/// A convolution with everything quantized, between quantization and dequantization.
+pub(crate) fn qdq_conv() -> ModelBuilder {
+    ModelBuilder::new(13)
+        .input("x", &[1, 2, 4, 4])
+        .floats("s", &[], &[0.5])
+        .bytes("z", data_type::INT8, &[], &[3])
+        .bytes("w", data_type::INT8, &[3, 2, 1, 1], &[1, 2, 3, 4, 5, 6])
+        .floats("ws", &[3], &[0.25, 0.5, 1.0])
+        .bytes("wz", data_type::INT8, &[3], &[0, 0, 0])
+        .floats("bias", &[3], &[0.125, -0.25, 1.0])
+        .node("QuantizeLinear", &["x", "s", "z"], &["xq"], &[])
+        .node("DequantizeLinear", &["xq", "s", "z"], &["xr"], &[])
+        .node("DequantizeLinear", &["w", "ws", "wz"], &["wr"], &[("axis", Value::Int(0))])
+        .node("Conv", &["xr", "wr", "bias"], &["c"], &[])
+        .node("Relu", &["c"], &["r"], &[])
+        .node("QuantizeLinear", &["r", "s", "z"], &["rq"], &[])
+        .node("DequantizeLinear", &["rq", "s", "z"], &["rr"], &[])
+        .node("MaxPool", &["rr"], &["p"], &[("kernel_shape", Value::Ints(&[2, 2]))])
+        .node("QuantizeLinear", &["p", "s", "z"], &["pq"], &[])
+        .node("DequantizeLinear", &["pq", "s", "z"], &["y"], &[])
+        .output("y")
+}
+
+#[test]
+fn quantization_around_operators_becomes_their_own() {
+    let graph = crate::passes::standard(qdq_conv().import().unwrap(), |_, _| {});
+    graph.check().unwrap();
+    let ops: Vec<&str> = graph.nodes.iter().map(|node| node.op.name()).collect();
+    assert_eq!(ops, ["Quantize", "Transpose", "Conv2d", "MaxPool2d", "Transpose", "Dequantize"], "{graph}");
+    let conv = &graph.nodes[2];
+    let bias = &graph[conv.inputs[2]];
+    assert_eq!(bias.data.as_ref().unwrap().integers(crate::ElementType::I32), Some(vec![1, -1, 2]));
+    assert_eq!(graph[conv.inputs[1]].quantization.as_ref().unwrap().scales(), [0.25, 0.5, 1.0]);
+    assert_eq!(conv.name, "rq");
+    assert_eq!(crate::passes::float_nodes(&graph).len(), 1);
+}
+
+#[test]
+fn the_operators_of_the_runtime_are_quantized_at_once() {
+    let quantized: &[&str] = &["s", "z"];
+    let with = |list: &[&'static str]| [list, quantized].concat();
+    let graph = ModelBuilder::new(13)
+        .typed_input("x", data_type::INT8, &[1, 2, 4, 4])
+        .floats("s", &[], &[0.5])
+        .bytes("z", data_type::INT8, &[], &[3])
+        .bytes("w", data_type::INT8, &[3, 2, 1, 1], &[1, 2, 3, 4, 5, 6])
+        .bytes("wz", data_type::INT8, &[], &[0])
+        .node("QLinearConv", &with(&["x", "s", "z", "w", "s", "wz"]), &["c"], &[])
+        .node("com.microsoft.QLinearAdd", &with(&["c", "s", "z", "c", "s", "z"]), &["a"], &[])
+        .node("com.microsoft.QLinearSigmoid", &with(&["a", "s", "z"]), &["y"], &[])
+        .output("y")
+        .import()
+        .unwrap();
+    let graph = crate::passes::standard(graph, |_, _| {});
+    graph.check().unwrap();
+    let ops: Vec<&str> = graph.nodes.iter().map(|node| node.op.name()).collect();
+    assert_eq!(ops, ["Transpose", "Conv2d", "Add", "Logistic", "Transpose"], "{graph}");
+    assert_eq!(graph[graph.outputs[0]].quantization, Some(crate::Quantization::per_tensor(0.5, 3)));
+}
+
+#[test]
+fn what_is_written_reads_the_same() {
+    let graph = crate::passes::standard(qdq_conv().import().unwrap(), |_, _| {});
+    let bytes = super::export_onnx(&graph).unwrap();
+    let again = crate::passes::standard(import_onnx(&bytes, &OnnxOptions::default()).unwrap(), |_, _| {});
+    let ops = |graph: &Graph| graph.nodes.iter().map(|node| node.op.to_string()).collect::<Vec<_>>();
+    assert_eq!(ops(&again), ops(&graph), "{again}");
+    let float = crate::passes::standard(resnet_block().import().unwrap(), |_, _| {});
+    let bytes = super::export_onnx(&float).unwrap();
+    let again = crate::passes::standard(import_onnx(&bytes, &OnnxOptions::default()).unwrap(), |_, _| {});
+    assert_eq!(ops(&again), ops(&float), "{again}");
+}
+
+#[test]
+fn a_recurrent_layer_is_unrolled() {
+    let graph = ModelBuilder::new(14)
+        .input("x", &[3, 1, 2])
+        .weights("w", &[1, 8, 2])
+        .weights("r", &[1, 8, 2])
+        .weights("b", &[1, 16])
+        .node("LSTM", &["x", "w", "r", "b"], &["y", "h"], &[("hidden_size", Value::Int(2))])
+        .output("y")
+        .output("h")
+        .import()
+        .unwrap();
+    let of = |name: &str| graph.nodes.iter().filter(|node| node.op.name() == name).count();
+    assert_eq!((of("FullyConnected"), of("Tanh"), of("Logistic")), (4, 6, 9));
+    assert_eq!(graph[graph.outputs[0]].shape.dims(), [3, 1, 1, 2]);
 }

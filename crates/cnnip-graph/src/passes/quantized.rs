@@ -2,6 +2,7 @@
 
 use super::dead_code;
 use super::edit::{Edit, producers, readers};
+use super::scales::without_copies;
 use crate::graph::{Graph, Node, NodeId, TensorId};
 use crate::op::Op;
 use crate::tensor::{ElementType, Quantization, Shape, Tensor};
@@ -31,8 +32,8 @@ fn form(op: &Op) -> Form {
     }
 }
 
-/// The nodes that work on floats in a network that has quantized tensors: what no integer operator
-/// was found for, and the conversions at its ends.
+/// The nodes that give floats in a network that has quantized tensors: what no integer operator was
+/// found for, and the conversions to floats.
 pub fn float_nodes(graph: &Graph) -> Vec<NodeId> {
     let quantized = graph.tensors.iter().any(|tensor| tensor.quantization.is_some());
     let float = |id: &NodeId| graph[*id].outputs.iter().any(|&output| graph[output].element == ElementType::F32);
@@ -60,7 +61,7 @@ pub fn fuse_quantization(graph: Graph) -> Graph {
     }
     let mut graph = fusion.edit.graph;
     written_once(&mut graph);
-    dead_code(graph)
+    dead_code(without_copies(graph))
 }
 
 /// A quantization whose operator now writes its output itself is no longer needed.
@@ -107,6 +108,9 @@ impl Fusion {
     /// Writes the node on integers; `None` if it does not match.
     fn integer(&mut self, node: &Node) -> Option<()> {
         let &[output] = node.outputs.as_slice() else { return None };
+        if node.op == Op::Quantize {
+            return self.again(*node.inputs.first()?, output);
+        }
         if self.tensor(output).element != ElementType::F32 {
             return None;
         }
@@ -115,6 +119,16 @@ impl Fusion {
             Form::Movement => self.movement(node, output),
             Form::Float => None,
         }
+    }
+
+    /// Real values of integers that are quantized are integers quantized anew, or the same.
+    fn again(&mut self, input: TensorId, output: TensorId) -> Option<()> {
+        let integers = self.integers_of(input)?;
+        let (from, to) = (self.tensor(integers), self.tensor(output));
+        let same = from.quantization == to.quantization && from.element == to.element;
+        let op = if same { Op::Reshape { shape: to.shape.clone() } } else { Op::Quantize };
+        self.edit.push(op, vec![integers], output);
+        Some(())
     }
 
     fn arithmetic(&mut self, node: &Node, output: TensorId) -> Option<()> {

@@ -47,7 +47,7 @@ fn own_scale(op: &Op) -> bool {
 }
 
 /// Without reshapes to the same shape of what has the same quantization, unless they are outputs.
-fn without_copies(mut graph: Graph) -> Graph {
+pub(super) fn without_copies(mut graph: Graph) -> Graph {
     let nodes = std::mem::take(&mut graph.nodes);
     let mut same: Vec<_> = graph.tensor_ids().collect();
     for mut node in nodes {

@@ -53,28 +53,30 @@ pub(super) fn gemm(call: &mut Call<'_>) -> Result<Vec<TensorId>, Rule> {
     if call.int("transA", 0) != 0 {
         a = call.transpose(a, &[1, 0])?;
     }
-    if call.int("transB", 0) != 0 {
-        b = call.transpose(b, &[1, 0])?;
-    }
     b = scaled(call, b, "alpha")?;
+    let transposed = call.int("transB", 0) != 0;
     let added = match call.optional(2) {
         Some(added) => Some(scaled(call, added, "beta")?),
         None => None,
     };
-    let outputs = call.shape(b).dims()[1];
-    let bias = added.filter(|&id| call.build.is_weight(b) && call.build.is_weight(id));
-    if let Some(bias) =
-        bias.filter(|&id| call.shape(id).elements() == outputs && call.shape(id).dims().last() == Some(&outputs))
-    {
-        let weights = call.transpose(b, &[1, 0])?;
+    let add = Op::Add { activation: Activation::None };
+    if !call.build.is_weight(b) {
+        let b = if transposed { call.transpose(b, &[1, 0])? } else { b };
+        let made = product(call, a, b)?;
+        return Ok(vec![added.map_or(Ok(made), |added| call.emit(add, &[made, added]))?]);
+    }
+    let weights = if transposed { b } else { call.transpose(b, &[1, 0])? };
+    let outputs = call.shape(weights).dims()[0];
+    let is_bias = |id: &TensorId| {
+        let shape = call.shape(*id);
+        call.build.is_weight(*id) && shape.elements() == outputs && shape.dims().last() == Some(&outputs)
+    };
+    if let Some(bias) = added.filter(is_bias) {
         let bias = call.reshape(bias, &[outputs])?;
         return Ok(vec![call.emit(PLAIN, &[a, weights, bias])?]);
     }
-    let made = product(call, a, b)?;
-    match added {
-        Some(added) => Ok(vec![call.emit(Op::Add { activation: Activation::None }, &[made, added])?]),
-        None => Ok(vec![made]),
-    }
+    let made = call.emit(PLAIN, &[a, weights])?;
+    Ok(vec![added.map_or(Ok(made), |added| call.emit(add, &[made, added]))?])
 }
 
 /// A matrix times the attribute `name`.
