@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use cnnip_compiler::CompileErrors;
 use cnnip_data::{DataError, ExampleError};
 use cnnip_driver::{DeviceError, FaultReport, LoadError};
+use cnnip_evaluate::run::RunError;
 use cnnip_float::FloatError;
 use cnnip_graph::{Place, Problems};
 use cnnip_package::text::Diagnostic;
@@ -77,6 +78,9 @@ pub(crate) enum Error {
     /// Examples that cannot be used.
     #[error("{}", examples(.broken, *.more))]
     Examples { broken: Vec<ExampleError>, more: usize },
+    /// An evaluation that could not go on.
+    #[error("{why}")]
+    Evaluation { why: RunError },
     /// A model that cannot be run in floats.
     #[error("{}: {why}", path.display())]
     Float { path: PathBuf, why: FloatError },
@@ -148,7 +152,7 @@ impl Error {
             Self::Compile { .. } => "compile",
             Self::NotCalibrated { .. } | Self::AlreadyQuantized { .. } => "usage",
             Self::Ranges { .. } | Self::Quantize { .. } | Self::Float { .. } => "quantize",
-            Self::Data { .. } | Self::Examples { .. } => "data",
+            Self::Data { .. } | Self::Examples { .. } | Self::Evaluation { .. } => "data",
             Self::Fault { .. } => "fault",
             Self::Analysis { kind, .. } => kind,
         }
@@ -176,6 +180,7 @@ impl Error {
             Self::Examples { .. } => {
                 "take them out, or say with --fit how pictures become the network's size".to_owned()
             }
+            Self::Evaluation { why } => why.hint().to_owned(),
             Self::Float { .. } => "quantize the model with its own framework, and compile that".to_owned(),
             Self::SecondFile { .. } => "every tensor takes one file".to_owned(),
             Self::Itself { .. } => "name another file for the output".to_owned(),

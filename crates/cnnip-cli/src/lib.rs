@@ -5,13 +5,19 @@
 
 #![forbid(unsafe_code)]
 
+mod bisect;
+mod compare;
 mod compile;
+mod dump;
 mod error;
+mod evaluate;
+mod fast;
 mod fault;
 mod files;
 mod info;
 mod inputs;
 mod iss_run;
+mod level;
 mod model;
 mod names;
 mod quantize;
@@ -19,6 +25,7 @@ mod results;
 mod stream;
 mod tool;
 mod trace;
+mod why;
 
 use std::ffi::OsString;
 use std::io::{self, BufWriter, IsTerminal, Write};

@@ -100,7 +100,8 @@ impl Quantize {
         }
     }
 
-    fn fit(&self) -> Fit {
+    /// What is done about the size of pictures.
+    pub(crate) fn fit(&self) -> Fit {
         match self.fit {
             FitName::Exact => Fit::Exact,
             FitName::Stretch => Fit::Stretch,

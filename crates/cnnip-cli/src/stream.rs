@@ -68,6 +68,11 @@ impl Streams<'_> {
         let _ = writeln!(self.out, "{line}");
     }
 
+    /// Writes a line for the person who looks on.
+    pub(crate) fn note(&mut self, line: impl Display) {
+        let _ = writeln!(self.err, "{line}");
+    }
+
     /// Writes data as JSON.
     pub(crate) fn data(&mut self, value: &Value) {
         self.say(format_args!("{value:#}"));

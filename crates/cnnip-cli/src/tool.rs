@@ -9,18 +9,28 @@ use cnnip_package::Package;
 use cnnip_package::text::{from_text, to_text};
 use serde_json::{Value, json};
 
+use crate::bisect::{self, Bisect};
+use crate::compare::{self, Compare};
 use crate::compile::{self, Compile};
 use crate::error::Error;
+use crate::evaluate::{self, Evaluate};
+use crate::fast::{self, Fast};
 use crate::files;
 use crate::info;
 use crate::stream::{DONE, Streams};
+use crate::why::{self, Why};
 
 /// Largest assembly text.
 const MAX_TEXT_BYTES: u64 = 1 << 30;
 
 /// Makes packages for the CNN-IP and looks into them.
 #[derive(Debug, Parser)]
-#[command(name = "cnnip", version, max_term_width = 100, after_help = "Exit status: 0 done, 2 bad usage or bad input.")]
+#[command(
+    name = "cnnip",
+    version,
+    max_term_width = 100,
+    after_help = "Exit status: 0 done, 1 compared unequal, 2 bad usage or bad input."
+)]
 struct Arguments {
     #[command(subcommand)]
     command: Command,
@@ -30,6 +40,16 @@ struct Arguments {
 enum Command {
     /// Compile a model to a package, quantizing it before if need be
     Compile(Compile),
+    /// Run a model in real numbers, on the grids of its scales if it is quantized
+    Fast(Fast),
+    /// Run a data set through levels of simulation: accuracy, and how far the levels are apart
+    Evaluate(Evaluate),
+    /// Compare two levels of a network, or dumps, tensor by tensor
+    Compare(Compare),
+    /// Find the first element in which two levels part, and the command that wrote it
+    Bisect(Bisect),
+    /// Derive one element of a tensor: every tap, the accumulator, every rounding
+    Why(Why),
     /// Make a package from assembly text
     Asm {
         /// Assembly text: package directives and command lists
@@ -86,6 +106,11 @@ pub fn cnnip(arguments: Vec<OsString>, streams: &mut Streams<'_>) -> u8 {
         Err(status) => return status,
     };
     let (done, json) = match &command {
+        Command::Evaluate(arguments) => return evaluate::run(arguments, streams),
+        Command::Compare(arguments) => return compare::run(arguments, streams),
+        Command::Bisect(arguments) => return bisect::run(arguments, streams),
+        Command::Why(arguments) => (why::run(arguments, streams), arguments.json),
+        Command::Fast(arguments) => (fast::run(arguments, streams), arguments.json),
         Command::Compile(arguments) => (compile::run(arguments, streams), arguments.json),
         Command::Asm { text, output, json } => (assemble(text, output, *json, streams), *json),
         Command::Disasm { package, output } => (disassemble(package, output.as_deref(), streams), false),

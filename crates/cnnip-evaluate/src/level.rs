@@ -1,0 +1,188 @@
+//! Levels: what gives a network's outputs for an example.
+
+use std::sync::Arc;
+
+use cnnip_accurate::Simulator;
+use cnnip_driver::{Device, Key, Session as DriverSession};
+use cnnip_fast::{Elements, Fast};
+use cnnip_hostops::{Affine, Ties, convert};
+use cnnip_package::{ElementType, Package};
+
+/// A level of simulation. One per thread.
+pub trait Level: Send {
+    /// Runs the network on real inputs, in its order; gives its outputs as real numbers, in its order.
+    ///
+    /// Integer inputs are quantized from the real numbers, integer outputs de-quantized.
+    ///
+    /// # Errors
+    /// What the level says.
+    fn run(&mut self, inputs: &[Vec<f32>]) -> Result<Vec<Vec<f32>>, LevelError>;
+}
+
+/// Why a level gave no outputs.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{level}: {why}")]
+pub struct LevelError {
+    /// Name of the level.
+    pub level: &'static str,
+    /// What it says.
+    pub why: String,
+}
+
+/// An error of the level called `level`.
+fn failed<E: ToString>(level: &'static str) -> impl Fn(E) -> LevelError {
+    move |why| LevelError { level, why: why.to_string() }
+}
+
+/// The float model.
+pub struct Float(Box<dyn cnnip_float::Session>, usize);
+
+/// Its name.
+pub const FLOAT: &str = "float";
+/// Name of the pseudo-quantized level.
+pub const FAST: &str = "fast";
+/// Name of the layer-level simulator.
+pub const ACCURATE: &str = "accurate";
+/// Name of the instruction set simulator.
+pub const ISS: &str = "iss";
+
+impl Float {
+    /// A session on a prepared network.
+    pub fn new(network: Arc<dyn cnnip_float::Network>) -> Self {
+        let outputs = network.graph().outputs.len();
+        Self(network.session(), outputs)
+    }
+}
+
+impl Level for Float {
+    fn run(&mut self, inputs: &[Vec<f32>]) -> Result<Vec<Vec<f32>>, LevelError> {
+        let inputs: Vec<&[f32]> = inputs.iter().map(Vec::as_slice).collect();
+        self.0.run(&inputs, &mut |_, _| {}).map_err(failed(FLOAT))?;
+        Ok((0..self.1).filter_map(|index| self.0.output(index).map(<[f32]>::to_vec)).collect())
+    }
+}
+
+/// The Fast Simulator.
+pub struct Pseudo {
+    session: cnnip_fast::Session,
+}
+
+impl Pseudo {
+    /// A session on a prepared network.
+    pub fn new(fast: &Fast) -> Self {
+        Self { session: fast.session() }
+    }
+}
+
+impl Level for Pseudo {
+    fn run(&mut self, inputs: &[Vec<f32>]) -> Result<Vec<Vec<f32>>, LevelError> {
+        for (index, values) in inputs.iter().enumerate() {
+            self.session.bind(index, &Elements::Real(values.clone())).map_err(failed(FAST))?;
+        }
+        let outputs = self.session.run().map_err(failed(FAST))?;
+        Ok(outputs.iter().map(|view| view.real().to_vec()).collect())
+    }
+}
+
+/// The Accurate Simulator.
+pub struct Accurate(Simulator);
+
+impl Accurate {
+    /// A simulator of its own.
+    pub fn new(simulator: Simulator) -> Self {
+        Self(simulator)
+    }
+}
+
+impl Level for Accurate {
+    fn run(&mut self, inputs: &[Vec<f32>]) -> Result<Vec<Vec<f32>>, LevelError> {
+        let form =
+            |tensor: &cnnip_accurate::Tensor| Form { element: tensor.element, quantization: tensor.quantization };
+        let forms: Vec<Form> = self.0.inputs().map(form).collect();
+        for (index, (form, values)) in forms.iter().zip(inputs).enumerate() {
+            let bytes = form.bytes(values).map_err(failed(ACCURATE))?;
+            self.0.set_input(index, &bytes).map_err(failed(ACCURATE))?;
+        }
+        self.0.run().map_err(failed(ACCURATE))?;
+        let missing = || LevelError { level: ACCURATE, why: "an output has no real numbers".to_owned() };
+        self.0.outputs().map(|view| view.real().ok_or_else(missing)).collect()
+    }
+}
+
+/// The instruction set simulator.
+pub struct Iss(Option<DriverSession>);
+
+impl Iss {
+    /// A device of its own with the package loaded.
+    ///
+    /// # Errors
+    /// A package for a target nobody knows, or one that cannot be loaded.
+    pub fn new(package: &Arc<Package>) -> Result<Self, LevelError> {
+        let device = Device::open(&package.target).map_err(failed(ISS))?;
+        Ok(Self(Some(device.load(Arc::clone(package)).map_err(failed(ISS))?)))
+    }
+}
+
+impl Level for Iss {
+    fn run(&mut self, inputs: &[Vec<f32>]) -> Result<Vec<Vec<f32>>, LevelError> {
+        let gone = || LevelError { level: ISS, why: "the run before this one failed".to_owned() };
+        let mut session = self.0.take().ok_or_else(gone)?;
+        let package = Arc::clone(session.package());
+        for (index, (input, values)) in package.inputs.iter().zip(inputs).enumerate() {
+            let Some(tensor) = package.tensor(input.tensor) else { continue };
+            let quantization = tensor.quantization.map(|grid| (narrow(grid.scale), grid.zero_point));
+            let bytes = Form { element: Some(tensor.element), quantization }.bytes(values).map_err(failed(ISS))?;
+            session.bind(Key::from(index), &bytes).map_err(failed(ISS))?;
+        }
+        let job = session.submit().map_err(failed(ISS))?;
+        let outputs = match job.wait() {
+            Ok(outputs) => outputs,
+            Err(fault) => {
+                let why = fault.report().to_string();
+                return Err(LevelError { level: ISS, why });
+            }
+        };
+        let missing = || LevelError { level: ISS, why: "an output has no real numbers".to_owned() };
+        let real = outputs.iter().map(|view| view.real().ok_or_else(missing)).collect();
+        self.0 = Some(outputs.into_session());
+        real
+    }
+}
+
+/// A scale that was a binary32 number before it was stored.
+fn narrow(scale: f64) -> f32 {
+    #[expect(clippy::cast_possible_truncation, reason = "rounding to f32 is what is asked for")]
+    let scale = scale as f32;
+    scale
+}
+
+/// How an input holds real numbers.
+#[derive(Clone, Copy, Debug)]
+struct Form {
+    element: Option<ElementType>,
+    quantization: Option<(f32, i32)>,
+}
+
+impl Form {
+    /// The elements, little-endian, as the host operator quantize makes them: halves away from zero.
+    fn bytes(&self, values: &[f32]) -> Result<Vec<u8>, String> {
+        match (self.element, self.quantization) {
+            (Some(ElementType::Float32), _) => Ok(values.iter().flat_map(|value| value.to_le_bytes()).collect()),
+            (Some(ElementType::Int8), Some(grid)) => codes(grid, values, i8::to_le_bytes),
+            (Some(ElementType::Uint8), Some(grid)) => codes(grid, values, u8::to_le_bytes),
+            (Some(ElementType::Int16), Some(grid)) => codes(grid, values, i16::to_le_bytes),
+            _ => Err("an input of integers without scale takes no real numbers".to_owned()),
+        }
+    }
+}
+
+fn codes<T: convert::Element + Default, const N: usize>(
+    (scale, zero): (f32, i32),
+    values: &[f32],
+    bytes: fn(T) -> [u8; N],
+) -> Result<Vec<u8>, String> {
+    let mut codes = vec![T::default(); values.len()];
+    let affine = Affine::new::<T>(scale, zero).map_err(|why| why.to_string())?;
+    affine.quantize(values, Ties::Away, &mut codes).map_err(|why| why.to_string())?;
+    Ok(codes.into_iter().flat_map(bytes).collect())
+}

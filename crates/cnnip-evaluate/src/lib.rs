@@ -1,0 +1,26 @@
+//! Accuracy over data sets, at any levels of simulation at once.
+//!
+//! | module | concern |
+//! |---|---|
+//! | [`level`] | what gives a network's outputs: float, fast, accurate, ISS |
+//! | [`record`] | what is kept of one example: the best classes, and how far each level is from the first |
+//! | [`journal`] | records on disk, one line each, so that an interrupted evaluation goes on where it was |
+//! | [`totals`] | accuracies and agreement over records |
+//! | [`run`] | examples over all threads, in order into the journal |
+//!
+//! Totals are always made of the records in the journal, of new ones and of those that were there: nothing is lost and nothing
+//! counts twice. Memory does not grow with the number of examples.
+
+#![forbid(unsafe_code)]
+
+pub mod journal;
+pub mod level;
+pub mod record;
+pub mod run;
+pub mod totals;
+
+pub use journal::{Journal, JournalError};
+pub use level::{Level, LevelError};
+pub use record::{Outcome, Record};
+pub use run::{Evaluation, evaluate};
+pub use totals::{LevelTotals, Totals};
