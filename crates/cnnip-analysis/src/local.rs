@@ -37,7 +37,8 @@ pub enum LocalError {
 
 /// Runs every layer whose result the reference has with the reference's own inputs, on the Accurate Simulator.
 ///
-/// Real inputs are quantized to what the layer takes: to the nearest integer, halves away from zero, clamped.
+/// Real inputs, and integers of another scale, are quantized to what the layer takes: to the nearest integer, halves away from
+/// zero, clamped.
 ///
 /// # Errors
 /// The first layer that cannot be run or compared.
@@ -129,10 +130,11 @@ fn fed(network: &Network, id: ValueId, tensor: &NamedTensor) -> Option<Vec<u8>> 
         ElementType::I16 => (2, (i16::MIN.into(), i16::MAX.into())),
         _ => return (u64::try_from(tensor.bytes.len()) == Ok(value.bytes())).then(|| tensor.bytes.clone()),
     };
+    let same_grid = tensor.affine.is_none() || tensor.affine == affine;
     let integers = match (tensor.integers(), affine) {
-        (Some(integers), _) => integers,
-        (None, Some(affine)) => tensor.real(None)?.into_iter().map(|real| quantized(real, affine, range)).collect(),
-        (None, None) => return None,
+        (Some(integers), _) if same_grid => integers,
+        (_, Some(affine)) => tensor.real(None)?.into_iter().map(|real| quantized(real, affine, range)).collect(),
+        (_, None) => return None,
     };
     let (low, high) = range;
     let fits = integers.iter().all(|&value| (low..=high).contains(&value));

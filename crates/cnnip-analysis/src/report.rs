@@ -1,1 +1,162 @@
-//! stub
+//! A comparison for people and for spreadsheets: table, CSV, and a page that needs nothing from elsewhere.
+
+mod page;
+mod svg;
+
+use std::fmt::Write;
+
+use crate::compare::{Comparison, Measure};
+
+pub use page::{Page, html};
+
+/// One line per tensor.
+pub fn table(comparison: &Comparison, local: Option<&Comparison>) -> String {
+    let widest = comparison.measures.iter().map(|measure| measure.name.chars().count()).max().unwrap_or(0);
+    let width = widest.clamp(6, 48);
+    let mut out = format!(
+        "{:<width$} {:>10} {:>10} {:>8} {:>10} {:>8} {:>9} {:>6}{}\n",
+        "tensor",
+        "elements",
+        "different",
+        "max LSB",
+        "max abs",
+        "SQNR dB",
+        "cosine",
+        "sat %",
+        if local.is_some() { "  local dB" } else { "" },
+    );
+    for measure in &comparison.measures {
+        let Measure { name, elements, different, .. } = measure;
+        let local =
+            local.map_or(String::new(), |local| format!(" {:>9}", decibels(of(local, name).and_then(|of| of.sqnr_db))));
+        let _ = writeln!(
+            out,
+            "{:<width$} {elements:>10} {different:>10} {:>8} {:>10} {:>8} {:>9} {:>6}{local}",
+            shortened(name, width),
+            rounded(measure.max_lsb, 1),
+            significant(measure.max_abs),
+            decibels(measure.sqnr_db),
+            rounded(measure.cosine, 6),
+            rounded(measure.saturated.map(|share| share * 100.0), 1),
+        );
+    }
+    let _ = match comparison.first_difference() {
+        None => writeln!(out, "all {} tensors are equal, bit for bit", comparison.measures.len()),
+        Some(first) => {
+            let differ = comparison.measures.iter().filter(|measure| !measure.equal).count();
+            writeln!(out, "{differ} of {} tensors differ, first `{}`", comparison.measures.len(), first.name)
+        }
+    };
+    if !comparison.skipped.is_empty() {
+        let _ = writeln!(out, "made by one side only: {}", comparison.skipped.join(", "));
+    }
+    out
+}
+
+/// The measure of a tensor.
+pub(crate) fn of<'c>(comparison: &'c Comparison, name: &str) -> Option<&'c Measure> {
+    comparison.measures.iter().find(|measure| measure.name == name)
+}
+
+fn shortened(name: &str, width: usize) -> String {
+    let length = name.chars().count();
+    if length <= width {
+        name.to_owned()
+    } else {
+        format!("…{}", name.chars().skip(length + 1 - width).collect::<String>())
+    }
+}
+
+fn rounded(value: Option<f64>, digits: usize) -> String {
+    value.map_or("-".to_owned(), |value| format!("{value:.digits$}"))
+}
+
+fn significant(value: Option<f64>) -> String {
+    value.map_or("-".to_owned(), |value| if value == 0.0 { "0".to_owned() } else { format!("{value:.3e}") })
+}
+
+/// A ratio in decibels, as short as a table wants it.
+pub(crate) fn decibels(value: Option<f64>) -> String {
+    match value {
+        None => "-".to_owned(),
+        Some(value) if value.is_infinite() => {
+            if value > 0.0 {
+                "inf".to_owned()
+            } else {
+                "-inf".to_owned()
+            }
+        }
+        Some(value) => format!("{value:.1}"),
+    }
+}
+
+/// The header, then one row per tensor; a ratio without noise is `inf`, what does not apply is empty.
+pub fn csv(comparison: &Comparison, local: Option<&Comparison>) -> String {
+    let mut out = "tensor,elements,equal,different,max_lsb,max_abs,sqnr_db,cosine,saturated,local_sqnr_db\n".to_owned();
+    let number = |value: Option<f64>| value.map_or(String::new(), |value| value.to_string());
+    for measure in &comparison.measures {
+        let alone = local.and_then(|local| of(local, &measure.name)).and_then(|of| of.sqnr_db);
+        let _ = writeln!(
+            out,
+            "{},{},{},{},{},{},{},{},{},{}",
+            field(&measure.name),
+            measure.elements,
+            measure.equal,
+            measure.different,
+            number(measure.max_lsb),
+            number(measure.max_abs),
+            number(measure.sqnr_db),
+            number(measure.cosine),
+            number(measure.saturated),
+            number(alone),
+        );
+    }
+    out
+}
+
+/// A field of RFC 4180: in quotes where it needs them.
+fn field(text: &str) -> String {
+    let plain = !text.contains([',', '"', '\n', '\r']);
+    if plain { text.to_owned() } else { format!("\"{}\"", text.replace('"', "\"\"")) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{NamedTensor, TensorSet, compare};
+    use cnnip_package::ElementType;
+
+    fn set(values: &[i8]) -> TensorSet {
+        let tensor = NamedTensor {
+            name: "a,\"b\"".into(),
+            shape: vec![1, 2, 2, 1],
+            element: ElementType::Int8,
+            affine: Some(crate::Affine { scale: 0.5, zero: 0 }),
+            bytes: values.iter().map(|value| value.cast_unsigned()).collect(),
+            internal: false,
+        };
+        TensorSet { name: "<set>".into(), tensors: vec![tensor], absent: vec![] }
+    }
+
+    #[test]
+    fn table_and_csv_have_a_line_per_tensor() {
+        let (a, b) = (set(&[1, 2, 3, 4]), set(&[1, 2, 3, 5]));
+        let comparison = compare(&a, &b).unwrap();
+        let text = table(&comparison, None);
+        assert!(text.contains("1 of 1 tensors differ, first `a,\"b\"`"), "{text}");
+        assert_eq!(
+            csv(&comparison, None).lines().nth(1).map(|line| line.starts_with("\"a,\"\"b\"\"\",4,false,1,1,0.5,")),
+            Some(true)
+        );
+    }
+
+    #[test]
+    fn the_page_escapes_names_and_needs_nothing_from_elsewhere() {
+        let (a, b) = (set(&[1, 2, 3, 4]), set(&[1, 2, 3, 5]));
+        let comparison = compare(&a, &b).unwrap();
+        let page = html(&Page { comparison: &comparison, local: None, reference: &a, other: &b });
+        assert!(page.contains("a,&quot;b&quot;") && page.contains("&lt;set&gt;") && !page.contains("<set>"));
+        let outside = page.replace("http://www.w3.org/2000/svg", "");
+        assert!(!outside.contains("http") && !outside.contains("<script"), "nothing is loaded");
+    }
+}

@@ -13,7 +13,7 @@ use crate::names::Misfit;
 use crate::results::{self, Style};
 use crate::stream::{DONE, Streams};
 use crate::trace::Trace;
-use crate::{files, inputs, names};
+use crate::{dump, files, inputs, names};
 
 /// Largest file of labels.
 const MAX_LABELS_BYTES: u64 = 16 << 20;
@@ -32,6 +32,12 @@ struct Arguments {
     /// Write an output as .npy; without NAME the first that is not written yet
     #[arg(long = "output", value_name = "[NAME=]FILE.npy")]
     outputs: Vec<OsString>,
+    /// Write a tensor between the layers; NAME may have `*`: then FILE is an .npz file or a folder
+    #[arg(long = "dump", value_name = "NAME=FILE.npy")]
+    dumps: Vec<OsString>,
+    /// Write all tensors of the network to an .npz file or a folder
+    #[arg(long, value_name = "DIR")]
+    dump_all: Option<PathBuf>,
     /// Give real numbers instead of integers
     #[arg(long)]
     dequantize: bool,
@@ -111,6 +117,7 @@ fn run(arguments: &Arguments, streams: &mut Streams<'_>) -> Result<(), Error> {
     let mut session = load(arguments)?;
     bind(&mut session, arguments)?;
     let saves = saves(&session, arguments)?;
+    let dumps = dump::record(&mut session, &arguments.dumps, arguments.dump_all.as_deref())?;
     let job = submit(session)?;
     let target = cnnip_isa::Target::by_name(&job.package().target);
     let outputs = match traced(job, arguments, streams)? {
@@ -122,6 +129,7 @@ fn run(arguments: &Arguments, streams: &mut Streams<'_>) -> Result<(), Error> {
             results::save(&view, &path, arguments.dequantize)?;
         }
     }
+    dump::write(&dumps, outputs.recording())?;
     let Some(target) = target else { return Ok(()) };
     if arguments.json {
         streams.data(&results::data(&outputs, target, &style));
@@ -169,7 +177,7 @@ fn saves(session: &Session, arguments: &Arguments) -> Result<Vec<(usize, PathBuf
     names::assign(&arguments.outputs, &names).map_err(|misfit| misfit_of("output", &names, misfit))
 }
 
-fn misfit_of(what: &'static str, names: &[&str], misfit: Misfit) -> Error {
+pub(crate) fn misfit_of(what: &'static str, names: &[&str], misfit: Misfit) -> Error {
     match misfit {
         Misfit::NoneLeft(path) => Error::TooManyFiles { path, what, count: names.len() },
         Misfit::Twice { tensor, path } => Error::SecondFile { path, what, name: names[tensor].to_owned() },

@@ -161,6 +161,11 @@ impl Session {
         Ok(())
     }
 
+    /// An input as it is bound, by its position; zeros if nothing has been.
+    pub fn input(&self, index: usize) -> Option<TensorView<'_>> {
+        self.view(self.package().inputs.get(index)?.tensor)
+    }
+
     /// Name of the first input that nothing has been bound to.
     pub fn first_unbound(&self) -> Option<&str> {
         let index = self.bound.iter().position(|&bound| !bound)?;
