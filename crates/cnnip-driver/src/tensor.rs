@@ -46,7 +46,8 @@ pub struct TensorView<'a> {
 }
 
 impl<'a> TensorView<'a> {
-    pub(crate) fn new(tensor: &'a Tensor, bytes: &'a [u8]) -> Self {
+    /// A tensor with its bytes: dense, row-major, little-endian, as many as its shape and type say.
+    pub fn new(tensor: &'a Tensor, bytes: &'a [u8]) -> Self {
         Self { tensor, bytes }
     }
 
