@@ -3,15 +3,15 @@
 use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
-use cnnip_compiler::{Options, PixelRule, Rounding, compile};
+use cnnip_compiler::{Options, PixelRule, Rounding, compile_stages};
 use cnnip_isa::Target;
 
 use crate::error::Error;
 use crate::model::Reading;
 use crate::quantize::{self, Quantize};
 use crate::stream::Streams;
-use crate::tool::{target, written};
-use crate::{files, model};
+use crate::tool::target;
+use crate::{files, info, model};
 
 #[derive(Debug, Args)]
 pub(crate) struct Compile {
@@ -29,6 +29,9 @@ pub(crate) struct Compile {
     /// Keep a tensor in memory to the end of a job; may repeat
     #[arg(long, value_name = "NAME")]
     keep: Vec<String>,
+    /// Move every tensor through external memory, rather than keep it in the scratchpad between layers
+    #[arg(long)]
+    no_chain: bool,
     /// What of a picture becomes an int8 input: `auto` takes the pixel minus 128, `raw` its byte as it stands, `none`
     /// refuses pictures. A model does not say which it was trained with. --mean and --std go before
     #[arg(long, value_enum, default_value_t = PixelName::Auto)]
@@ -76,9 +79,19 @@ pub(crate) fn run(arguments: &Compile, streams: &mut Streams<'_>) -> Result<(), 
     let reading = Reading { dims: arguments.dims.iter().cloned().collect(), dump: arguments.dump_passes.clone() };
     let graph = model::read(path, &reading)?;
     let graph = quantize::quantized(path, graph, &arguments.quantize, streams)?;
-    let package =
-        compile(&graph, &options(arguments)).map_err(|errors| Error::Compile { path: path.clone(), errors })?;
-    written(&arguments.output, &package, arguments.json, streams)
+    let stages =
+        compile_stages(&graph, &options(arguments)).map_err(|errors| Error::Compile { path: path.clone(), errors })?;
+    let report = stages.report(arguments.target);
+    files::write_package(&arguments.output, &stages.package)?;
+    if arguments.json {
+        let mut data = info::data(&stages.package);
+        data["report"] = info::report_data(&report);
+        streams.data(&data);
+    } else {
+        let headline = info::headline(&stages.package.summary());
+        streams.say(format_args!("{}: {headline}\n{}", arguments.output.display(), info::report(&report)));
+    }
+    Ok(())
 }
 
 fn options(arguments: &Compile) -> Options {
@@ -90,6 +103,7 @@ fn options(arguments: &Compile) -> Options {
             RoundingName::Float => Rounding::Float,
         },
         keep: arguments.keep.clone(),
+        chain: !arguments.no_chain,
         pixels: pixels(arguments),
         provenance: model.map(|name| ("model".to_owned(), name)).into_iter().collect(),
         ..Options::new(arguments.target)

@@ -2,6 +2,7 @@
 
 use std::fmt::Write;
 
+use cnnip_compiler::Report;
 use cnnip_package::{Color, Input, Package, Pixels, Preprocess, Summary, Tensor};
 use serde_json::{Value, json};
 
@@ -18,6 +19,32 @@ pub(crate) fn headline(summary: &Summary) -> String {
         counted(words, "word"),
         counted(summary.constant_bytes, "byte"),
     )
+}
+
+/// What a network takes, in one line.
+pub(crate) fn report(report: &Report) -> String {
+    let permille = report.array_use();
+    format!(
+        "  {} cycles (estimate), {}.{} % of the array's MACs; {} bytes from and {} to external memory; {} bytes of scratchpad",
+        report.cycles,
+        permille / 10,
+        permille % 10,
+        report.loaded_bytes,
+        report.stored_bytes,
+        report.scratchpad_bytes,
+    )
+}
+
+/// What a network takes, for programs.
+pub(crate) fn report_data(report: &Report) -> Value {
+    json!({
+        "cycles_estimate": report.cycles,
+        "macs": report.macs,
+        "array_use_permille": report.array_use(),
+        "loaded_bytes": report.loaded_bytes,
+        "stored_bytes": report.stored_bytes,
+        "scratchpad_bytes": report.scratchpad_bytes,
+    })
 }
 
 fn counted<N: std::fmt::Display + PartialEq + From<u8>>(count: N, what: &str) -> String {

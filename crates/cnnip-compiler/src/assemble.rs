@@ -14,7 +14,7 @@ use crate::emit::{self, Emitted};
 use crate::error::{CompileErrors, Problem, Rule};
 use crate::memory::{MemoryMap, Role};
 use crate::options::{Options, PixelRule};
-use crate::schedule::{COMPUTED, DONE, Item, LOADED, Program};
+use crate::schedule::{self, Item, Program};
 use crate::size::{small, wide};
 use crate::tilemap;
 use cnnip_lowered::{Network, Work};
@@ -119,14 +119,10 @@ fn on_core(engine: Engine) -> EngineId {
 
 /// The owners of the tokens that the programs use.
 fn tokens(programs: &[Program]) -> Vec<TokenOwner> {
-    let owner = |token, signal, wait| TokenOwner { token, signal: on_core(signal), wait: on_core(wait) };
-    let all = [
-        owner(LOADED, Engine::Dma0, Engine::Cnn),
-        owner(COMPUTED, Engine::Cnn, Engine::Dma1),
-        owner(DONE, Engine::Dma1, Engine::Dma0),
-    ];
-    let items = || programs.iter().flat_map(|one| [&one.dma0, &one.dma1, &one.cnn]).flatten();
-    all.into_iter().filter(|owner| items().any(|item| *item == Item::Signal(owner.token))).collect()
+    let owner = |(token, signal, wait)| TokenOwner { token, signal: on_core(signal), wait: on_core(wait) };
+    let items = || programs.iter().flat_map(Program::lists).flatten();
+    let used = |owner: &TokenOwner| items().any(|item| *item == Item::Signal(owner.token));
+    schedule::tokens().map(owner).filter(used).collect()
 }
 
 /// The device layers, by the number in their marks.
@@ -170,7 +166,8 @@ fn device_step(parts: &Parts<'_>, program: &Program, package: &mut Package) -> R
     ];
     let mut lists = vec![];
     for (engine, kind, items) in engines.into_iter().filter(|(_, _, items)| !items.is_empty()) {
-        let Emitted { words, commands, cycles } = emit::list(kind, items, parts.options.target).map_err(internal)?;
+        let Emitted { words, commands, cycles, .. } =
+            emit::list(kind, items, parts.options.target).map_err(internal)?;
         lists.push(ListId(small(package.lists.len())));
         package.lists.push(List { name: format!("step{step}.{engine}"), engine: on_core(engine), words });
         // At any cycle some engine is at work, so the sum over the engines is enough.

@@ -9,9 +9,22 @@ use crate::schedule::Item;
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Emitted {
     pub(crate) words: Vec<u32>,
+    /// How the list passes its time.
+    pub(crate) steps: Vec<Step>,
     pub(crate) commands: u64,
     /// Estimated cycles of all commands, without waiting.
     pub(crate) cycles: u64,
+}
+
+/// A part of a list's time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Step {
+    /// So many cycles of work.
+    Busy(u64),
+    /// A `SIGNAL`.
+    Signal(u8),
+    /// A `WAIT`.
+    Wait(u8, u16),
 }
 
 /// Emits the list of one engine, with an `END`.
@@ -52,15 +65,29 @@ impl Emitter<'_> {
         }
         encode(&Command::Run(operation.code()), &mut self.list.words)?;
         self.list.commands += 1;
-        self.list.cycles += cnnip_timing::Cost::of(operation, self.target).cycles;
+        self.busy(cnnip_timing::Cost::of(operation, self.target).cycles);
         Ok(())
     }
 
     fn control(&mut self, command: &Command<'_>) -> Result<(), FieldRange> {
         encode(command, &mut self.list.words)?;
         self.list.commands += 1;
-        self.list.cycles += cnnip_timing::control_cycles(command.words());
+        let cycles = cnnip_timing::control_cycles(command.words());
+        match *command {
+            Command::Signal { token } => self.list.steps.push(Step::Signal(token)),
+            Command::Wait { token, count } => self.list.steps.push(Step::Wait(token, count)),
+            _ => return Ok(self.busy(cycles)),
+        }
+        self.list.cycles += cycles;
         Ok(())
+    }
+
+    fn busy(&mut self, cycles: u64) {
+        self.list.cycles += cycles;
+        match self.list.steps.last_mut() {
+            Some(Step::Busy(sum)) => *sum += cycles,
+            _ => self.list.steps.push(Step::Busy(cycles)),
+        }
     }
 }
 

@@ -15,29 +15,15 @@ pub struct Buffer {
     pub bytes: u32,
 }
 
-/// One piece of work: dma0 loads, then cnn computes, then dma1 stores.
-///
-/// A job without loads and computes is done by dma1 alone. Buffers that only `cnn` touches, such as
-/// accumulators, appear in neither list.
+/// One piece of work: a DMA engine loads, then cnn computes, then dma1 stores.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Job {
-    /// Buffers whose former content the job overwrites; their former users must be done.
-    pub claims: Vec<usize>,
-    /// Buffers the job needs until it is done.
-    pub uses: Vec<usize>,
-    /// DMA from external memory.
+    /// DMA to the scratchpad.
     pub loads: Vec<Operation>,
     /// CNN operations.
     pub computes: Vec<Operation>,
-    /// DMA to external memory.
+    /// DMA from the scratchpad, and from place to place in external memory.
     pub stores: Vec<Operation>,
-}
-
-impl Job {
-    /// Whether dma0 and cnn have a part in it.
-    pub fn is_computed(&self) -> bool {
-        !self.loads.is_empty() || !self.computes.is_empty()
-    }
 }
 
 /// The jobs of one layer.
@@ -47,6 +33,8 @@ pub struct LayerJobs {
     pub layer: usize,
     /// How it was cut, for dumps.
     pub plan: String,
+    /// Bytes of values that stay in the scratchpad meanwhile.
+    pub resident: u64,
     /// Its part of the scratchpad.
     pub buffers: Vec<Buffer>,
     /// Its jobs, in order.
@@ -61,7 +49,7 @@ impl fmt::Display for LayerJobs {
             writeln!(f, "  buffer {name} at {address:#x}, {bytes} bytes")?;
         }
         for (index, job) in self.jobs.iter().enumerate() {
-            writeln!(f, "  job {index} claims {:?} uses {:?}", job.claims, job.uses)?;
+            writeln!(f, "  job {index}")?;
             let parts = [("load", &job.loads), ("compute", &job.computes), ("store", &job.stores)];
             for (name, operation) in parts.iter().flat_map(|(name, list)| list.iter().map(move |one| (name, one))) {
                 writeln!(f, "    {name} {operation:?}")?;
@@ -71,8 +59,8 @@ impl fmt::Display for LayerJobs {
     }
 }
 
-/// Takes buffers from the start of the scratchpad.
-#[derive(Clone, Debug, Default)]
+/// Takes buffers one after the other from a part of the scratchpad that no resident value uses.
+#[derive(Clone, Debug)]
 pub(crate) struct Scratchpad {
     pub(crate) buffers: Vec<Buffer>,
     next: u64,
@@ -82,6 +70,11 @@ pub(crate) struct Scratchpad {
 pub(crate) const BUFFER_ALIGNMENT: u64 = 64;
 
 impl Scratchpad {
+    /// Begins at an address, a multiple of [`BUFFER_ALIGNMENT`].
+    pub(crate) const fn at(address: u64) -> Self {
+        Self { buffers: vec![], next: address }
+    }
+
     /// Takes a buffer and returns its number.
     pub(crate) fn take(&mut self, name: &'static str, bytes: u64) -> usize {
         let address = crate::size::small(self.next);
@@ -109,8 +102,9 @@ pub(crate) struct Turn {
 }
 
 impl<K: PartialEq> Turns<K> {
-    /// Takes `count` buffers of `bytes`.
+    /// Takes `count` buffers of `bytes`; none if there are no bytes, as for what is worked on where it lies.
     pub(crate) fn take(pad: &mut Scratchpad, name: &'static str, bytes: u64, count: u32) -> Self {
+        let count = if bytes == 0 { 0 } else { count };
         Self { slots: (0..count).map(|_| (pad.take(name, bytes), None)).collect() }
     }
 
@@ -129,7 +123,7 @@ mod tests {
 
     #[test]
     fn buffers_take_turns_and_remember() {
-        let mut pad = Scratchpad::default();
+        let mut pad = Scratchpad::at(0);
         let mut turns = Turns::take(&mut pad, "input", 100, 2);
         assert_eq!(pad.buffers[1], Buffer { name: "input", address: 128, bytes: 100 });
         let asked: Vec<_> = ["a", "b", "a", "c", "b"].into_iter().map(|key| turns.next(key)).collect();

@@ -8,7 +8,8 @@
 //! | `legalize` | [`cnnip_graph::Graph`] → [`Network`] | what each layer computes, with all numeric parameters |
 //! | `fold` | [`Network`] → [`Network`] | which paddings convolutions do themselves |
 //! | `cascade` | [`Network`] → [`Network`] | which large maxima become chains of small ones |
-//! | `memory` | [`Network`] → [`MemoryMap`] | where each tensor lies in external memory |
+//! | `residency` | [`Network`] → values that stay | which tensors stay in the scratchpad, and where |
+//! | `memory` | [`Network`] → [`MemoryMap`] | where each other tensor lies in external memory |
 //! | `tile` | layer → plan | how a layer is cut so that a piece fits the scratchpad |
 //! | `lower` | layer and plan → [`LayerJobs`] | the operations of each piece |
 //! | `schedule` | jobs → [`Program`] | the order of operations per engine, and the tokens that join them |
@@ -16,8 +17,8 @@
 //! | `tilemap` | words → [`cnnip_package::TileMap`] | which command completes which part of which tensor |
 //! | `assemble` | everything → [`cnnip_package::Package`] | regions, tensors, steps, budget, provenance |
 //!
-//! What is deliberately absent: tensors that stay in the scratchpad between layers, loops in command
-//! lists, and fusion beyond padding. Each would be a pass between those above.
+//! What is deliberately absent: loops in command lists, and fusion of layers whose maps do not fit the scratchpad. Each would
+//! be a pass between those above.
 //!
 //! ```
 //! use cnnip_compiler::{Options, compile};
@@ -49,6 +50,8 @@ mod legalize;
 mod lower;
 mod memory;
 mod options;
+mod report;
+mod residency;
 mod schedule;
 mod size;
 mod strided;
@@ -59,9 +62,11 @@ pub use error::{CompileErrors, Problem, Rule};
 pub use job::{Buffer, Job, LayerJobs};
 pub use memory::{MemoryMap, Role};
 pub use options::{Options, PixelRule, Rounding};
+pub use report::Report;
 pub use schedule::{EngineItems, Item, Program};
 
 use cnnip_graph::Graph;
+use cnnip_isa::Target;
 use cnnip_lowered::Network;
 use cnnip_package::Package;
 
@@ -78,6 +83,13 @@ pub struct Stages {
     pub programs: Vec<Program>,
     /// The result.
     pub package: Package,
+}
+
+impl Stages {
+    /// What the network takes on the target it was compiled for.
+    pub fn report(&self, target: &Target) -> Report {
+        Report::of(self, target)
+    }
 }
 
 /// Compiles a quantized graph.
@@ -99,9 +111,8 @@ pub fn compile_stages(graph: &Graph, options: &Options) -> Result<Stages, Compil
     let mut legalized = legalize::legalize(graph, options)?;
     fold::paddings(graph, &mut legalized);
     cascade::pools(&mut legalized, options.target);
-    let memory = memory::plan(&legalized)?;
-    let (jobs, constants) = lower::all(&legalized, &memory, options.target)?;
-    let programs = schedule::programs(&legalized, &jobs)?;
+    let Placed { memory, jobs, constants } = placed(&legalized, options)?;
+    let programs = schedule::programs(&legalized, &jobs, options.target);
     let package = assemble::package(&assemble::Parts {
         graph,
         options,
@@ -111,4 +122,26 @@ pub fn compile_stages(graph: &Graph, options: &Options) -> Result<Stages, Compil
         constants: &constants,
     })?;
     Ok(Stages { legalized, memory, jobs, programs, package })
+}
+
+/// Layers with places for their values.
+struct Placed {
+    memory: MemoryMap,
+    jobs: Vec<LayerJobs>,
+    constants: constants::Constants,
+}
+
+/// Places all values and lowers all layers. Where a layer does not fit beside values that stay in the scratchpad, none does.
+fn placed(legalized: &Network, options: &Options) -> Result<Placed, CompileErrors> {
+    let target = options.target;
+    let with = |residency: &residency::Residency| {
+        let memory = memory::plan(legalized, residency)?;
+        let (jobs, constants) = lower::all(legalized, &memory, residency, target)?;
+        Ok(Placed { memory, jobs, constants })
+    };
+    let none = residency::Residency::none(legalized, target);
+    if !options.chain {
+        return with(&none);
+    }
+    with(&residency::choose(legalized, target)).or_else(|_: CompileErrors| with(&none))
 }

@@ -18,14 +18,44 @@ use crate::constants::Constants;
 use crate::error::{CompileErrors, Problem, Rule};
 use crate::job::{Job, LayerJobs, Scratchpad};
 use crate::memory::{MemoryMap, Role};
+use crate::residency::{Recent, Residency};
 use cnnip_lowered::{Layer, Network, Origin, ValueId, Work};
+
+/// A layer among the values that stay in the scratchpad.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Setting<'a> {
+    pub(crate) network: &'a Network,
+    pub(crate) residency: &'a Residency,
+    pub(crate) target: &'static Target,
+    /// The layer's index.
+    pub(crate) layer: usize,
+}
+
+impl Setting<'_> {
+    /// Bytes of scratchpad that the layer may use for buffers.
+    pub(crate) fn room(&self) -> u64 {
+        self.residency.room(self.layer)
+    }
+
+    /// Whether the layer works on a value where it lies.
+    pub(crate) fn is_resident(&self, value: ValueId) -> bool {
+        self.residency.address(self.network.root(value)).is_some()
+    }
+
+    /// Type of a value's elements.
+    pub(crate) fn element(&self, value: ValueId) -> ElementType {
+        self.network.element(value)
+    }
+}
 
 /// What lowering a layer needs to know and adds to.
 pub(crate) struct Site<'a> {
-    pub(crate) network: &'a Network,
+    pub(crate) setting: Setting<'a>,
     pub(crate) memory: &'a MemoryMap,
     pub(crate) target: &'static Target,
     pub(crate) constants: &'a mut Constants,
+    /// Where earlier layers had their buffers.
+    pub(crate) recent: &'a mut Recent,
     /// Operations that may still be made.
     pub(crate) room: u64,
 }
@@ -43,7 +73,17 @@ pub(crate) struct Lowered {
 impl Site<'_> {
     /// Type of a value's elements.
     pub(crate) fn element(&self, value: ValueId) -> ElementType {
-        self.network.element(value)
+        self.setting.element(value)
+    }
+
+    /// Bytes of scratchpad that the layer may use for buffers.
+    pub(crate) fn room(&self) -> u64 {
+        self.setting.room()
+    }
+
+    /// A part of the scratchpad for `bytes` of buffers.
+    pub(crate) fn scratchpad(&mut self, bytes: u64) -> Scratchpad {
+        Scratchpad::at(self.recent.take(self.setting.residency, self.setting.layer, bytes))
     }
 
     /// Takes room for `count` operations, about.
@@ -64,19 +104,23 @@ impl Site<'_> {
 pub(crate) fn all(
     legalized: &Network,
     memory: &MemoryMap,
+    residency: &Residency,
     target: &'static Target,
 ) -> Result<(Vec<LayerJobs>, Constants), CompileErrors> {
     let mut constants = operands(legalized, memory);
     let mut lowered = vec![];
     let mut problems = vec![];
     let mut room = MAX_OPERATIONS;
+    let mut recent = Recent::default();
     for (index, layer) in legalized.layers.iter().enumerate() {
         constants.begin(index);
-        let mut site = Site { network: legalized, memory, target, constants: &mut constants, room };
+        let setting = Setting { network: legalized, residency, target, layer: index };
+        let mut site = Site { setting, memory, target, constants: &mut constants, recent: &mut recent, room };
         match one(&mut site, layer) {
             Ok(Some(Lowered { plan, pad, jobs })) => {
                 room = site.room;
-                lowered.push(LayerJobs { layer: index, plan, buffers: pad.buffers, jobs });
+                let resident = residency.bytes(index);
+                lowered.push(LayerJobs { layer: index, plan, resident, buffers: pad.buffers, jobs });
             }
             Ok(None) => {}
             Err(rule) => problems.push(Problem { place: Place::node(layer.node, &layer.name, &layer.operator), rule }),
@@ -112,3 +156,23 @@ fn one(site: &mut Site<'_>, layer: &Layer) -> Result<Option<Lowered>, Rule> {
         Work::Host(_) => Ok(None),
     }
 }
+
+/// Bytes that a layer moves to and from external memory, about; `None` if it has too little room.
+pub(crate) fn traffic(setting: &Setting<'_>) -> Option<u64> {
+    let layer = &setting.network.layers[setting.layer];
+    if let Work::Conv(conv) = &layer.work {
+        return conv::traffic(setting, conv);
+    }
+    let values = layer.work.reads().into_iter().chain([layer.work.writes()]);
+    let moved = values.filter(|&value| !setting.is_resident(value));
+    let moved: u64 = moved.map(|value| setting.network.values[value.0].bytes()).sum();
+    let fixed = FIXED_ROOM.min(u64::from(setting.target.sram_bytes) / 8);
+    let least = (2 * moved).min(MOVING_ROOM) + fixed;
+    (layer.work.is_host() || least <= setting.room()).then_some(moved)
+}
+
+/// Enough scratchpad for a layer that moves what it works on piece by piece.
+const MOVING_ROOM: u64 = 128 << 10;
+
+/// Enough scratchpad for tables and accumulators of a layer that is not a convolution.
+const FIXED_ROOM: u64 = 16 << 10;

@@ -1,4 +1,4 @@
-//! Where values lie in external memory.
+//! Where values lie: in the scratchpad, as [`residency`](crate::residency) decided, or in external memory.
 //!
 //! Inputs, outputs and scratch have a region each; constants come last, as their size is known last.
 //! Scratch bytes are used again: a value occupies them from the layer that writes it to the last one
@@ -11,6 +11,7 @@ use cnnip_graph::Place;
 use cnnip_isa::operation::{Location, Space};
 
 use crate::error::{CompileErrors, Rule};
+use crate::residency::Residency;
 use crate::size::{aligned, small};
 use cnnip_lowered::{Network, Origin, ValueId};
 
@@ -50,16 +51,23 @@ impl Role {
 /// The place of every value.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MemoryMap {
-    /// Per value: the region's role and the offset in it; `None` for values that nothing uses.
+    /// Per value: the region's role and the offset in it; `None` for values that are not in external memory.
     places: Vec<Option<(Role, u64)>>,
+    /// Per value: its address in the scratchpad, where it is all its life.
+    resident: Vec<Option<u32>>,
     /// Bytes of inputs, outputs and scratch.
     sizes: [u64; 3],
 }
 
 impl MemoryMap {
-    /// Role and offset of a value, if it has bytes.
+    /// Role and offset of a value, if it is in external memory.
     pub fn place(&self, value: ValueId) -> Option<(Role, u64)> {
         self.places[value.0]
+    }
+
+    /// Address in the scratchpad of a value that is there from the layer that writes it to the last one that reads it.
+    pub fn resident(&self, value: ValueId) -> Option<u32> {
+        self.resident[value.0]
     }
 
     /// Bytes of the inputs, the outputs or the scratch region; 0 for constants.
@@ -75,6 +83,9 @@ impl MemoryMap {
 
     /// The address of a value's first byte.
     pub fn location(&self, value: ValueId) -> Location {
+        if let Some(address) = self.resident[value.0] {
+            return Location::sram(address);
+        }
         let (role, offset) = self.places[value.0].unwrap_or((Role::Scratch, 0));
         self.locate(role, offset)
     }
@@ -86,13 +97,20 @@ impl MemoryMap {
 }
 
 /// When a value's bytes are in use: from the layer that writes it to the last one that reads it.
-type Life = RangeInclusive<usize>;
+pub(crate) type Life = RangeInclusive<usize>;
 
 /// Places all values but constant operands, whose offsets `constants` gives.
-pub(crate) fn plan(legalized: &Network) -> Result<MemoryMap, CompileErrors> {
-    let roles = roles(legalized);
+pub(crate) fn plan(legalized: &Network, residency: &Residency) -> Result<MemoryMap, CompileErrors> {
+    let mut roles = roles(legalized);
     let lives = lives(legalized);
-    let mut map = MemoryMap { places: vec![None; legalized.values.len()], sizes: [0; 3] };
+    let values = legalized.values.len();
+    let mut map = MemoryMap { places: vec![None; values], resident: vec![None; values], sizes: [0; 3] };
+    for (at, role) in roles.iter_mut().enumerate() {
+        map.resident[at] = residency.address(legalized.root(ValueId(at)));
+        if map.resident[at].is_some() {
+            *role = None;
+        }
+    }
     for role in [Role::Input, Role::Output] {
         let members = (0..roles.len()).filter(|&at| roles[at] == Some(role));
         let mut end = 0;
@@ -122,7 +140,7 @@ fn check(map: &MemoryMap) -> Result<MemoryMap, CompileErrors> {
 }
 
 /// The role of every value that owns bytes and is used.
-fn roles(legalized: &Network) -> Vec<Option<Role>> {
+pub(crate) fn roles(legalized: &Network) -> Vec<Option<Role>> {
     let mut roles: Vec<Option<Role>> = vec![None; legalized.values.len()];
     for layer in &legalized.layers {
         for value in layer.work.reads().into_iter().chain([layer.work.writes()]) {
@@ -142,7 +160,8 @@ fn roles(legalized: &Network) -> Vec<Option<Role>> {
     roles
 }
 
-fn lives(legalized: &Network) -> Vec<Option<Life>> {
+/// The life of every value that a layer writes or reads.
+pub(crate) fn lives(legalized: &Network) -> Vec<Option<Life>> {
     let mut lives: Vec<Option<Life>> = vec![None; legalized.values.len()];
     for (at, layer) in legalized.layers.iter().enumerate() {
         for value in layer.work.reads().into_iter().chain([layer.work.writes()]) {
@@ -178,7 +197,7 @@ fn place_scratch(
 }
 
 /// The lowest offset where `bytes` are free during `life`; `placed` is in order of offsets.
-fn first_fit(placed: &[(u64, u64, Life)], life: &Life, bytes: u64) -> u64 {
+pub(crate) fn first_fit(placed: &[(u64, u64, Life)], life: &Life, bytes: u64) -> u64 {
     let mut offset = 0;
     for (start, end, other) in placed {
         let together = life.start() <= other.end() && other.start() <= life.end();
@@ -211,6 +230,9 @@ impl fmt::Display for MemoryMap {
         for (index, place) in self.places.iter().enumerate() {
             if let Some((role, offset)) = place {
                 writeln!(f, "v{index} {} + {offset:#x}", role.name())?;
+            }
+            if let Some(address) = self.resident[index] {
+                writeln!(f, "v{index} scratchpad {address:#x}")?;
             }
         }
         Ok(())

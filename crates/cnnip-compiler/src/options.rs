@@ -71,6 +71,8 @@ pub struct Options {
     pub rounding: Rounding,
     /// Names of tensors that are still to be there when a job has ended.
     pub keep: Vec<String>,
+    /// Values stay in the scratchpad between layers where that moves fewer bytes; otherwise all go through external memory.
+    pub chain: bool,
     /// Rule for pictures.
     pub pixels: PixelRule,
     /// Further provenance, such as the model file's hash; keys must be unique.
@@ -86,6 +88,7 @@ impl Options {
             target,
             rounding: Rounding::Double,
             keep: Vec::new(),
+            chain: true,
             pixels: PixelRule::Auto,
             provenance: Vec::new(),
             lowered: true,

@@ -1,35 +1,51 @@
 //! Jobs → programs: what each engine does in which order, and the tokens that join the engines.
 //!
-//! A job passes dma0, cnn, dma1, and each hands it on with a token:
-//!
-//! | token | from → to | says |
-//! |---|---|---|
-//! | [`LOADED`] | dma0 → cnn | a job's inputs are in the scratchpad |
-//! | [`COMPUTED`] | cnn → dma1 | a job's outputs are in the scratchpad |
-//! | [`DONE`] | dma1 → dma0 | a job is done: its buffers are free, its results are in external memory |
-//!
-//! All three engines take the jobs in one order, so the k-th signal of a token is about the k-th job. Before it
-//! overwrites buffers, dma0 waits until the last job that used them is done; before the first load of a layer,
-//! until all earlier jobs are done. Then every two accesses to a byte of which one writes are ordered: within an
-//! engine by its list; dma0 → cnn → dma1 within a job by the tokens; a later load after an earlier store by `DONE`;
-//! and dma1's stores after earlier loads, as it has waited for the `COMPUTED` of those jobs. Only dma1 writes
-//! external memory.
+//! Every operation goes to an engine: computations to cnn, stores to dma1, loads to the DMA engine that is estimated to
+//! end them first. An engine takes its operations in the order of the jobs. Between engines only the bytes they touch
+//! make an order: whoever writes bytes comes after all earlier accesses to them, and whoever reads them comes after the
+//! last write ([`Accesses`]). Such an order is kept by a token per pair of engines, unless it follows from tokens there
+//! already are ([`Clock`]). So the loads of a layer begin as soon as their buffers are free, whatever layer is computed.
+
+mod access;
 
 use std::fmt;
 
-use cnnip_graph::Place;
+use cnnip_isa::Target;
 use cnnip_isa::operation::Operation;
+use cnnip_package::Engine;
+use cnnip_timing::Cost;
 
-use crate::error::{CompileErrors, Rule};
-use crate::job::{Job, LayerJobs};
+use crate::job::LayerJobs;
+use crate::size::small;
+use access::Accesses;
 use cnnip_lowered::Network;
 
-/// Token from dma0 to cnn.
-pub(crate) const LOADED: u8 = 0;
-/// Token from cnn to dma1.
-pub(crate) const COMPUTED: u8 = 1;
-/// Token from dma1 to dma0.
-pub(crate) const DONE: u8 = 2;
+/// The engines of a core, in the order of their lists.
+pub(crate) const ENGINES: [Engine; 3] = [Engine::Dma0, Engine::Dma1, Engine::Cnn];
+const DMA0: usize = 0;
+const DMA1: usize = 1;
+const CNN: usize = 2;
+
+/// Per engine, how many of its operations have ended.
+type Clock = [usize; 3];
+
+/// Cycles of the commands around an operation, about.
+const COMMAND_CYCLES: u64 = 8;
+
+/// Signals of a token that may be open at once, well below the most that a token counts.
+const MAX_OPEN: usize = 1 << 14;
+
+/// The token by which `from` says something to `to`.
+const fn token(from: usize, to: usize) -> u8 {
+    const TOKENS: [[u8; 3]; 3] = [[0, 1, 2], [3, 0, 4], [5, 6, 0]];
+    TOKENS[from][to]
+}
+
+/// All tokens: number, signalling and waiting engine.
+pub(crate) fn tokens() -> impl Iterator<Item = (u8, Engine, Engine)> {
+    let pairs = (0..ENGINES.len()).flat_map(|from| (0..ENGINES.len()).map(move |to| (from, to)));
+    pairs.filter(|(from, to)| from != to).map(|(from, to)| (token(from, to), ENGINES[from], ENGINES[to]))
+}
 
 /// One entry of an engine's program.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,94 +68,173 @@ pub type EngineItems = Vec<Item>;
 pub struct Program {
     /// First DMA engine: loads.
     pub dma0: EngineItems,
-    /// Second DMA engine: stores and copies.
+    /// Second DMA engine: stores, copies, and loads that the first has no time for.
     pub dma1: EngineItems,
     /// CNN engine.
     pub cnn: EngineItems,
 }
 
+impl Program {
+    /// The engines' lists in the order of [`ENGINES`].
+    pub(crate) fn lists(&self) -> [&EngineItems; 3] {
+        [&self.dma0, &self.dma1, &self.cnn]
+    }
+}
+
 /// One program per run of device layers between host steps, in order.
-pub(crate) fn programs(legalized: &Network, layers: &[LayerJobs]) -> Result<Vec<Program>, CompileErrors> {
+pub(crate) fn programs(legalized: &Network, layers: &[LayerJobs], target: &Target) -> Vec<Program> {
     let mut programs = vec![];
-    let mut open = Scheduler::default();
+    let mut open = Scheduler::new(target);
     let mut jobs = layers.iter().peekable();
     for (index, layer) in legalized.layers.iter().enumerate() {
         if layer.work.is_host() {
-            programs.extend(std::mem::take(&mut open).finish()?);
+            programs.extend(std::mem::replace(&mut open, Scheduler::new(target)).finish());
             continue;
         }
         while let Some(of_layer) = jobs.next_if(|one| one.layer == index) {
-            open.layer(of_layer)?;
+            open.layer(of_layer);
         }
     }
-    programs.extend(open.finish()?);
-    Ok(programs)
+    programs.extend(open.finish());
+    programs
 }
 
-#[derive(Default)]
-struct Scheduler {
-    program: Program,
-    /// Jobs so far.
-    jobs: usize,
-    /// `DONE` signals that dma0 has consumed.
-    consumed: usize,
+/// An operation in its engine's list.
+#[derive(Clone, Debug)]
+struct Entry {
+    operation: Operation,
+    layer: u32,
+    /// Tokens it waits for.
+    waits: Vec<u8>,
+    /// Tokens it signals when it has ended.
+    signals: Vec<u8>,
+    /// What is known to have ended when it has.
+    known: Clock,
+    /// Estimated cycle of its end.
+    end: u64,
 }
 
-impl Scheduler {
-    fn layer(&mut self, layer: &LayerJobs) -> Result<(), CompileErrors> {
-        let mark = Item::Mark(crate::size::small(layer.layer));
-        self.program.dma1.push(mark);
-        if layer.jobs.iter().any(Job::is_computed) {
-            self.program.dma0.push(mark);
-            self.program.cnn.push(mark);
-        }
-        let start = self.jobs;
-        // Per buffer: how many jobs must be done before it may be overwritten.
-        let mut free = vec![start; layer.buffers.len()];
+/// An engine's operations so far.
+#[derive(Clone, Debug, Default)]
+struct Queue {
+    entries: Vec<Entry>,
+    /// What is known to have ended before the next one.
+    known: Clock,
+    /// Per engine, signals to it since it was last waited for.
+    open: [usize; 3],
+}
+
+struct Scheduler<'t> {
+    target: &'t Target,
+    queues: [Queue; 3],
+    accesses: Accesses,
+}
+
+impl<'t> Scheduler<'t> {
+    fn new(target: &'t Target) -> Self {
+        Self { target, queues: Default::default(), accesses: Accesses::default() }
+    }
+
+    fn layer(&mut self, layer: &LayerJobs) {
+        let mark = small(layer.layer);
         for job in &layer.jobs {
-            let needed = job.claims.iter().map(|&buffer| free[buffer]).fold(start, usize::max);
-            self.job(job, needed)?;
-            job.uses.iter().for_each(|&buffer| free[buffer] = self.jobs);
+            for load in &job.loads {
+                let needed = self.accesses.needed(load);
+                self.add(self.loader(load, &needed), load, needed, mark);
+            }
+            for (engine, operations) in [(CNN, &job.computes), (DMA1, &job.stores)] {
+                for operation in operations {
+                    let needed = self.accesses.needed(operation);
+                    self.add(engine, operation, needed, mark);
+                }
+            }
         }
-        Ok(())
     }
 
-    /// Appends a job whose loads may begin when `needed` jobs are done.
-    fn job(&mut self, job: &Job, needed: usize) -> Result<(), CompileErrors> {
-        let runs = |operations: &[Operation]| operations.iter().map(|&one| Item::Run(one)).collect::<Vec<_>>();
-        if job.is_computed() {
-            self.wait_done(needed)?;
-            self.program.dma0.extend(runs(&job.loads));
-            self.program.dma0.push(Item::Signal(LOADED));
-            self.program.cnn.push(Item::Wait(LOADED, 1));
-            self.program.cnn.extend(runs(&job.computes));
-            self.program.cnn.push(Item::Signal(COMPUTED));
-            self.program.dma1.push(Item::Wait(COMPUTED, 1));
-        }
-        self.program.dma1.extend(runs(&job.stores));
-        self.program.dma1.push(Item::Signal(DONE));
-        self.jobs += 1;
-        Ok(())
+    /// The DMA engine that ends a load first; the first one if both do.
+    fn loader(&self, load: &Operation, needed: &Clock) -> usize {
+        let end = |engine| self.end(engine, load, needed);
+        if end(DMA1) < end(DMA0) { DMA1 } else { DMA0 }
     }
 
-    /// Makes dma0 wait until `needed` jobs are done.
-    fn wait_done(&mut self, needed: usize) -> Result<(), CompileErrors> {
-        let missing = needed.saturating_sub(self.consumed);
-        let most = usize::from(u16::MAX);
-        let too_many =
-            || CompileErrors::one(Place::Model, Rule::TooMany { what: "jobs in a row", found: missing, most });
-        if missing > 0 {
-            let count = u16::try_from(missing).map_err(|_| too_many())?;
-            self.program.dma0.push(Item::Wait(DONE, count));
-            self.consumed = needed;
-        }
-        Ok(())
+    /// Estimated cycle in which an operation ends.
+    fn end(&self, engine: usize, operation: &Operation, needed: &Clock) -> u64 {
+        let free = self.queues[engine].entries.last().map_or(0, |last| last.end);
+        let ends = needed.iter().zip(&self.queues).filter_map(|(&count, queue)| queue.nth(count));
+        let ready = ends.map(|entry| entry.end).max().unwrap_or(0);
+        free.max(ready) + Cost::of(operation, self.target).cycles + COMMAND_CYCLES
     }
 
-    /// Takes the remaining signals, so that all tokens are zero again.
-    fn finish(mut self) -> Result<Option<Program>, CompileErrors> {
-        self.wait_done(self.jobs)?;
-        Ok((self.jobs > 0).then_some(self.program))
+    /// Appends an operation that comes after those `needed`.
+    fn add(&mut self, engine: usize, operation: &Operation, mut needed: Clock, layer: u32) {
+        for (to, &open) in self.queues[engine].open.iter().enumerate() {
+            if open >= MAX_OPEN {
+                needed[to] = self.queues[to].entries.len();
+            }
+        }
+        let end = self.end(engine, operation, &needed);
+        let waits = self.wait(engine, &needed);
+        let queue = &mut self.queues[engine];
+        queue.known[engine] = queue.entries.len() + 1;
+        let known = queue.known;
+        queue.entries.push(Entry { operation: *operation, layer, waits, signals: vec![], known, end });
+        self.accesses.record(operation, engine, known[engine]);
+    }
+
+    /// Makes an engine know that what is `needed` has ended; gives the tokens it must wait for.
+    fn wait(&mut self, engine: usize, needed: &Clock) -> Vec<u8> {
+        let missing = |from: usize| needed[from] > self.queues[engine].known[from];
+        // What another missing operation knows need not be waited for.
+        let implied = |from: usize| {
+            let mut others = (0..ENGINES.len()).filter(|&other| other != from && missing(other));
+            others.any(|other| {
+                self.queues[other].nth(needed[other]).is_some_and(|entry| entry.known[from] >= needed[from])
+            })
+        };
+        let waited: Vec<usize> =
+            (0..ENGINES.len()).filter(|&from| from != engine && missing(from) && !implied(from)).collect();
+        for &from in &waited {
+            let queue = &mut self.queues[from];
+            queue.open[engine] += 1;
+            let Some(entry) = queue.nth_mut(needed[from]) else { continue };
+            entry.signals.push(token(from, engine));
+            let learned = entry.known;
+            let queue = &mut self.queues[engine];
+            queue.known = std::array::from_fn(|at| queue.known[at].max(learned[at]));
+            queue.open[from] = 0;
+        }
+        waited.into_iter().map(|from| token(from, engine)).collect()
+    }
+
+    fn finish(self) -> Option<Program> {
+        let used = self.queues.iter().any(|queue| !queue.entries.is_empty());
+        let [dma0, dma1, cnn] = self.queues.map(Queue::items);
+        used.then_some(Program { dma0, dma1, cnn })
+    }
+}
+
+impl Queue {
+    /// The last of `count` operations.
+    fn nth(&self, count: usize) -> Option<&Entry> {
+        self.entries.get(count.checked_sub(1)?)
+    }
+
+    fn nth_mut(&mut self, count: usize) -> Option<&mut Entry> {
+        self.entries.get_mut(count.checked_sub(1)?)
+    }
+
+    fn items(self) -> EngineItems {
+        let mut items = vec![];
+        let mut layer = None;
+        for entry in self.entries {
+            if layer.replace(entry.layer) != Some(entry.layer) {
+                items.push(Item::Mark(entry.layer));
+            }
+            items.extend(entry.waits.into_iter().map(|token| Item::Wait(token, 1)));
+            items.push(Item::Run(entry.operation));
+            items.extend(entry.signals.into_iter().map(Item::Signal));
+        }
+        items
     }
 }
 
@@ -157,28 +252,69 @@ impl fmt::Display for Program {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::job::Buffer;
+    use crate::job::Job;
+    use cnnip_isa::operation::{Copy, Location};
 
-    fn computed(claims: &[usize]) -> Job {
-        let load = crate::strided::fill(cnnip_isa::operation::Location::sram(0), 1, 0, 1);
-        Job { claims: claims.to_vec(), uses: claims.to_vec(), loads: vec![load], ..Job::default() }
+    fn load(address: u32) -> Operation {
+        Operation::Copy(Copy::dense(Location::dram(0, 0), Location::sram(address), 64))
     }
 
-    fn waits(layers: &[LayerJobs]) -> Vec<u16> {
-        let mut scheduler = Scheduler::default();
-        layers.iter().for_each(|layer| scheduler.layer(layer).unwrap());
-        let program = scheduler.finish().unwrap().unwrap();
-        let count = |item: &Item| if let Item::Wait(DONE, count) = item { Some(*count) } else { None };
-        program.dma0.iter().filter_map(count).collect()
+    fn store(address: u32) -> Operation {
+        Operation::Copy(Copy::dense(Location::sram(address), Location::dram(1, address), 64))
+    }
+
+    fn program(jobs: Vec<Job>) -> Program {
+        let target = Target::by_name("v4h").unwrap();
+        let mut scheduler = Scheduler::new(target);
+        scheduler.layer(&LayerJobs { layer: 7, plan: String::new(), resident: 0, buffers: vec![], jobs });
+        scheduler.finish().unwrap()
+    }
+
+    fn job(loads: &[u32], stores: &[u32]) -> Job {
+        Job {
+            loads: loads.iter().map(|&at| load(at)).collect(),
+            stores: stores.iter().map(|&at| store(at)).collect(),
+            ..Job::default()
+        }
     }
 
     #[test]
-    fn loads_wait_for_their_buffers_and_for_the_layer_before() {
-        let buffer = Buffer { name: "input", address: 0, bytes: 64 };
-        let layer = |layer, jobs| LayerJobs { layer, plan: String::new(), buffers: vec![buffer.clone(); 2], jobs };
-        let turns = || vec![computed(&[0]), computed(&[1]), computed(&[0]), computed(&[1])];
-        assert_eq!(waits(&[layer(0, turns())]), [1, 1, 2], "third and fourth job, and the end");
-        assert_eq!(waits(&[layer(0, turns()), layer(1, vec![computed(&[0])])]), [1, 1, 2, 1]);
-        assert_eq!(waits(&[layer(0, vec![Job::default()]), layer(1, vec![computed(&[0])])]), [1, 1]);
+    fn a_store_waits_for_the_load_and_the_next_load_of_the_buffer_for_the_store() {
+        let program = program(vec![job(&[0], &[0]), job(&[0], &[])]);
+        let [there, back] = [token(DMA0, DMA1), token(DMA1, DMA0)];
+        let (first, then) = (Item::Run(load(0)), Item::Run(store(0)));
+        assert_eq!(program.dma0, [Item::Mark(7), first, Item::Signal(there), Item::Wait(back, 1), first]);
+        assert_eq!(program.dma1, [Item::Mark(7), Item::Wait(there, 1), then, Item::Signal(back)]);
+    }
+
+    #[test]
+    fn what_follows_from_another_token_is_not_waited_for() {
+        let program = program(vec![job(&[0], &[0, 0])]);
+        let waits = program.dma1.iter().filter(|item| matches!(item, Item::Wait(..))).count();
+        assert_eq!(waits, 1, "{program}");
+    }
+
+    #[test]
+    fn loads_use_both_engines_while_the_second_has_nothing_else_to_do() {
+        let program = program(vec![job(&[0, 64, 128, 192], &[])]);
+        let runs = |items: &EngineItems| items.iter().filter(|item| matches!(item, Item::Run(_))).count();
+        assert_eq!((runs(&program.dma0), runs(&program.dma1)), (2, 2));
+    }
+
+    #[test]
+    fn tokens_join_every_pair_once() {
+        let mut numbers: Vec<u8> = tokens().map(|(number, _, _)| number).collect();
+        numbers.sort_unstable();
+        numbers.dedup();
+        assert_eq!(numbers.len(), 6);
+    }
+
+    #[test]
+    fn a_token_never_counts_too_far() {
+        let loads = u32::try_from(3 * MAX_OPEN).unwrap();
+        let jobs =
+            (0..loads).map(|at| Job { loads: vec![load(64 * at)], stores: vec![store(64 * at)], ..Job::default() });
+        let program = program(jobs.collect());
+        assert!(program.dma0.iter().any(|item| matches!(item, Item::Wait(..))), "dma0 waits for dma1 now and then");
     }
 }

@@ -77,16 +77,16 @@ fn equals(name: &str, graph: &Graph, most: [u64; 2]) {
 
 #[test]
 fn convolutions() {
-    costs("3x3 512 to 512", &conv([1, 28, 28, 512], 3, 1, 512), [2100, 1200]);
-    costs("3x3 64 to 64", &conv([1, 224, 224, 64], 3, 1, 64), [4000, 450]);
-    equals("7x7 stride 2", &conv([1, 224, 224, 3], 7, 2, 64), [950, 500]);
-    equals("11x11 stride 4", &conv([1, 227, 227, 3], 11, 4, 96), [8100, 3000]);
-    equals("1x1 2048 to 2048", &conv([1, 7, 7, 2048], 1, 1, 2048), [2100, 550]);
-    equals("3x3 stride 2 batch 4", &conv([4, 28, 28, 64], 3, 2, 128), [550, 300]);
-    equals("depthwise 3x3", &depthwise([1, 112, 112, 960], 3, 1), [1150, 600]);
-    equals("depthwise 5x5 stride 2", &depthwise([1, 112, 112, 144], 5, 2), [400, 30]);
+    costs("3x3 512 to 512", &conv([1, 28, 28, 512], 3, 1, 512), [2300, 1200]);
+    costs("3x3 64 to 64", &conv([1, 224, 224, 64], 3, 1, 64), [4600, 520]);
+    equals("7x7 stride 2", &conv([1, 224, 224, 3], 7, 2, 64), [1100, 580]);
+    equals("11x11 stride 4", &conv([1, 227, 227, 3], 11, 4, 96), [9320, 3450]);
+    equals("1x1 2048 to 2048", &conv([1, 7, 7, 2048], 1, 1, 2048), [2420, 640]);
+    equals("3x3 stride 2 batch 4", &conv([4, 28, 28, 64], 3, 2, 128), [640, 350]);
+    equals("depthwise 3x3", &depthwise([1, 112, 112, 960], 3, 1), [1330, 690]);
+    equals("depthwise 5x5 stride 2", &depthwise([1, 112, 112, 144], 5, 2), [460, 40]);
     let op = Op::FullyConnected(FullyConnected { activation: Activation::None, keep_num_dims: false });
-    equals("fully connected", &single(&[&[1, 25_088]], op, Some(&[4096, 25_088])), [4200, 2100]);
+    equals("fully connected", &single(&[&[1, 25_088]], op, Some(&[4096, 25_088])), [4830, 2420]);
 }
 
 #[test]
@@ -106,16 +106,16 @@ fn pools() {
 #[test]
 fn additions_and_transpositions() {
     let add = Op::Add { activation: Activation::None };
-    equals("add", &single(&[&[1, 1024, 1024, 8], &[1, 1024, 1024, 8]], add, None), [1300, 650]);
-    equals("planes to pixels", &transpose(&[1, 3, 224, 224], &[0, 2, 3, 1]), [30, 30]);
-    equals("pixels to planes", &transpose(&[1, 224, 224, 3], &[0, 3, 1, 2]), [150, 150]);
-    equals("a square", &transpose(&[1024, 1024], &[1, 0]), [250, 250]);
-    equals("batch 4", &transpose(&[4, 64, 33, 35], &[0, 2, 3, 1]), [140, 70]);
-    equals("first with last", &transpose(&[7, 5, 300, 11], &[3, 1, 2, 0]), [10, 10]);
-    equals("cells of 15 bytes", &transpose(&[2, 300, 40, 3, 5], &[0, 2, 1, 3, 4]), [140, 140]);
-    equals("many small ones", &transpose(&[100_000, 2, 3], &[0, 2, 1]), [15, 15]);
-    equals("tall", &transpose(&[70_000, 13], &[1, 0]), [300, 300]);
-    equals("wide", &transpose(&[13, 70_000], &[1, 0]), [70, 40]);
+    equals("add", &single(&[&[1, 1024, 1024, 8], &[1, 1024, 1024, 8]], add, None), [1400, 700]);
+    equals("planes to pixels", &transpose(&[1, 3, 224, 224], &[0, 2, 3, 1]), [40, 40]);
+    equals("pixels to planes", &transpose(&[1, 224, 224, 3], &[0, 3, 1, 2]), [180, 180]);
+    equals("a square", &transpose(&[1024, 1024], &[1, 0]), [290, 290]);
+    equals("batch 4", &transpose(&[4, 64, 33, 35], &[0, 2, 3, 1]), [170, 80]);
+    equals("first with last", &transpose(&[7, 5, 300, 11], &[3, 1, 2, 0]), [20, 20]);
+    equals("cells of 15 bytes", &transpose(&[2, 300, 40, 3, 5], &[0, 2, 1, 3, 4]), [170, 170]);
+    equals("many small ones", &transpose(&[100_000, 2, 3], &[0, 2, 1]), [20, 20]);
+    equals("tall", &transpose(&[70_000, 13], &[1, 0]), [350, 350]);
+    equals("wide", &transpose(&[13, 70_000], &[1, 0]), [80, 50]);
 }
 
 #[test]

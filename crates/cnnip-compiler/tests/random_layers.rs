@@ -20,11 +20,14 @@ struct Build {
     graph: GraphBuilder,
     rng: Rng,
     tensors: usize,
+    /// The layer stands between others, so that what it reads and writes may stay in the scratchpad.
+    inner: bool,
 }
 
 impl Build {
     fn new(seed: u64) -> Self {
-        Self { graph: GraphBuilder::new(format!("seed {seed}")), rng: Rng::new(seed), tensors: 0 }
+        let graph = GraphBuilder::new(format!("seed {seed}"));
+        Self { graph, rng: Rng::new(seed), tensors: 0, inner: seed.is_multiple_of(2) }
     }
 
     /// A number from 1 to `most`, small ones more often.
@@ -58,7 +61,19 @@ impl Build {
     fn input(&mut self, dims: &[usize]) -> TensorId {
         let (name, quantization) = (self.name("x"), self.quantization());
         let shape = Shape::new(dims).expect("small");
-        self.graph.input(Tensor::new(name, shape, ElementType::I8).quantized(quantization))
+        let x = self.graph.input(Tensor::new(name, shape, ElementType::I8).quantized(quantization));
+        if self.inner { self.passed_on(x) } else { x }
+    }
+
+    /// The tensor in another quantization.
+    fn passed_on(&mut self, x: TensorId) -> TensorId {
+        let (name, quantization) = (self.name("passed"), self.quantization());
+        self.graph.apply_as(&name, Op::Quantize, &[x], ElementType::I8, Some(quantization))
+    }
+
+    fn output(&mut self, y: TensorId) {
+        let y = if self.inner { self.passed_on(y) } else { y };
+        self.graph.output(y);
     }
 
     fn bytes(&mut self, count: usize) -> Vec<u8> {
@@ -96,14 +111,14 @@ impl Build {
     fn requantized(&mut self, op: Op, inputs: &[TensorId]) {
         let (name, quantization) = (self.name("y"), self.quantization());
         let y = self.graph.apply_as(&name, op, inputs, ElementType::I8, Some(quantization));
-        self.graph.output(y);
+        self.output(y);
     }
 
     /// Appends the node with the input's quantization.
     fn kept(&mut self, op: Op, inputs: &[TensorId]) {
         let name = self.name("y");
         let y = self.graph.apply(&name, op, inputs);
-        self.graph.output(y);
+        self.output(y);
     }
 
     fn padding(&mut self, most: usize) -> Padding {
@@ -273,7 +288,7 @@ fn unary(build: &mut Build) {
             let name = build.name("y");
             let quantization = Quantization::per_tensor(1.0, -7);
             let y = build.graph.apply_as(&name, Op::HardSwish, &[x], ElementType::I8, Some(quantization));
-            build.graph.output(y);
+            build.output(y);
         }
         1 => build.requantized(Op::Quantize, &[x]),
         2 => build.kept(Op::Relu6, &[x]),
@@ -356,12 +371,14 @@ fn blocks(build: &mut Build) {
 }
 
 fn run(kind: fn(&mut Build), first_seed: u64) {
-    let targets: Vec<&'static Target> = [3, 4, 6, 16].map(|kib| common::tiny(kib * 1024)).to_vec();
+    let small: Vec<&'static Target> = [3, 4, 6, 16].map(|kib| common::tiny(kib * 1024)).to_vec();
+    let larger: Vec<&'static Target> = [8, 16, 40, 100].map(|kib| common::tiny(kib * 1024)).to_vec();
     for seed in first_seed..first_seed + layers() {
         let mut build = Build::new(seed);
         kind(&mut build);
-        let Build { graph, mut rng, .. } = build;
-        one(&graph.finish().expect("a legal layer"), &targets, &mut rng);
+        let Build { graph, mut rng, inner, .. } = build;
+        let targets = if inner { &larger } else { &small };
+        one(&graph.finish().expect("a legal layer"), targets, &mut rng);
     }
 }
 

@@ -7,20 +7,35 @@ use cnnip_isa::operation::{
 };
 use cnnip_isa::{ElementType, RoundingMode};
 
-use super::region::{DramMap, Frame, MapBox, Span, len};
-use super::{Lowered, Site};
+use super::region::{Frame, MapBox, Span, StoredMap, len};
+use super::{Lowered, Setting, Site};
 use crate::error::Rule;
 use crate::job::{Job, Scratchpad, Turns};
 use crate::memory::Role;
 use crate::size::{pieces, small, width};
 use crate::strided::copies;
-use crate::tile::conv::{ConvPlan, ConvShape};
+use crate::tile::conv::{ConvPlan, ConvShape, Room};
 use crate::tile::taps::{Chunk, Taps};
 use cnnip_lowered::weights::{WeightPiece, blocks, records};
 use cnnip_lowered::{ConvLayer, Sweep};
 
+/// Bytes moved to and from external memory, if a plan fits.
+pub(super) fn traffic(setting: &Setting<'_>, layer: &ConvLayer) -> Option<u64> {
+    let shape = shape(setting, layer);
+    shape.plan().ok().map(|plan| shape.traffic(&plan))
+}
+
+fn shape<'a>(setting: &Setting<'_>, layer: &'a ConvLayer) -> ConvShape<'a> {
+    let room = Room {
+        bytes: setting.room(),
+        input: setting.is_resident(layer.input),
+        output: setting.is_resident(layer.output),
+    };
+    ConvShape::new(layer, [layer.input, layer.output].map(|value| setting.element(value)), setting.target, room)
+}
+
 pub(super) fn lower(site: &mut Site<'_>, layer: &ConvLayer) -> Result<Lowered, Rule> {
-    let shape = ConvShape::new(layer, [site.element(layer.input), site.element(layer.output)], site.target);
+    let shape = shape(&site.setting, layer);
     let plan = shape.plan().map_err(|bytes| site.too_small(bytes))?;
     site.reserve(shape.jobs(&plan))?;
     let mut lowering = Lowering::new(site, &shape, plan);
@@ -90,9 +105,9 @@ struct Lowering<'a, 's> {
 impl<'a, 's> Lowering<'a, 's> {
     fn new(site: &'a mut Site<'s>, shape: &'a ConvShape<'a>, plan: ConvPlan) -> Self {
         let bytes = shape.bytes(&plan);
-        let mut pad = Scratchpad::default();
+        let mut pad = site.scratchpad(shape.scratchpad(&plan));
         let inputs = Turns::take(&mut pad, "input", bytes.input, plan.turns);
-        let weights = Turns::take(&mut pad, "weights", bytes.weights, plan.turns);
+        let weights = Turns::take(&mut pad, "weights", bytes.weights, plan.weight_turns);
         let outputs = Turns::take(&mut pad, "output", bytes.output, plan.turns);
         let accumulators =
             if bytes.accumulators > 0 { Some(pad.take("accumulators", bytes.accumulators)) } else { None };
@@ -149,16 +164,16 @@ impl<'a, 's> Lowering<'a, 's> {
 
     fn job(&mut self, pixels: &Pixels, channels: &Channels, phase: &Phase) -> Job {
         let mut job = Job::default();
-        let (input, frame) = self.load_input(&mut job, pixels, channels, phase);
+        let (input, frame) = self.input(&mut job, pixels, channels, phase);
         let (weights, records) = self.load_weights(&mut job, channels, phase);
         let last = phase.number + 1 == self.phases.len();
-        let output = last.then(|| self.claim_output(&mut job));
+        let output = self.output(&mut job, pixels, channels, last);
         let conv = Conv {
             kind: self.kind(channels),
-            input: self.view(input, &frame, pixels, channels, phase),
+            input: self.view(input, pixels, phase),
             input_zero: self.layer().input_zero,
             pad_value: self.layer().input_zero,
-            output: self.output_map(output, pixels, channels),
+            output,
             window: self.window(&frame, pixels, phase),
             weights: Weights {
                 address: weights,
@@ -175,9 +190,6 @@ impl<'a, 's> Lowering<'a, 's> {
             activation: if last { self.layer().activation } else { NO_ACTIVATION },
         };
         job.computes.push(Operation::Conv(conv));
-        if let Some(address) = output {
-            job.stores = self.store(address, pixels, channels);
-        }
         job
     }
 
@@ -199,27 +211,29 @@ impl<'a, 's> Lowering<'a, 's> {
         base + phase.depth.start..base + phase.depth.end
     }
 
-    /// Has the input in a buffer; returns its address and the rows and columns it holds.
-    fn load_input(&mut self, job: &mut Job, pixels: &Pixels, channels: &Channels, phase: &Phase) -> (u32, Frame) {
+    /// Has the input of a phase in the scratchpad; returns it with the rows and columns it holds.
+    fn input(&mut self, job: &mut Job, pixels: &Pixels, channels: &Channels, phase: &Phase) -> (FeatureMap, Frame) {
         let layer = self.layer();
         let frame = self.frame(pixels, phase);
         let range = self.input_channels(channels, phase);
+        let map = StoredMap {
+            at: self.site.memory.location(layer.input),
+            columns: layer.horizontal.input,
+            channels: layer.groups * layer.depth,
+            width: width(self.shape.input),
+        };
+        let map = map.nth(pixels.batch, layer.vertical.input);
+        if let Some(view) = frame.view(&map, layer.vertical.input, &range, self.shape.input) {
+            return (view, frame);
+        }
         let turn = self.inputs.next(InputKey { batch: pixels.batch, frame, channels: range.clone() });
         let address = self.pad.address(turn.buffer);
-        job.uses.push(turn.buffer);
         if !turn.hit {
-            let map = DramMap {
-                at: self.site.memory.location(layer.input),
-                columns: layer.horizontal.input,
-                channels: layer.groups * layer.depth,
-                width: width(self.shape.input),
-            };
-            let map = map.nth(pixels.batch, layer.vertical.input);
             let fill = (layer.input_zero, self.site.target.max_extent);
-            job.claims.push(turn.buffer);
             job.loads.extend(frame.load(&map, layer.vertical.input, &range, address, fill));
         }
-        (address, frame)
+        let size = [frame.rows.count, frame.columns.count, len(&range)];
+        (FeatureMap::dense(address, size, self.shape.input), frame)
     }
 
     /// Rows and columns of the input that a phase has in its buffer.
@@ -242,10 +256,7 @@ impl<'a, 's> Lowering<'a, 's> {
     }
 
     /// The input as the operation of a phase sees it.
-    fn view(&self, address: u32, frame: &Frame, pixels: &Pixels, channels: &Channels, phase: &Phase) -> FeatureMap {
-        let channels = len(&self.input_channels(channels, phase));
-        let size = [frame.rows.count, frame.columns.count, channels];
-        let whole = FeatureMap::dense(address, size, self.shape.input);
+    fn view(&self, whole: FeatureMap, pixels: &Pixels, phase: &Phase) -> FeatureMap {
         if self.plan.split_taps || !self.shape.filled {
             return whole;
         }
@@ -256,7 +267,7 @@ impl<'a, 's> Lowering<'a, 's> {
         let y = first(&layer.vertical, phase.vertical) * whole.row;
         let x = first(&layer.horizontal, phase.horizontal) * whole.pixel;
         FeatureMap {
-            address: address + y + x,
+            address: whole.address + y + x,
             height: small(vertical.chunk_extent(&layer.vertical, len(&pixels.rows), phase.vertical)),
             width: small(horizontal.chunk_extent(&layer.horizontal, len(&pixels.columns), phase.horizontal)),
             row: whole.row * step(vertical, &layer.vertical),
@@ -291,10 +302,8 @@ impl<'a, 's> Lowering<'a, 's> {
         let blob = self.blob(channels, phase);
         let turn = self.weights.next((channels.number, phase.number));
         let address = self.pad.address(turn.buffer);
-        job.uses.push(turn.buffer);
         if !turn.hit {
             let source = self.site.memory.locate(Role::Constant, blob.offset);
-            job.claims.push(turn.buffer);
             job.loads.extend(copies(source, Location::sram(address), blob.bytes, &[], self.site.target.max_extent));
         }
         (address, address + blob.records)
@@ -327,33 +336,29 @@ impl<'a, 's> Lowering<'a, 's> {
         blob
     }
 
-    fn claim_output(&mut self, job: &mut Job) -> u32 {
-        let turn = self.outputs.next(self.jobs.len());
-        job.claims.push(turn.buffer);
-        job.uses.push(turn.buffer);
-        self.pad.address(turn.buffer)
-    }
-
-    /// The output in its buffer; where accumulators are stored only its size counts.
-    fn output_map(&self, address: Option<u32>, pixels: &Pixels, channels: &Channels) -> FeatureMap {
-        let size = [len(&pixels.rows), len(&pixels.columns), len(&channels.groups) * len(&channels.outputs)];
-        let dense = FeatureMap::dense(address.unwrap_or(0), size, self.shape.output);
-        if address.is_some() { dense } else { FeatureMap { row: 0, pixel: 0, element: ElementType::None, ..dense } }
-    }
-
-    fn store(&self, address: u32, pixels: &Pixels, channels: &Channels) -> Vec<Operation> {
+    /// The output of a phase: where accumulators are stored only its size counts, the last one writes it.
+    fn output(&mut self, job: &mut Job, pixels: &Pixels, channels: &Channels, last: bool) -> FeatureMap {
         let layer = self.layer();
         let first = channels.groups.start * layer.outputs + channels.outputs.start;
         let count = len(&channels.groups) * len(&channels.outputs);
-        let map = DramMap {
+        let size = [len(&pixels.rows), len(&pixels.columns), count];
+        if !last {
+            let dense = FeatureMap::dense(0, size, self.shape.output);
+            return FeatureMap { row: 0, pixel: 0, element: ElementType::None, ..dense };
+        }
+        let map = StoredMap {
             at: self.site.memory.location(layer.output),
             columns: layer.horizontal.output,
             channels: layer.groups * layer.outputs,
             width: width(self.shape.output),
         };
+        let map = map.nth(pixels.batch, layer.vertical.output);
         let part =
             MapBox { rows: pixels.rows.clone(), columns: pixels.columns.clone(), channels: first..first + count };
-        part.store(&map.nth(pixels.batch, layer.vertical.output), address, self.site.target.max_extent)
+        let buffer = || self.pad.address(self.outputs.next(self.jobs.len()).buffer);
+        let (output, stores) = part.output(&map, (self.shape.output, self.site.target.max_extent), buffer);
+        job.stores = stores;
+        output
     }
 }
 

@@ -4,10 +4,10 @@ use std::ops::Range;
 
 use cnnip_isa::ElementType;
 use cnnip_isa::operation::{
-    Copy, Eltwise as Operation, FeatureMap, Location, Lookup, Operation as AnyOperation, Stage, Table,
+    Copy, Eltwise as Operation, FeatureMap, Location, Lookup, Operation as AnyOperation, Space, Stage, Table,
 };
 
-use super::region::{DramMap, MapBox, len, offset};
+use super::region::{MapBox, StoredMap, len, offset};
 use super::{Lowered, Site};
 use crate::error::Rule;
 use crate::job::{BUFFER_ALIGNMENT, Job, Scratchpad, Turns};
@@ -40,8 +40,8 @@ fn plan(site: &Site<'_>, layer: &Eltwise) -> Result<(Tile, u32), Rule> {
     let [rows, columns, channels] = inner(&layer.extents);
     let whole = Tile { rows, columns, channels };
     let limits = Limits::of(site.target);
-    let sram = u64::from(site.target.sram_bytes);
-    let fits = |turns: u32| move |tile: Tile| scratchpad(site, layer, tile) * u64::from(turns) <= sram;
+    let room = site.room();
+    let fits = |turns: u32| move |tile: Tile| scratchpad(site, layer, tile) * u64::from(turns) <= room;
     for turns in [2, 1] {
         if let Some(tile) = largest(whole, limits, fits(turns)) {
             return Ok((tile, turns));
@@ -58,12 +58,19 @@ fn scratchpad(site: &Site<'_>, layer: &Eltwise, tile: Tile) -> u64 {
 }
 
 fn output_bytes(site: &Site<'_>, layer: &Eltwise, tile: Tile) -> u64 {
+    if site.setting.is_resident(layer.output) {
+        return 0;
+    }
     let elements = u64::from(tile.rows) * u64::from(tile.columns) * u64::from(tile.channels);
     elements * u64::from(width(site.element(layer.output)))
 }
 
-/// Bytes of a piece of an input: an axis along which it is repeated counts once.
+/// Bytes of the buffer for a piece of an input: an axis along which it is repeated counts once, and no bytes for one that is
+/// worked on where it lies.
 fn input_bytes(site: &Site<'_>, input: &EltwiseInput, tile: Tile) -> u64 {
+    if site.setting.is_resident(input.value) {
+        return 0;
+    }
     let own = own_extents(input, tile);
     let elements: u64 = own.iter().map(|&extent| u64::from(extent)).product();
     elements * u64::from(width(site.element(input.value)))
@@ -86,7 +93,7 @@ fn outer(axes: &[u32]) -> &[u32] {
 }
 
 struct Lowering<'a, 's> {
-    site: &'a Site<'s>,
+    site: &'a mut Site<'s>,
     layer: &'a Eltwise,
     tile: Tile,
     pad: Scratchpad,
@@ -111,8 +118,8 @@ struct TableBuffer {
 }
 
 impl<'a, 's> Lowering<'a, 's> {
-    fn new(site: &'a Site<'s>, layer: &'a Eltwise, tile: Tile, turns: u32, entries: Option<TableSource>) -> Self {
-        let mut pad = Scratchpad::default();
+    fn new(site: &'a mut Site<'s>, layer: &'a Eltwise, tile: Tile, turns: u32, entries: Option<TableSource>) -> Self {
+        let mut pad = site.scratchpad(scratchpad(site, layer, tile) * u64::from(turns));
         let table = entries.map(|source| TableBuffer { source, buffer: pad.take("table", source.bytes.into()) });
         let bytes = |input| input_bytes(site, input, tile);
         let inputs = layer.inputs.iter().map(|input| Turns::take(&mut pad, "input", bytes(input), turns));
@@ -141,19 +148,15 @@ impl<'a, 's> Lowering<'a, 's> {
     fn job(&mut self, outer: u32, part: &MapBox) {
         let mut job = Job::default();
         let stages: Vec<Stage> = (0..self.inputs.len()).map(|index| self.input(&mut job, index, outer, part)).collect();
-        let turn = self.outputs.next(self.jobs.len());
-        job.claims.push(turn.buffer);
-        job.uses.push(turn.buffer);
-        let address = self.pad.address(turn.buffer);
-        let size = [len(&part.rows), len(&part.columns), len(&part.channels)];
         let element = self.site.element(self.layer.output);
-        let output = FeatureMap::dense(address, size, element);
-        let table = self.table(&mut job);
-        job.computes.extend(self.operation(&stages, output, table));
         let [rows, columns, channels] = inner(&self.layer.extents);
         let at = self.site.memory.location(self.layer.output);
-        let map = DramMap { at, columns, channels, width: width(element) };
-        job.stores = part.store(&map.nth(outer, rows), address, self.site.target.max_extent);
+        let map = StoredMap { at, columns, channels, width: width(element) }.nth(outer, rows);
+        let buffer = || self.pad.address(self.outputs.next(self.jobs.len()).buffer);
+        let (output, stores) = part.output(&map, (element, self.site.target.max_extent), buffer);
+        job.stores = stores;
+        let table = self.table(&mut job);
+        job.computes.extend(self.operation(&stages, output, table));
         self.jobs.push(job);
     }
 
@@ -176,41 +179,38 @@ impl<'a, 's> Lowering<'a, 's> {
         let TableBuffer { source: TableSource { offset, bytes }, buffer } = self.table?;
         let kind = self.layer.table.as_ref()?.kind();
         let address = self.pad.address(buffer);
-        job.uses.push(buffer);
         if self.jobs.is_empty() {
-            job.claims.push(buffer);
             let source = self.site.memory.locate(Role::Constant, offset);
             job.loads.push(AnyOperation::Copy(Copy::dense(source, Location::sram(address), bytes)));
         }
         Some(Table { kind, address })
     }
 
-    /// Has a piece of an input in a buffer; returns it as the operation sees it.
+    /// Has a piece of an input in the scratchpad; returns it as the operation sees it.
     fn input(&mut self, job: &mut Job, index: usize, outer: u32, part: &MapBox) -> Stage {
         let input = &self.layer.inputs[index];
+        let element = self.site.element(input.value);
+        let width = width(element);
         let own = own_box(input, part);
         let from = outer_offset(&self.layer.extents, &input.steps, outer);
-        let turn = self.inputs[index].next((from, own.clone()));
-        let address = self.pad.address(turn.buffer);
-        job.uses.push(turn.buffer);
-        if !turn.hit {
-            job.claims.push(turn.buffer);
-            job.loads.extend(self.load(input, from, &own, address));
-        }
-        stage(input, address, (part, &own), self.site.element(input.value))
-    }
-
-    fn load(&self, input: &EltwiseInput, from: u32, own: &MapBox, address: u32) -> Vec<AnyOperation> {
-        let width = width(self.site.element(input.value));
         let [row, column, channel] = inner(&input.steps);
-        let (columns, pixel) = (len(&own.columns), len(&own.channels) * width);
         let start = own.rows.start * row + own.columns.start * column + own.channels.start * channel;
         let source = offset(self.site.memory.location(input.value), (from + start) * width);
-        let strides = [
-            Stride { count: columns, from: column * width, to: pixel },
-            Stride { count: len(&own.rows), from: row * width, to: columns * pixel },
-        ];
-        copies(source, Location::sram(address), pixel, &strides, self.site.target.max_extent)
+        if source.space == Space::Sram {
+            return stage(input, source.address, part, ([row, column].map(|step| step * width), element));
+        }
+        let turn = self.inputs[index].next((from, own.clone()));
+        let address = self.pad.address(turn.buffer);
+        let (columns, pixel) = (len(&own.columns), len(&own.channels) * width);
+        if !turn.hit {
+            let strides = [
+                Stride { count: columns, from: column * width, to: pixel },
+                Stride { count: len(&own.rows), from: row * width, to: columns * pixel },
+            ];
+            let destination = Location::sram(address);
+            job.loads.extend(copies(source, destination, pixel, &strides, self.site.target.max_extent));
+        }
+        stage(input, address, part, ([columns * pixel, pixel], element))
     }
 }
 
@@ -235,9 +235,9 @@ fn outer_offset(extents: &[u32], steps: &[u32], mut index: u32) -> u32 {
     })
 }
 
-fn stage(input: &EltwiseInput, address: u32, (part, own): (&MapBox, &MapBox), element: ElementType) -> Stage {
+/// A piece of an input whose rows and columns are `steps` bytes apart.
+fn stage(input: &EltwiseInput, address: u32, part: &MapBox, (steps, element): ([u32; 2], ElementType)) -> Stage {
     let [row, column, channel] = inner(&input.steps);
-    let pixel = len(&own.channels) * width(element);
     let repeated = |step: u32, bytes: u32| if step == 0 { 0 } else { bytes };
     Stage {
         map: FeatureMap {
@@ -245,8 +245,8 @@ fn stage(input: &EltwiseInput, address: u32, (part, own): (&MapBox, &MapBox), el
             width: len(&part.columns),
             height: len(&part.rows),
             channels: len(&part.channels),
-            row: repeated(row, pixel * len(&own.columns)),
-            pixel: repeated(column, pixel),
+            row: repeated(row, steps[0]),
+            pixel: repeated(column, steps[1]),
             element,
         },
         broadcast: channel == 0 && len(&part.channels) > 1,

@@ -1,12 +1,12 @@
 //! Pools whose window the target takes as it is.
 
 use cnnip_isa::Target;
-use cnnip_isa::operation::{Activation, FeatureMap, Operation, OutputStage, Pool as PoolOperation, PoolKind, Window};
+use cnnip_isa::operation::{Activation, Operation, OutputStage, Pool as PoolOperation, PoolKind, Window};
 
-use super::region::{DramMap, Frame, MapBox, Span, len};
+use super::region::{Frame, MapBox, Span, StoredMap, len};
 use super::{Lowered, Site};
 use crate::error::Rule;
-use crate::job::{BUFFER_ALIGNMENT, Job, Scratchpad, Turns};
+use crate::job::{BUFFER_ALIGNMENT, Job, Turns};
 use crate::size::{aligned, pieces, small, width};
 use crate::tile::boxes::{Limits, Tile, largest};
 use cnnip_lowered::{Pool, PoolFunction, Sweep};
@@ -25,19 +25,16 @@ pub(crate) fn fits_target(pool: &Pool, target: &Target) -> bool {
 pub(super) fn lower(site: &mut Site<'_>, pool: &Pool) -> Result<Lowered, Rule> {
     let (tile, turns) = plan(site, pool)?;
     site.reserve(u64::from(pool.batch).saturating_mul(tile.count(&outputs(pool))))?;
-    let mut pad = Scratchpad::default();
-    let width = element_bytes(site, pool);
-    let mut inputs = Turns::take(&mut pad, "input", input_bytes(pool, tile, width), turns);
-    let mut outputs = Turns::take(&mut pad, "output", output_bytes(tile, width), turns);
+    let [input, output] = bytes(site, pool, tile);
+    let mut pad = site.scratchpad(scratchpad(site, pool, tile) * u64::from(turns));
+    let mut inputs = Turns::take(&mut pad, "input", input, turns);
+    let mut outputs = Turns::take(&mut pad, "output", output, turns);
     let mut jobs = vec![];
     for (batch, part) in order(pool, tile) {
-        let (input, output) = (inputs.next(jobs.len()).buffer, outputs.next(jobs.len()).buffer);
-        let addresses = (pad.address(input), pad.address(output));
-        jobs.push(Job {
-            claims: vec![input, output],
-            uses: vec![input, output],
-            ..job(site, pool, batch, &part, addresses)
-        });
+        let number = jobs.len();
+        let input = || pad.address(inputs.next(number).buffer);
+        let output = || pad.address(outputs.next(number).buffer);
+        jobs.push(job(site, pool, batch, &part, (input, output)));
     }
     let Tile { rows, columns, channels } = tile;
     let plan = format!("pool rows {rows} columns {columns} channels {channels} turns {turns}");
@@ -51,21 +48,30 @@ pub(super) fn outputs(pool: &Pool) -> Tile {
 
 fn plan(site: &Site<'_>, pool: &Pool) -> Result<(Tile, u32), Rule> {
     let whole = outputs(pool);
-    let width = element_bytes(site, pool);
-    let bytes = |tile: Tile| {
-        aligned(input_bytes(pool, tile, width), BUFFER_ALIGNMENT) + aligned(output_bytes(tile, width), BUFFER_ALIGNMENT)
-    };
     let extent = u64::from(site.target.max_extent);
+    let room = site.room();
     let fits = |tile: Tile, turns: u32| {
         let (rows, columns) = input_extent(pool, tile);
-        rows.max(columns) <= extent && bytes(tile) * u64::from(turns) <= site.target.sram_bytes.into()
+        rows.max(columns) <= extent && scratchpad(site, pool, tile) * u64::from(turns) <= room
     };
     for turns in [2, 1] {
         if let Some(tile) = largest(whole, Limits::of(site.target), |tile| fits(tile, turns)) {
             return Ok((tile, turns));
         }
     }
-    Err(site.too_small(bytes(Tile { rows: 1, columns: 1, channels: 1 })))
+    Err(site.too_small(scratchpad(site, pool, Tile { rows: 1, columns: 1, channels: 1 })))
+}
+
+/// Bytes of the buffers of a piece, input and output; 0 for what is worked on where it lies.
+pub(super) fn bytes(site: &Site<'_>, pool: &Pool, tile: Tile) -> [u64; 2] {
+    let width = element_bytes(site, pool);
+    let buffer = |value, bytes| if site.setting.is_resident(value) { 0 } else { bytes };
+    [buffer(pool.input, input_bytes(pool, tile, width)), buffer(pool.output, output_bytes(tile, width))]
+}
+
+/// Scratchpad for a piece.
+fn scratchpad(site: &Site<'_>, pool: &Pool, tile: Tile) -> u64 {
+    bytes(site, pool, tile).iter().map(|&bytes| aligned(bytes, BUFFER_ALIGNMENT)).sum()
 }
 
 /// Input rows and columns of a piece at most.
@@ -118,29 +124,36 @@ pub(super) fn frame(pool: &Pool, part: &MapBox) -> Frame {
 }
 
 /// The input of map `batch`.
-pub(super) fn input_map(site: &Site<'_>, pool: &Pool, batch: u32) -> DramMap {
+pub(super) fn input_map(site: &Site<'_>, pool: &Pool, batch: u32) -> StoredMap {
     let at = site.memory.location(pool.input);
-    let map = DramMap { at, columns: pool.horizontal.input, channels: pool.channels, width: element_bytes(site, pool) };
+    let map =
+        StoredMap { at, columns: pool.horizontal.input, channels: pool.channels, width: element_bytes(site, pool) };
     map.nth(batch, pool.vertical.input)
 }
 
 /// The output of map `batch`.
-pub(super) fn output_map(site: &Site<'_>, pool: &Pool, batch: u32) -> DramMap {
+pub(super) fn output_map(site: &Site<'_>, pool: &Pool, batch: u32) -> StoredMap {
     let at = site.memory.location(pool.output);
     let map =
-        DramMap { at, columns: pool.horizontal.output, channels: pool.channels, width: element_bytes(site, pool) };
+        StoredMap { at, columns: pool.horizontal.output, channels: pool.channels, width: element_bytes(site, pool) };
     map.nth(batch, pool.vertical.output)
 }
 
-fn job(site: &Site<'_>, pool: &Pool, batch: u32, part: &MapBox, (input, output): (u32, u32)) -> Job {
+fn job(
+    site: &Site<'_>,
+    pool: &Pool,
+    batch: u32,
+    part: &MapBox,
+    (input, output): (impl FnOnce() -> u32, impl FnOnce() -> u32),
+) -> Job {
     let frame = frame(pool, part);
-    let max_count = site.target.max_extent;
-    let channels = len(&part.channels);
-    let element = site.element(pool.input);
+    let moved = (site.element(pool.input), site.target.max_extent);
+    let (input, loads) = frame.boxed(&part.channels).input(&input_map(site, pool, batch), moved, input);
+    let (output, stores) = part.output(&output_map(site, pool, batch), moved, output);
     let operation = |kind: PoolKind| PoolOperation {
         kind,
-        input: FeatureMap::dense(input, [frame.rows.count, frame.columns.count, channels], element),
-        output: FeatureMap::dense(output, [len(&part.rows), len(&part.columns), channels], element),
+        input,
+        output,
         window: Window {
             kernel_h: pool.vertical.kernel,
             kernel_w: pool.horizontal.kernel,
@@ -152,13 +165,8 @@ fn job(site: &Site<'_>, pool: &Pool, batch: u32, part: &MapBox, (input, output):
         },
         activation: activation(pool),
     };
-    let map = input_map(site, pool, batch);
-    Job {
-        loads: frame.load(&map, pool.vertical.input, &part.channels, input, (0, max_count)),
-        computes: kind(pool).map(|kind| Operation::Pool(operation(kind))).into_iter().collect(),
-        stores: part.store(&output_map(site, pool, batch), output, max_count),
-        ..Job::default()
-    }
+    let computes = kind(pool).map(|kind| Operation::Pool(operation(kind))).into_iter().collect();
+    Job { loads, computes, stores }
 }
 
 /// What the operation does; there is none for a minimum.

@@ -1,15 +1,16 @@
-//! Moving boxes of feature maps between external memory and the scratchpad.
+//! Boxes of feature maps: moved between a value and a buffer, or worked on where a value lies in the scratchpad.
 
 use std::ops::Range;
 
-use cnnip_isa::operation::{Location, Operation};
+use cnnip_isa::ElementType;
+use cnnip_isa::operation::{FeatureMap, Location, Operation, Space};
 
 use crate::strided::{copies, fill};
 use cnnip_lowered::Stride;
 
-/// A dense map `[rows][columns][channels]` in external memory.
+/// A dense map `[rows][columns][channels]` of a value, in external memory or in the scratchpad.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct DramMap {
+pub(crate) struct StoredMap {
     pub(crate) at: Location,
     pub(crate) columns: u32,
     pub(crate) channels: u32,
@@ -17,7 +18,7 @@ pub(crate) struct DramMap {
     pub(crate) width: u32,
 }
 
-impl DramMap {
+impl StoredMap {
     /// The map that lies `index` maps of `rows` rows further on.
     pub(crate) fn nth(self, index: u32, rows: u32) -> Self {
         Self { at: offset(self.at, index * rows * self.row()), ..self }
@@ -35,6 +36,11 @@ impl DramMap {
 
     fn element(&self, row: u32, column: u32, channel: u32) -> Location {
         offset(self.at, row * self.row() + column * self.pixel() + channel * self.width)
+    }
+
+    /// Whether operations can work on it where it lies.
+    fn is_resident(&self) -> bool {
+        self.at.space == Space::Sram
     }
 }
 
@@ -57,20 +63,63 @@ pub(crate) struct MapBox {
 }
 
 impl MapBox {
-    fn strides(&self, map: &DramMap) -> [(u32, u32, u32); 2] {
+    fn strides(&self, map: &StoredMap) -> [(u32, u32, u32); 2] {
         let (columns, pixel) = (len(&self.columns), len(&self.channels) * map.width);
         [(columns, map.pixel(), pixel), (len(&self.rows), map.row(), columns * pixel)]
     }
 
+    /// The box where it lies, if that is in the scratchpad.
+    pub(crate) fn view(&self, map: &StoredMap, element: ElementType) -> Option<FeatureMap> {
+        map.is_resident().then(|| FeatureMap {
+            address: map.element(self.rows.start, self.columns.start, self.channels.start).address,
+            width: len(&self.columns),
+            height: len(&self.rows),
+            channels: len(&self.channels),
+            row: map.row(),
+            pixel: map.pixel(),
+            element,
+        })
+    }
+
+    /// Where an operation writes the box: its place, or the start of a buffer from which it is stored.
+    pub(crate) fn output(
+        &self,
+        map: &StoredMap,
+        (element, max_count): (ElementType, u32),
+        buffer: impl FnOnce() -> u32,
+    ) -> (FeatureMap, Vec<Operation>) {
+        if let Some(view) = self.view(map, element) {
+            return (view, vec![]);
+        }
+        let address = buffer();
+        let size = [len(&self.rows), len(&self.columns), len(&self.channels)];
+        (FeatureMap::dense(address, size, element), self.store(map, address, max_count))
+    }
+
+    /// Where an operation reads the box: its place, or the start of a buffer to which it is loaded.
+    pub(crate) fn input(
+        &self,
+        map: &StoredMap,
+        (element, max_count): (ElementType, u32),
+        buffer: impl FnOnce() -> u32,
+    ) -> (FeatureMap, Vec<Operation>) {
+        if let Some(view) = self.view(map, element) {
+            return (view, vec![]);
+        }
+        let address = buffer();
+        let size = [len(&self.rows), len(&self.columns), len(&self.channels)];
+        (FeatureMap::dense(address, size, element), self.load(map, address, max_count))
+    }
+
     /// Loads the box to a dense place in the scratchpad.
-    pub(crate) fn load(&self, map: &DramMap, address: u32, max_count: u32) -> Vec<Operation> {
+    pub(crate) fn load(&self, map: &StoredMap, address: u32, max_count: u32) -> Vec<Operation> {
         let strides = self.strides(map).map(|(count, from, to)| Stride { count, from, to });
         let source = map.element(self.rows.start, self.columns.start, self.channels.start);
         copies(source, Location::sram(address), len(&self.channels) * map.width, &strides, max_count)
     }
 
     /// Stores the box from a dense place in the scratchpad.
-    pub(crate) fn store(&self, map: &DramMap, address: u32, max_count: u32) -> Vec<Operation> {
+    pub(crate) fn store(&self, map: &StoredMap, address: u32, max_count: u32) -> Vec<Operation> {
         let strides = self.strides(map).map(|(count, to, from)| Stride { count, from, to });
         let destination = map.element(self.rows.start, self.columns.start, self.channels.start);
         copies(Location::sram(address), destination, len(&self.channels) * map.width, &strides, max_count)
@@ -121,10 +170,37 @@ impl Frame {
         self.rows.count * self.columns.count * pixel
     }
 
+    /// The frame where it lies, if that is in the scratchpad and all of it inside the map of `rows` rows.
+    pub(crate) fn view(
+        &self,
+        map: &StoredMap,
+        rows: u32,
+        channels: &Range<u32>,
+        element: ElementType,
+    ) -> Option<FeatureMap> {
+        let (y, x) = (self.rows.inside(rows), self.columns.inside(map.columns));
+        let inside = len(&y) == self.rows.count && len(&x) == self.columns.count;
+        (inside && map.is_resident()).then(|| FeatureMap {
+            address: map.element(self.rows.position(0), self.columns.position(0), channels.start).address,
+            width: self.columns.count,
+            height: self.rows.count,
+            channels: len(channels),
+            row: map.row() * self.rows.step,
+            pixel: map.pixel() * self.columns.step,
+            element,
+        })
+    }
+
+    /// A frame of neighbouring positions, all inside the map, as a box.
+    pub(crate) fn boxed(&self, channels: &Range<u32>) -> MapBox {
+        let range = |span: &Span| span.position(0)..span.position(span.count);
+        MapBox { rows: range(&self.rows), columns: range(&self.columns), channels: channels.clone() }
+    }
+
     /// Loads the frame densely, with `outside` where it lies outside the map of `rows` rows.
     pub(crate) fn load(
         &self,
-        map: &DramMap,
+        map: &StoredMap,
         rows: u32,
         channels: &Range<u32>,
         address: u32,

@@ -5,7 +5,7 @@ use cnnip_isa::operation::{
 };
 use cnnip_isa::{ElementType, ReduceFunction};
 
-use super::region::{DramMap, MapBox, len};
+use super::region::{MapBox, StoredMap, len};
 use super::{Lowered, Site};
 use crate::error::Rule;
 use crate::job::{BUFFER_ALIGNMENT, Job, Scratchpad, Turns};
@@ -32,33 +32,34 @@ pub(super) fn lower(site: &mut Site<'_>, sum: &Sum) -> Result<Lowered, Rule> {
 
 fn plan(site: &Site<'_>, sum: &Sum) -> Result<(Tile, u32), Rule> {
     let whole = Tile { rows: sum.outer, columns: sum.count, channels: sum.channels };
-    let width = width(site.element(sum.input));
     for turns in [2, 1] {
-        let fits = |tile: Tile| scratchpad(tile, (width, turns)) <= u64::from(site.target.sram_bytes);
+        let fits = |tile: Tile| scratchpad(site, sum, (tile, turns)) <= site.room();
         if let Some(tile) = largest(whole, Limits::of(site.target), fits) {
             let rows = if tile.columns < sum.count { 1 } else { tile.rows };
             return Ok((Tile { rows, ..tile }, turns));
         }
     }
-    Err(site.too_small(scratchpad(Tile { rows: 1, columns: 1, channels: 1 }, (width, 1))))
+    Err(site.too_small(scratchpad(site, sum, (Tile { rows: 1, columns: 1, channels: 1 }, 1))))
 }
 
-fn scratchpad(tile: Tile, (width, turns): (u32, u32)) -> u64 {
-    let turning =
-        aligned(input_bytes(tile, width), BUFFER_ALIGNMENT) + aligned(output_bytes(tile, width), BUFFER_ALIGNMENT);
-    turning * u64::from(turns) + aligned(u64::from(tile.channels) * u64::from(SPILL_BYTES), BUFFER_ALIGNMENT)
+fn scratchpad(site: &Site<'_>, sum: &Sum, (tile, turns): (Tile, u32)) -> u64 {
+    let turning: u64 = bytes(site, sum, tile).iter().map(|&bytes| aligned(bytes, BUFFER_ALIGNMENT)).sum();
+    turning * u64::from(turns) + aligned(accumulators(tile), BUFFER_ALIGNMENT)
 }
 
-fn input_bytes(tile: Tile, width: u32) -> u64 {
-    output_bytes(tile, width) * u64::from(tile.columns)
+/// Bytes of the buffers of a piece, input and output; 0 for what is worked on where it lies.
+fn bytes(site: &Site<'_>, sum: &Sum, tile: Tile) -> [u64; 2] {
+    let buffer = |value, bytes| if site.setting.is_resident(value) { 0 } else { bytes };
+    let output = u64::from(tile.rows) * u64::from(tile.channels) * u64::from(width(site.element(sum.input)));
+    [buffer(sum.input, output * u64::from(tile.columns)), buffer(sum.output, output)]
 }
 
-fn output_bytes(tile: Tile, width: u32) -> u64 {
-    u64::from(tile.rows) * u64::from(tile.channels) * u64::from(width)
+fn accumulators(tile: Tile) -> u64 {
+    u64::from(tile.channels) * u64::from(SPILL_BYTES)
 }
 
 struct Lowering<'a, 's> {
-    site: &'a Site<'s>,
+    site: &'a mut Site<'s>,
     sum: &'a Sum,
     element: ElementType,
     tile: Tile,
@@ -70,65 +71,62 @@ struct Lowering<'a, 's> {
 }
 
 impl<'a, 's> Lowering<'a, 's> {
-    fn new(site: &'a Site<'s>, sum: &'a Sum, tile: Tile, turns: u32) -> Self {
-        let mut pad = Scratchpad::default();
-        let accumulators = pad.take("accumulators", u64::from(tile.channels) * u64::from(SPILL_BYTES));
+    fn new(site: &'a mut Site<'s>, sum: &'a Sum, tile: Tile, turns: u32) -> Self {
+        let mut pad = site.scratchpad(scratchpad(site, sum, (tile, turns)));
+        let accumulators = pad.take("accumulators", accumulators(tile));
         let accumulators = pad.address(accumulators);
+        let [input, output] = bytes(site, sum, tile);
+        let inputs = Turns::take(&mut pad, "input", input, turns);
+        let outputs = Turns::take(&mut pad, "output", output, turns);
         let element = site.element(sum.input);
-        let inputs = Turns::take(&mut pad, "input", input_bytes(tile, width(element)), turns);
-        let outputs = Turns::take(&mut pad, "output", output_bytes(tile, width(element)), turns);
         Self { site, sum, element, tile, pad, inputs, outputs, accumulators, jobs: vec![] }
     }
 
     /// The jobs of a box of outputs, one per piece of their elements.
     fn sums(&mut self, part: &MapBox) {
-        let turn = self.outputs.next(self.jobs.len());
-        let output = self.pad.address(turn.buffer);
+        let map = self.map(self.site.memory.location(self.sum.output), 1);
+        let buffer = || self.pad.address(self.outputs.next(self.jobs.len()).buffer);
+        let part = MapBox { columns: 0..1, ..part.clone() };
+        let (output, stores) = part.output(&map, (self.element, self.site.target.max_extent), buffer);
         for columns in pieces(self.sum.count, self.tile.columns) {
-            let last = columns.end == self.sum.count;
-            let piece = MapBox { columns, ..part.clone() };
-            let mut job = self.piece(&piece, output);
-            job.uses.push(turn.buffer);
-            if piece.columns.start == 0 {
-                job.claims.push(turn.buffer);
-            }
-            if last {
-                job.stores = self.store(part, output);
-            }
+            let job = self.piece(&MapBox { columns, ..part.clone() }, &output);
             self.jobs.push(job);
+        }
+        if let Some(last) = self.jobs.last_mut() {
+            last.stores = stores;
         }
     }
 
-    fn piece(&mut self, piece: &MapBox, output: u32) -> Job {
-        let sum = self.sum;
-        let turn = self.inputs.next(self.jobs.len());
-        let address = self.pad.address(turn.buffer);
-        let map = self.map(self.site.memory.location(sum.input), sum.count);
-        let mut computes = vec![];
-        for row in 0..len(&piece.rows) {
-            let pixel = len(&piece.channels) * width(self.element);
-            let input = address + row * len(&piece.columns) * pixel;
-            computes.extend(self.row(piece, input, output + row * pixel));
-        }
-        let loads = piece.load(&map, address, self.site.target.max_extent);
-        Job { claims: vec![turn.buffer], uses: vec![turn.buffer], loads, computes, stores: vec![] }
+    fn piece(&mut self, piece: &MapBox, output: &FeatureMap) -> Job {
+        let map = self.map(self.site.memory.location(self.sum.input), self.sum.count);
+        let buffer = || self.pad.address(self.inputs.next(self.jobs.len()).buffer);
+        let (input, loads) = piece.input(&map, (self.element, self.site.target.max_extent), buffer);
+        let row = |row: u32| {
+            let input = FeatureMap { address: input.address + row * input.row, height: 1, ..input };
+            self.row(piece, &input, output.address + row * output.row)
+        };
+        let computes = (0..len(&piece.rows)).flat_map(row).collect();
+        Job { loads, computes, stores: vec![] }
     }
 
     /// A map with a row per sum and `columns` pixels in it.
-    fn map(&self, at: Location, columns: u32) -> DramMap {
-        DramMap { at, columns, channels: self.sum.channels, width: width(self.element) }
+    fn map(&self, at: Location, columns: u32) -> StoredMap {
+        StoredMap { at, columns, channels: self.sum.channels, width: width(self.element) }
     }
 
-    /// The operations for one outer index.
-    fn row(&self, piece: &MapBox, input: u32, output: u32) -> Vec<Operation> {
-        let channels = len(&piece.channels);
-        let pixel = channels * width(self.element);
+    /// The operations for one outer index, whose elements are the pixels of a row.
+    fn row(&self, piece: &MapBox, input: &FeatureMap, output: u32) -> Vec<Operation> {
         let maps = maps(len(&piece.columns), self.site.target.max_reduce_side);
         let sum = |&SumMap { first, height, width }: &SumMap| {
-            let size = [height, width, channels];
             let end = piece.columns.start + first + height * width == self.sum.count;
             let sum = PartialSum {
-                input: FeatureMap::dense(input + first * pixel, size, self.element),
+                input: FeatureMap {
+                    address: input.address + first * input.pixel,
+                    height,
+                    width,
+                    row: width * input.pixel,
+                    ..*input
+                },
                 input_zero: self.sum.input_zero,
                 start: piece.columns.start + first == 0,
                 accumulators: self.accumulators,
@@ -142,11 +140,6 @@ impl<'a, 's> Lowering<'a, 's> {
             sum.operation()
         };
         maps.iter().map(sum).collect()
-    }
-
-    fn store(&self, part: &MapBox, address: u32) -> Vec<Operation> {
-        let map = self.map(self.site.memory.location(self.sum.output), 1);
-        MapBox { columns: 0..1, ..part.clone() }.store(&map, address, self.site.target.max_extent)
     }
 }
 

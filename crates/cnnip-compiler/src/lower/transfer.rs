@@ -24,5 +24,5 @@ pub(super) fn lower(site: &mut Site<'_>, transfer: &Transfer) -> Result<Lowered,
         return Ok(lowered);
     }
     let plan = format!("transfer in {} operations", stores.len());
-    Ok(Lowered { plan, pad: Scratchpad::default(), jobs: vec![Job { stores, ..Job::default() }] })
+    Ok(Lowered { plan, pad: Scratchpad::at(0), jobs: vec![Job { stores, ..Job::default() }] })
 }

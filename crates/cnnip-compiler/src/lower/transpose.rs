@@ -6,7 +6,7 @@
 
 use std::ops::Range;
 
-use cnnip_isa::operation::{Activation, Eltwise, FeatureMap, Location, Operation, OutputStage, Stage};
+use cnnip_isa::operation::{Activation, Eltwise, FeatureMap, Location, Operation, OutputStage, Space, Stage};
 use cnnip_isa::{ElementType, EltwiseFunction, Target};
 use cnnip_timing::Cost;
 
@@ -46,6 +46,16 @@ struct Cut {
     turns: u32,
 }
 
+/// Where a transfer goes from and to, and what it may use.
+#[derive(Clone, Copy, Debug)]
+struct Ways {
+    target: &'static Target,
+    /// Bytes of scratchpad for buffers.
+    room: u64,
+    source: Location,
+    destination: Location,
+}
+
 /// The jobs from `places.0` to `places.1`, if the transfer is a transposition and they take fewer than `cycles`.
 pub(super) fn lower(
     site: &mut Site<'_>,
@@ -55,9 +65,10 @@ pub(super) fn lower(
 ) -> Result<Option<Lowered>, Rule> {
     let matrices = Matrices::of(transfer.run, &transfer.strides, site.target);
     let Some(matrices) = matrices.filter(|_| transfer.fill.is_none()) else { return Ok(None) };
-    let Some(cut) = matrices.best(site.target, cycles) else { return Ok(None) };
+    let ways = Ways { target: site.target, room: site.room(), source: places.0, destination: places.1 };
+    let Some(cut) = matrices.best(&ways, cycles) else { return Ok(None) };
     site.reserve(matrices.jobs(cut).saturating_mul(3))?;
-    Ok(Some(Lowering::new(site, &matrices, cut, places).lower()))
+    Ok(Some(Lowering::new(site, &matrices, cut, ways).lower()))
 }
 
 impl Matrices {
@@ -84,61 +95,74 @@ impl Matrices {
     }
 
     /// The cut that takes fewest cycles, if they are fewer than `cycles`.
-    fn best(&self, target: &Target, cycles: u64) -> Option<Cut> {
-        let limit = |one: &Stride| one.count.min(target.max_extent);
+    fn best(&self, ways: &Ways, cycles: u64) -> Option<Cut> {
+        let limit = |one: &Stride| one.count.min(ways.target.max_extent);
         let cuts = [2, 1].into_iter().flat_map(|turns| {
             shrink(limit(&self.b), 16, u32::MAX).into_iter().filter_map(move |b| {
-                let fits = |a: u32| self.scratchpad(Cut { a, b, turns }) <= target.sram_bytes.into();
+                let fits = |a: u32| self.scratchpad(Cut { a, b, turns }, ways) <= ways.room;
                 let a = even(self.a.count, most(limit(&self.a), fits)?);
                 Some(Cut { a, b: even(self.b.count, b), turns })
             })
         });
-        let (least, cut) = cuts.map(|cut| (self.cycles(cut, target), cut)).min_by_key(|&(cycles, _)| cycles)?;
+        let (least, cut) = cuts.map(|cut| (self.cycles(cut, ways), cut)).min_by_key(|&(cycles, _)| cycles)?;
         (least < cycles).then_some(cut)
     }
 
-    fn bytes(&self, cut: Cut) -> u64 {
-        u64::from(self.cell) * u64::from(cut.a) * u64::from(cut.b)
+    /// Bytes of the buffers of a piece, input and output; 0 for what is worked on where it lies.
+    fn bytes(&self, cut: Cut, ways: &Ways) -> [u64; 2] {
+        let bytes = u64::from(self.cell) * u64::from(cut.a) * u64::from(cut.b);
+        [ways.source, ways.destination].map(|place| if place.space == Space::Sram { 0 } else { bytes })
     }
 
-    fn scratchpad(&self, cut: Cut) -> u64 {
-        2 * aligned(self.bytes(cut), BUFFER_ALIGNMENT) * u64::from(cut.turns)
+    fn scratchpad(&self, cut: Cut, ways: &Ways) -> u64 {
+        let turning: u64 = self.bytes(cut, ways).iter().map(|&bytes| aligned(bytes, BUFFER_ALIGNMENT)).sum();
+        turning * u64::from(cut.turns)
     }
 
     /// Estimated cycles: the slowest engine, and what the others do before and after it.
-    fn cycles(&self, cut: Cut, target: &Target) -> u64 {
-        let place = Location::dram(0, 0);
-        let (a, b) = (0..cut.a, 0..cut.b);
-        let sum = |operations: Vec<Operation>| operations.iter().map(|one| Cost::of(one, target).cycles).sum::<u64>();
-        let parts = [
-            sum(self.load(place, 0, (&a, &b), target)),
-            sum(vec![self.exchange(0, 0, (&a, &b))]),
-            sum(self.store(place, 0, (&a, &b), target)),
-        ];
+    fn cycles(&self, cut: Cut, ways: &Ways) -> u64 {
+        let job = self.job(ways, (0, 0), (&(0..cut.a), &(0..cut.b)), (|| 0, || 0));
+        let sum =
+            |operations: &[Operation]| operations.iter().map(|one| Cost::of(one, ways.target).cycles).sum::<u64>();
+        let parts = [sum(&job.loads), sum(&job.computes), sum(&job.stores)];
         let all: u64 = parts.iter().sum::<u64>() + JOB_CYCLES;
         let slowest = if cut.turns == 1 { all } else { parts.into_iter().max().unwrap_or(0) + JOB_CYCLES };
         slowest.saturating_mul(self.jobs(cut) - 1).saturating_add(all)
     }
 
-    /// Cells `[b][a]`, dense in the scratchpad.
-    fn load(
+    /// The job for a part of the matrix whose places in source and destination are `from` and `to`.
+    fn job(
         &self,
-        source: Location,
-        address: u32,
+        ways: &Ways,
+        (from, to): (u32, u32),
         (a, b): (&Range<u32>, &Range<u32>),
-        target: &Target,
-    ) -> Vec<Operation> {
-        let first = offset(source, a.start * self.a.from + b.start * self.b.from);
-        let row = len(a) * self.cell;
-        let strides = [Stride { count: len(b), from: self.b.from, to: row }];
-        copies(first, Location::sram(address), row, &strides, target.max_extent)
+        (input, output): (impl FnOnce() -> u32, impl FnOnce() -> u32),
+    ) -> Job {
+        let mut job = Job::default();
+        let limit = ways.target.max_extent;
+        let source = offset(ways.source, from + a.start * self.a.from + b.start * self.b.from);
+        let mut from = Rows { address: source.address, step: self.b.from };
+        if source.space != Space::Sram {
+            from = Rows { address: input(), step: len(a) * self.cell };
+            let rows = [Stride { count: len(b), from: self.b.from, to: from.step }];
+            job.loads = copies(source, Location::sram(from.address), from.step, &rows, limit);
+        }
+        let destination = offset(ways.destination, to + a.start * self.a.to + b.start * self.b.to);
+        let mut to = Rows { address: destination.address, step: self.a.to };
+        if destination.space != Space::Sram {
+            to = Rows { address: output(), step: len(b) * self.cell };
+            let rows = [Stride { count: len(a), from: to.step, to: self.a.to }];
+            job.stores = copies(Location::sram(to.address), destination, to.step, &rows, limit);
+        }
+        job.computes = vec![self.exchange(from, to, (len(a), len(b)))];
+        job
     }
 
     /// From cells `[b][a]` to cells `[a][b]`.
-    fn exchange(&self, from: u32, to: u32, (a, b): (&Range<u32>, &Range<u32>)) -> Operation {
-        let (rows, columns) = (len(a), len(b));
-        let output = FeatureMap::dense(to, [rows, columns, self.cell], ElementType::Int8);
-        let map = FeatureMap { address: from, row: self.cell, pixel: rows * self.cell, ..output };
+    fn exchange(&self, from: Rows, to: Rows, (rows, columns): (u32, u32)) -> Operation {
+        let output =
+            FeatureMap { row: to.step, ..FeatureMap::dense(to.address, [rows, columns, self.cell], ElementType::Int8) };
+        let map = FeatureMap { address: from.address, row: self.cell, pixel: from.step, ..output };
         Operation::Eltwise(Eltwise {
             function: EltwiseFunction::Pass,
             pre_shift: 0,
@@ -149,67 +173,50 @@ impl Matrices {
             activation: Activation { zero: 0, min: i8::MIN.into(), max: i8::MAX.into(), table: None },
         })
     }
+}
 
-    /// Cells `[a][b]` to their places.
-    fn store(
-        &self,
-        destination: Location,
-        address: u32,
-        (a, b): (&Range<u32>, &Range<u32>),
-        target: &Target,
-    ) -> Vec<Operation> {
-        let first = offset(destination, a.start * self.a.to + b.start * self.b.to);
-        let row = len(b) * self.cell;
-        let strides = [Stride { count: len(a), from: row, to: self.a.to }];
-        copies(Location::sram(address), first, row, &strides, target.max_extent)
-    }
+/// Rows of cells in the scratchpad.
+#[derive(Clone, Copy, Debug)]
+struct Rows {
+    address: u32,
+    /// Bytes from one row to the next.
+    step: u32,
 }
 
 struct Lowering<'a> {
-    target: &'static Target,
+    ways: Ways,
     matrices: &'a Matrices,
     cut: Cut,
-    source: Location,
-    destination: Location,
     pad: Scratchpad,
     inputs: Turns<usize>,
     outputs: Turns<usize>,
-    jobs: Vec<Job>,
 }
 
 impl<'a> Lowering<'a> {
-    fn new(site: &Site<'_>, matrices: &'a Matrices, cut: Cut, (source, destination): (Location, Location)) -> Self {
-        let mut pad = Scratchpad::default();
-        let inputs = Turns::take(&mut pad, "input", matrices.bytes(cut), cut.turns);
-        let outputs = Turns::take(&mut pad, "output", matrices.bytes(cut), cut.turns);
-        Self { target: site.target, matrices, cut, source, destination, pad, inputs, outputs, jobs: vec![] }
+    fn new(site: &mut Site<'_>, matrices: &'a Matrices, cut: Cut, ways: Ways) -> Self {
+        let mut pad = site.scratchpad(matrices.scratchpad(cut, &ways));
+        let [input, output] = matrices.bytes(cut, &ways);
+        let inputs = Turns::take(&mut pad, "input", input, cut.turns);
+        let outputs = Turns::take(&mut pad, "output", output, cut.turns);
+        Self { ways, matrices, cut, pad, inputs, outputs }
     }
 
     fn lower(mut self) -> Lowered {
         let Cut { a: rows, b: columns, turns } = self.cut;
         let matrices = self.matrices;
+        let mut jobs = vec![];
         for &start in &matrices.starts {
             for a in pieces(matrices.a.count, rows) {
                 for b in pieces(matrices.b.count, columns) {
-                    self.job(start, (&a, &b));
+                    let number = jobs.len();
+                    let input = || self.pad.address(self.inputs.next(number).buffer);
+                    let output = || self.pad.address(self.outputs.next(number).buffer);
+                    jobs.push(matrices.job(&self.ways, start, (&a, &b), (input, output)));
                 }
             }
         }
         let plan = format!("transpose {rows} by {columns} cells of {} turns {turns}", matrices.cell);
-        Lowered { plan, pad: self.pad, jobs: self.jobs }
-    }
-
-    fn job(&mut self, (from, to): (u32, u32), part: (&Range<u32>, &Range<u32>)) {
-        let count = self.jobs.len();
-        let buffers = vec![self.inputs.next(count).buffer, self.outputs.next(count).buffer];
-        let (input, output) = (self.pad.address(buffers[0]), self.pad.address(buffers[1]));
-        self.jobs.push(Job {
-            loads: self.matrices.load(offset(self.source, from), input, part, self.target),
-            computes: vec![self.matrices.exchange(input, output, part)],
-            stores: self.matrices.store(offset(self.destination, to), output, part, self.target),
-            claims: buffers.clone(),
-            uses: buffers,
-        });
+        Lowered { plan, pad: self.pad, jobs }
     }
 }
 

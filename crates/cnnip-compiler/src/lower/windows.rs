@@ -8,14 +8,14 @@ use cnnip_isa::operation::{
 use cnnip_isa::{ElementType, EltwiseFunction, ReduceFunction};
 
 use super::pool::{
-    activation, element_bytes, frame, input_bytes, input_map, order, output_bytes, output_map, outputs, window_extent,
+    activation, bytes, element_bytes, frame, input_map, order, output_bytes, output_map, outputs, window_extent,
 };
 use super::region::{Frame, MapBox, Span, len};
 use super::sum::{PartialSum, SumEnd};
 use super::{Lowered, Site};
 use crate::error::Rule;
 use crate::job::{BUFFER_ALIGNMENT, Job, Scratchpad, Turns};
-use crate::size::{aligned, pieces, small, width};
+use crate::size::{aligned, pieces, small};
 use crate::tile::boxes::{Limits, Tile, largest};
 use cnnip_lowered::{Pool, PoolFunction, Sweep};
 
@@ -54,23 +54,25 @@ fn operations(pool: &Pool, plan: &Plan) -> u64 {
 /// Whole windows if they fit, else parts of a window for one output at a time.
 fn plan(site: &Site<'_>, pool: &Pool) -> Result<Plan, Rule> {
     let limits = Limits::of(site.target);
-    let sram = u64::from(site.target.sram_bytes);
     let side = site.target.max_reduce_side;
-    let width = element_bytes(site, pool);
+    let fits = |plan: Plan| scratchpad(site, pool, &plan) <= site.room();
     for turns in [2, 1] {
-        let fits = |tile: Tile| {
-            whole_frames(pool, tile, limits) && scratchpad(input_bytes(pool, tile, width), tile, (width, turns)) <= sram
-        };
-        if let Some(tile) = largest(outputs(pool), limits, fits) {
-            return Ok(Plan { tile, part: (side, side), turns, whole: true });
+        let whole = |tile: Tile| Plan { tile, part: (side, side), turns, whole: true };
+        let tile = largest(outputs(pool), limits, |tile| whole_frames(pool, tile, limits) && fits(whole(tile)));
+        if let Some(tile) = tile {
+            return Ok(whole(tile));
         }
     }
     let window = Tile { rows: pool.vertical.kernel, columns: pool.horizontal.kernel, channels: pool.channels };
-    let one = |channels: u32| Tile { rows: 1, columns: 1, channels };
-    let fits = |part: Tile| scratchpad(output_bytes(part, width), one(part.channels), (width, 1)) <= sram;
-    match largest(window, Limits { extent: side, ..limits }, fits) {
-        Some(part) => Ok(Plan { tile: one(part.channels), part: (part.rows, part.columns), turns: 1, whole: false }),
-        None => Err(site.too_small(scratchpad(width.into(), one(1), (width, 1)))),
+    let parts = |part: Tile| Plan {
+        tile: Tile { rows: 1, columns: 1, channels: part.channels },
+        part: (part.rows, part.columns),
+        turns: 1,
+        whole: false,
+    };
+    match largest(window, Limits { extent: side, ..limits }, |part| fits(parts(part))) {
+        Some(part) => Ok(parts(part)),
+        None => Err(site.too_small(scratchpad(site, pool, &parts(Tile { rows: 1, columns: 1, channels: 1 })))),
     }
 }
 
@@ -79,16 +81,27 @@ fn whole_frames(pool: &Pool, tile: Tile, limits: Limits) -> bool {
     fits(&pool.vertical, tile.rows) && fits(&pool.horizontal, tile.columns)
 }
 
+/// Bytes of the buffers that take turns, input and output; 0 for what is worked on where it lies.
+fn turning(site: &Site<'_>, pool: &Pool, plan: &Plan) -> [u64; 2] {
+    let [input, output] = bytes(site, pool, plan.tile);
+    let part = Tile { rows: plan.part.0, columns: plan.part.1, channels: plan.tile.channels };
+    let part = output_bytes(part, element_bytes(site, pool));
+    [if plan.whole { input } else { input.min(part) }, output]
+}
+
 /// Bytes of all buffers: input and output, accumulators, and the result of a part.
-fn scratchpad(input: u64, tile: Tile, (width, turns): (u32, u32)) -> u64 {
-    let channels = u64::from(tile.channels);
-    let turning = aligned(input, BUFFER_ALIGNMENT) + aligned(output_bytes(tile, width), BUFFER_ALIGNMENT);
-    let partial = channels * u64::from(width);
-    turning * u64::from(turns) + aligned(channels * u64::from(SPILL_BYTES), BUFFER_ALIGNMENT) + partial
+fn scratchpad(site: &Site<'_>, pool: &Pool, plan: &Plan) -> u64 {
+    let turning: u64 = turning(site, pool, plan).iter().map(|&bytes| aligned(bytes, BUFFER_ALIGNMENT)).sum();
+    let accumulators = aligned(u64::from(plan.tile.channels) * u64::from(SPILL_BYTES), BUFFER_ALIGNMENT);
+    turning * u64::from(plan.turns) + accumulators + partial_bytes(site, pool, plan)
+}
+
+fn partial_bytes(site: &Site<'_>, pool: &Pool, plan: &Plan) -> u64 {
+    output_bytes(Tile { rows: 1, columns: 1, ..plan.tile }, element_bytes(site, pool))
 }
 
 struct Lowering<'a, 's> {
-    site: &'a Site<'s>,
+    site: &'a mut Site<'s>,
     pool: &'a Pool,
     element: ElementType,
     plan: Plan,
@@ -119,15 +132,13 @@ impl Part {
 }
 
 impl<'a, 's> Lowering<'a, 's> {
-    fn new(site: &'a Site<'s>, pool: &'a Pool, plan: Plan) -> Self {
-        let mut pad = Scratchpad::default();
-        let width = element_bytes(site, pool);
-        let part = Tile { rows: plan.part.0, columns: plan.part.1, channels: plan.tile.channels };
-        let input = if plan.whole { input_bytes(pool, plan.tile, width) } else { output_bytes(part, width) };
+    fn new(site: &'a mut Site<'s>, pool: &'a Pool, plan: Plan) -> Self {
+        let mut pad = site.scratchpad(scratchpad(site, pool, &plan));
+        let [input, output] = turning(site, pool, &plan);
         let inputs = Turns::take(&mut pad, "input", input, plan.turns);
-        let outputs = Turns::take(&mut pad, "output", output_bytes(plan.tile, width), plan.turns);
+        let outputs = Turns::take(&mut pad, "output", output, plan.turns);
         let accumulators = pad.take("accumulators", u64::from(plan.tile.channels) * u64::from(SPILL_BYTES));
-        let partial = pad.take("partial", output_bytes(Tile { rows: 1, columns: 1, ..plan.tile }, width));
+        let partial = pad.take("partial", partial_bytes(site, pool, &plan));
         let (accumulators, partial) = (pad.address(accumulators), pad.address(partial));
         let element = site.element(pool.input);
         Self { site, pool, element, plan, pad, inputs, outputs, accumulators, partial, jobs: vec![] }
@@ -135,37 +146,28 @@ impl<'a, 's> Lowering<'a, 's> {
 
     /// The jobs of a piece of output.
     fn outputs(&mut self, batch: u32, piece: &MapBox) {
-        let turn = self.outputs.next(self.jobs.len());
-        let address = self.pad.address(turn.buffer);
-        let first = self.jobs.len();
+        let buffer = || self.pad.address(self.outputs.next(self.jobs.len()).buffer);
+        let moved = (self.element, self.site.target.max_extent);
+        let (output, stores) = piece.output(&output_map(self.site, self.pool, batch), moved, buffer);
         if self.plan.whole {
-            self.whole(batch, piece, address);
+            self.whole(batch, piece, &output);
         } else {
-            self.parts_apart(batch, piece, address);
+            self.parts_apart(batch, piece, output.address);
         }
-        let store = piece.store(&output_map(self.site, self.pool, batch), address, self.site.target.max_extent);
-        let jobs = &mut self.jobs[first..];
-        jobs.iter_mut().for_each(|job| job.uses.push(turn.buffer));
-        if let Some(job) = jobs.first_mut() {
-            job.claims.push(turn.buffer);
-        }
-        if let Some(job) = jobs.last_mut() {
-            job.stores = store;
+        if let Some(job) = self.jobs.last_mut() {
+            job.stores = stores;
         }
     }
 
     /// One job: the input of all windows at once.
-    fn whole(&mut self, batch: u32, piece: &MapBox, output: u32) {
+    fn whole(&mut self, batch: u32, piece: &MapBox, output: &FeatureMap) {
         let frame = frame(self.pool, piece);
         let (mut job, input) = self.load(batch, &frame, &piece.channels);
-        let channels = len(&piece.channels);
-        let pixel = channels * width(self.element);
         for (y, row) in (0..).zip(piece.rows.clone()) {
             for (x, column) in (0..).zip(piece.columns.clone()) {
-                let address = output + (y * len(&piece.columns) + x) * pixel;
+                let address = output.address + y * output.row + x * output.pixel;
                 for part in self.parts(row, column) {
-                    let view = view(&frame, &part, input, (channels, self.element));
-                    job.computes.extend(self.step(view, &part, address));
+                    job.computes.extend(self.step(view(&frame, &part, &input), &part, address));
                 }
             }
         }
@@ -177,19 +179,16 @@ impl<'a, 's> Lowering<'a, 's> {
         for part in self.parts(piece.rows.start, piece.columns.start) {
             let frame = part.frame();
             let (mut job, input) = self.load(batch, &frame, &piece.channels);
-            let view = view(&frame, &part, input, (len(&piece.channels), self.element));
-            job.computes = self.step(view, &part, output);
+            job.computes = self.step(view(&frame, &part, &input), &part, output);
             self.jobs.push(job);
         }
     }
 
-    fn load(&mut self, batch: u32, frame: &Frame, channels: &Range<u32>) -> (Job, u32) {
-        let turn = self.inputs.next(self.jobs.len());
-        let address = self.pad.address(turn.buffer);
-        let map = input_map(self.site, self.pool, batch);
-        let max_count = self.site.target.max_extent;
-        let loads = frame.load(&map, self.pool.vertical.input, channels, address, (0, max_count));
-        (Job { claims: vec![turn.buffer], uses: vec![turn.buffer], loads, ..Job::default() }, address)
+    fn load(&mut self, batch: u32, frame: &Frame, channels: &Range<u32>) -> (Job, FeatureMap) {
+        let buffer = || self.pad.address(self.inputs.next(self.jobs.len()).buffer);
+        let moved = (self.element, self.site.target.max_extent);
+        let (input, loads) = frame.boxed(channels).input(&input_map(self.site, self.pool, batch), moved, buffer);
+        (Job { loads, ..Job::default() }, input)
     }
 
     /// The parts of the window of an output, cut to the map.
@@ -281,13 +280,14 @@ fn valid(sweep: &Sweep, index: u32) -> Range<u32> {
     cut(start)..cut(start + i64::from(sweep.kernel))
 }
 
-/// A part of the map where its frame lies in the scratchpad.
-fn view(frame: &Frame, part: &Part, address: u32, (channels, element): (u32, ElementType)) -> FeatureMap {
-    let pixel = channels * width(element);
-    let row = frame.columns.count * pixel;
+/// A part of the map, whose frame is `whole`.
+fn view(frame: &Frame, part: &Part, whole: &FeatureMap) -> FeatureMap {
     let y = small(i64::from(part.rows.start) - frame.rows.start);
     let x = small(i64::from(part.columns.start) - frame.columns.start);
-    let size = [len(&part.rows), len(&part.columns), channels];
-    let dense = FeatureMap::dense(address + y * row + x * pixel, size, element);
-    FeatureMap { row, ..dense }
+    FeatureMap {
+        address: whole.address + y * whole.row + x * whole.pixel,
+        height: len(&part.rows),
+        width: len(&part.columns),
+        ..*whole
+    }
 }

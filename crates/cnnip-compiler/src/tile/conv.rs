@@ -28,9 +28,39 @@ pub(crate) struct ConvPlan {
     pub(crate) weights_stay: bool,
     /// Buffers of each kind that take turns: 2, or 1 where space is short.
     pub(crate) turns: u32,
+    /// Buffers of weights: more than `turns` where there is space, so that loads run ahead.
+    pub(crate) weight_turns: u32,
 }
 
-/// Bytes of each buffer of a plan.
+impl ConvPlan {
+    /// One element at a time.
+    const fn least(turns: u32) -> Self {
+        Self {
+            rows: 1,
+            columns: 1,
+            groups: 1,
+            outputs: 1,
+            depth: 1,
+            split_taps: false,
+            weights_stay: false,
+            turns,
+            weight_turns: turns,
+        }
+    }
+}
+
+/// What a layer finds in the scratchpad.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Room {
+    /// Bytes for its buffers.
+    pub(crate) bytes: u64,
+    /// Its input is there.
+    pub(crate) input: bool,
+    /// Its output has its place there.
+    pub(crate) output: bool,
+}
+
+/// Bytes of each buffer of a plan; 0 for one that is not needed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct ConvBytes {
     pub(crate) input: u64,
@@ -52,14 +82,25 @@ pub(crate) struct ConvShape<'a> {
     pub(crate) horizontal: Taps,
     /// Padding is filled in rather than given by registers.
     pub(crate) filled: bool,
+    pub(crate) room: Room,
 }
 
 impl<'a> ConvShape<'a> {
-    pub(crate) fn new(layer: &'a ConvLayer, [input, output]: [ElementType; 2], target: &'static Target) -> Self {
+    pub(crate) fn new(
+        layer: &'a ConvLayer,
+        [input, output]: [ElementType; 2],
+        target: &'static Target,
+        room: Room,
+    ) -> Self {
         let vertical = Taps::of(&layer.vertical, target, target.max_pad_y);
         let horizontal = Taps::of(&layer.horizontal, target, target.max_pad_x);
         let filled = !(vertical.is_plain() && horizontal.is_plain());
-        Self { layer, target, input, output, vertical, horizontal, filled }
+        Self { layer, target, input, output, vertical, horizontal, filled, room }
+    }
+
+    /// Whether every operation reads the input where it lies.
+    fn reads_in_place(&self) -> bool {
+        self.room.input && !self.filled
     }
 
     /// Chunks of taps: operations per piece of input channels.
@@ -105,10 +146,11 @@ impl<'a> ConvShape<'a> {
         let channels = u64::from(plan.groups) * u64::from(plan.outputs);
         let output = u64::from(plan.rows) * u64::from(plan.columns) * channels;
         let spill = if self.phases(plan) > 1 { output * u64::from(SPILL_BYTES) } else { 0 };
+        let input = rows * columns * u64::from(plan.groups) * u64::from(plan.depth) * u64::from(width(self.input));
         ConvBytes {
-            input: rows * columns * u64::from(plan.groups) * u64::from(plan.depth) * u64::from(width(self.input)),
+            input: if self.reads_in_place() { 0 } else { input },
             weights: aligned(self.weight_bytes(plan), 64) + channels * u64::from(RECORD_BYTES),
-            output: output * u64::from(width(self.output)),
+            output: if self.room.output { 0 } else { output * u64::from(width(self.output)) },
             accumulators: spill,
         }
     }
@@ -116,8 +158,11 @@ impl<'a> ConvShape<'a> {
     /// Scratchpad that a plan needs.
     pub(crate) fn scratchpad(&self, plan: &ConvPlan) -> u64 {
         let ConvBytes { input, weights, output, accumulators } = self.bytes(plan);
-        let turning = [input, weights, output].iter().map(|&bytes| aligned(bytes, BUFFER_ALIGNMENT)).sum::<u64>();
-        turning * u64::from(plan.turns) + aligned(accumulators, BUFFER_ALIGNMENT)
+        let turning = |bytes: u64, turns: u32| aligned(bytes, BUFFER_ALIGNMENT) * u64::from(turns);
+        turning(input, plan.turns)
+            + turning(weights, plan.weight_turns)
+            + turning(output, plan.turns)
+            + aligned(accumulators, BUFFER_ALIGNMENT)
     }
 
     fn fits(&self, plan: &ConvPlan) -> bool {
@@ -127,18 +172,36 @@ impl<'a> ConvShape<'a> {
             && columns <= extent
             && u64::from(plan.groups) * u64::from(plan.depth) <= self.target.max_channels.into()
             && u64::from(plan.groups) * u64::from(plan.outputs) <= self.target.max_channels.into()
-            && self.scratchpad(plan) <= self.target.sram_bytes.into()
+            && self.scratchpad(plan) <= self.room.bytes
     }
 
     /// The cheapest plan by estimated cycles; on a tie the first found. `Err` has the bytes of the smallest piece.
     pub(crate) fn plan(&self) -> Result<ConvPlan, u64> {
         let best = self.candidates().min_by_key(|plan| self.cost(plan));
-        best.ok_or_else(|| self.scratchpad(&self.smallest()))
+        best.map(|plan| self.running_ahead(plan)).ok_or_else(|| self.scratchpad(&self.smallest()))
+    }
+
+    /// The plan with as many buffers of weights as there are pieces, if they take at most half of the room.
+    fn running_ahead(&self, plan: ConvPlan) -> ConvPlan {
+        let counts = self.counts(&plan);
+        let pieces = small(counts.channels * counts.phases);
+        let turns = plan.weight_turns.min(pieces);
+        let fits = |weight_turns: u32| self.scratchpad(&ConvPlan { weight_turns, ..plan }) <= self.room.bytes / 2;
+        ConvPlan { weight_turns: most(pieces, fits).map_or(turns, |most| most.max(turns)), ..plan }
+    }
+
+    /// Bytes moved to and from external memory.
+    pub(crate) fn traffic(&self, plan: &ConvPlan) -> u64 {
+        let counts = self.counts(plan);
+        let (input_loads, weight_loads) = self.loads(plan, &counts);
+        let bytes = self.bytes(plan);
+        let input = if self.room.input { 0 } else { input_loads * bytes.input };
+        input + weight_loads * bytes.weights + counts.pixels * counts.channels * bytes.output
     }
 
     fn smallest(&self) -> ConvPlan {
         let split_taps = self.tap_chunks() > 1;
-        ConvPlan { rows: 1, columns: 1, groups: 1, outputs: 1, depth: 1, split_taps, weights_stay: false, turns: 1 }
+        ConvPlan { split_taps, ..ConvPlan::least(1) }
     }
 
     fn candidates(&self) -> impl Iterator<Item = ConvPlan> + '_ {
@@ -151,8 +214,7 @@ impl<'a> ConvShape<'a> {
             columns.into_iter().flat_map(move |columns| {
                 let orders = splits.iter().flat_map(|&split| [2, 1].map(|turns| (split, turns)));
                 orders.flat_map(move |(split_taps, turns)| {
-                    let plan =
-                        ConvPlan { rows: 1, columns, groups, outputs, depth, split_taps, weights_stay: false, turns };
+                    let plan = ConvPlan { columns, groups, outputs, depth, split_taps, ..ConvPlan::least(turns) };
                     self.with_most_rows(plan)
                 })
             })
@@ -211,14 +273,21 @@ impl<'a> ConvShape<'a> {
         }
     }
 
-    fn load_cycles(&self, plan: &ConvPlan, counts: &Counts) -> u64 {
+    /// How often a piece of the input and a piece of the weights are loaded.
+    fn loads(&self, plan: &ConvPlan, counts: &Counts) -> (u64, u64) {
         let Counts { pixels, groups, channels, depths, phases } = *counts;
         let inputs = if plan.split_taps { phases } else { depths };
         let input_stays = inputs == 1 && (!plan.weights_stay || pixels == 1);
         let input_loads = pixels * if input_stays { groups } else { channels * inputs };
         let weights_stay = phases == 1 && (plan.weights_stay || channels == 1);
         let weight_loads = channels * phases * if weights_stay { 1 } else { pixels };
-        input_loads * self.input_cycles(plan) + weight_loads * self.dense_cycles(self.bytes(plan).weights)
+        (input_loads, weight_loads)
+    }
+
+    fn load_cycles(&self, plan: &ConvPlan, counts: &Counts) -> u64 {
+        let (input_loads, weight_loads) = self.loads(plan, counts);
+        let input = if self.reads_in_place() { 0 } else { input_loads * self.input_cycles(plan) };
+        input + weight_loads * self.dense_cycles(self.bytes(plan).weights)
     }
 
     fn input_cycles(&self, plan: &ConvPlan) -> u64 {
@@ -236,6 +305,9 @@ impl<'a> ConvShape<'a> {
     }
 
     fn store_cycles(&self, plan: &ConvPlan) -> u64 {
+        if self.room.output {
+            return 0;
+        }
         let layer = self.layer;
         let channels = u64::from(plan.groups) * u64::from(plan.outputs);
         let (rows, columns) = (u64::from(plan.rows), u64::from(plan.columns));
@@ -293,14 +365,15 @@ struct Counts {
     phases: u64,
 }
 
-/// As `rows 8 columns 16 groups 1 outputs 64 depth 32 turns 2 pixels first`.
+/// As `conv rows 8 columns 16 groups 1 outputs 64 depth 32 turns 2 weights 4 pixels stay`.
 impl std::fmt::Display for ConvPlan {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Self { rows, columns, groups, outputs, depth, split_taps, weights_stay, turns } = self;
+        let Self { rows, columns, groups, outputs, depth, split_taps, weights_stay, turns, weight_turns } = self;
         let order = if *weights_stay { "weights stay" } else { "pixels stay" };
         write!(
             f,
-            "conv rows {rows} columns {columns} groups {groups} outputs {outputs} depth {depth} turns {turns} {order}"
+            "conv rows {rows} columns {columns} groups {groups} outputs {outputs} depth {depth} turns {turns} \
+             weights {weight_turns} {order}"
         )?;
         if *split_taps { f.write_str(" split taps") } else { Ok(()) }
     }

@@ -185,15 +185,20 @@ fn run<'s>(stages: &'s Stages, target: &'static Target, inputs: &[Vec<i8>]) -> (
         Step::Device { lists } => Some(lists),
         Step::Host(_) => None,
     });
+    let mut cycles = 0;
     for lists in device {
-        regions = run_lists(package, lists, target, regions, &mut traces);
+        regions = run_lists(package, (lists, &mut cycles), target, regions, &mut traces);
+    }
+    if !package.program.iter().any(|step| matches!(step, Step::Host(_))) {
+        assert_eq!(stages.report(target).cycles, cycles, "the reported cycles are those of a run");
     }
     (regions, traces)
 }
 
+/// Runs the lists of a step; adds its cycles.
 fn run_lists(
     package: &Package,
-    lists: &[ListId],
+    (lists, cycles): (&[ListId], &mut u64),
     target: &'static Target,
     regions: Vec<Vec<u8>>,
     traces: &mut Traces<'_>,
@@ -226,6 +231,7 @@ fn run_lists(
     let stop = machine.run(traces);
     assert_eq!(stop, Stop::Done, "{stop:#?}");
     assert_eq!(machine.state().commands(), package.budget.commands, "the budget of commands is exact");
+    *cycles += machine.state().cycle();
     machine.into_regions().into_iter().zip(regions).map(|(after, before)| after.unwrap_or(before)).collect()
 }
 

@@ -1,0 +1,240 @@
+//! Values that stay in the scratchpad from the layer that writes them to the last one that reads them.
+//!
+//! A value that stays is neither stored nor loaded, and layers work on it where it lies. But it takes room from all layers
+//! that run meanwhile, which then are cut finer and may load their weights or inputs more often. So values are tried one
+//! after the other, those with most accesses per layer of their life first, and a value stays if fewer bytes move then.
+//! Inputs and outputs of the network, kept values, and what the host touches are always in external memory.
+
+use std::cmp::Reverse;
+use std::ops::Range;
+
+use cnnip_isa::Target;
+
+use crate::lower::{Setting, traffic};
+use crate::memory::{Life, Role, first_fit, lives, roles};
+use crate::size::{aligned, small};
+use cnnip_lowered::{Network, ValueId};
+
+/// Addresses of resident values, and of the buffers of a layer, are multiples of this.
+const ALIGNMENT: u64 = 64;
+
+/// Where a value stays, and how long.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Stay {
+    bytes: Range<u64>,
+    life: Life,
+}
+
+/// The values that stay in the scratchpad.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Residency {
+    /// By value.
+    stays: Vec<Option<Stay>>,
+    /// Bytes of the scratchpad.
+    sram: u64,
+}
+
+impl Residency {
+    /// No value stays.
+    pub(crate) fn none(network: &Network, target: &Target) -> Self {
+        Self { stays: vec![None; network.values.len()], sram: target.sram_bytes.into() }
+    }
+
+    /// The address of a value that stays; for one that has bytes of its own.
+    pub(crate) fn address(&self, value: ValueId) -> Option<u32> {
+        self.stays[value.0].as_ref().map(|stay| small(stay.bytes.start))
+    }
+
+    /// The blocks that are free during a layer, in order of addresses.
+    pub(crate) fn free(&self, layer: usize) -> Vec<Range<u64>> {
+        let mut taken: Vec<&Range<u64>> = self.during(&(layer..=layer)).map(|stay| &stay.bytes).collect();
+        taken.sort_unstable_by_key(|bytes| bytes.start);
+        let mut free = vec![];
+        let mut at = 0;
+        for bytes in taken {
+            free.push(at..bytes.start);
+            at = aligned(bytes.end, ALIGNMENT);
+        }
+        free.push(at..self.sram);
+        free.retain(|block| !block.is_empty());
+        free
+    }
+
+    /// Bytes of the largest block that is free during a layer.
+    pub(crate) fn room(&self, layer: usize) -> u64 {
+        self.free(layer).iter().map(|block| block.end - block.start).max().unwrap_or(0)
+    }
+
+    /// Where values lay that were last read before a layer, and by which layer.
+    pub(crate) fn ended(&self, layer: usize) -> impl Iterator<Item = (&Range<u64>, usize)> {
+        let stays = self.stays.iter().flatten().map(|stay| (&stay.bytes, *stay.life.end()));
+        stays.filter(move |&(_, last)| last < layer)
+    }
+
+    /// Bytes of the values that stay during a layer.
+    pub(crate) fn bytes(&self, layer: usize) -> u64 {
+        self.during(&(layer..=layer)).map(|stay| stay.bytes.end - stay.bytes.start).sum()
+    }
+
+    fn during(&self, life: &Life) -> impl Iterator<Item = &Stay> {
+        self.stays
+            .iter()
+            .flatten()
+            .filter(move |stay| stay.life.start() <= life.end() && life.start() <= stay.life.end())
+    }
+
+    /// The lowest and the highest place that is free for `bytes` all `life` long.
+    fn places(&self, bytes: u64, life: &Life) -> Vec<Range<u64>> {
+        let bytes = aligned(bytes, ALIGNMENT);
+        let sram = self.sram / ALIGNMENT * ALIGNMENT;
+        let taken = || self.during(life).map(|stay| (stay.bytes.start, aligned(stay.bytes.end, ALIGNMENT)));
+        let lowest = |mut taken: Vec<(u64, u64)>| {
+            taken.sort_unstable();
+            let taken: Vec<(u64, u64, Life)> =
+                taken.into_iter().map(|(start, end)| (start, end, life.clone())).collect();
+            let start = first_fit(&taken, life, bytes);
+            (start + bytes <= sram).then_some(start)
+        };
+        let low = lowest(taken().collect());
+        let mirrored = taken().map(|(start, end)| (sram.saturating_sub(end), sram - start)).collect();
+        let high = lowest(mirrored).map(|start| sram - start - bytes);
+        let mut places: Vec<Range<u64>> = low.into_iter().chain(high).map(|start| start..start + bytes).collect();
+        places.dedup();
+        places
+    }
+}
+
+/// Chooses the values that stay.
+pub(crate) fn choose(network: &Network, target: &'static Target) -> Residency {
+    let mut residency = Residency::none(network, target);
+    let mut moved: Vec<Option<u64>> =
+        (0..network.layers.len()).map(|layer| bytes_moved(network, &residency, target, layer)).collect();
+    for (value, life) in candidates(network) {
+        let bytes = network.values[value].bytes();
+        let before: Option<u64> = life.clone().map(|layer| moved[layer]).sum();
+        let mut best: Option<(u64, Reverse<u64>, Stay, Vec<u64>)> = None;
+        for place in residency.places(bytes, &life) {
+            let stay = Stay { bytes: place, life: life.clone() };
+            residency.stays[value] = Some(stay.clone());
+            let after: Option<Vec<u64>> =
+                life.clone().map(|layer| bytes_moved(network, &residency, target, layer)).collect();
+            let Some(after) = after else { continue };
+            let room = life.clone().map(|layer| residency.room(layer)).min().unwrap_or(0);
+            let (sum, room) = (after.iter().sum(), Reverse(room));
+            if best.as_ref().is_none_or(|(least, most, ..)| (sum, room) < (*least, *most)) {
+                best = Some((sum, room, stay, after));
+            }
+        }
+        residency.stays[value] = None;
+        if let Some((sum, _, stay, after)) = best
+            && before.is_none_or(|before| sum < before)
+        {
+            residency.stays[value] = Some(stay);
+            life.zip(after).for_each(|(layer, bytes)| moved[layer] = Some(bytes));
+        }
+    }
+    residency
+}
+
+/// Values that may stay, best first, each with its life.
+fn candidates(network: &Network) -> Vec<(usize, Life)> {
+    let mut accesses = vec![0_u64; network.values.len()];
+    for layer in &network.layers {
+        for value in layer.work.reads().into_iter().chain([layer.work.writes()]) {
+            accesses[network.root(value).0] += 1;
+        }
+    }
+    let roles = roles(network);
+    let mut found: Vec<(usize, Life)> = vec![];
+    for (value, life) in lives(network).into_iter().enumerate() {
+        let Some(life) = life.filter(|_| roles[value] == Some(Role::Scratch)) else { continue };
+        let with_host = network.layers[life.clone()].iter().any(|layer| layer.work.is_host());
+        if !with_host && network.values[value].bytes() > 0 {
+            found.push((value, life));
+        }
+    }
+    // Accesses per layer, as a fraction of integers.
+    let rate = |&(value, ref life): &(usize, Life)| {
+        let layers = crate::size::wide(life.end() - life.start() + 1);
+        accesses[value].saturating_mul(1 << 20) / layers
+    };
+    found.sort_by_key(|one| (Reverse(rate(one)), Reverse(network.values[one.0].bytes()), one.0));
+    found
+}
+
+/// Bytes that a layer moves to and from external memory; `None` if it has too little room.
+fn bytes_moved(network: &Network, residency: &Residency, target: &'static Target, layer: usize) -> Option<u64> {
+    traffic(&Setting { network, residency, target, layer })
+}
+
+/// Where layers had their buffers, so that a layer takes what has not been used for longest: its loads can begin earliest.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Recent {
+    uses: Vec<(Range<u64>, usize)>,
+}
+
+/// Layers that are looked back at.
+const MEMORY: usize = 32;
+
+impl Recent {
+    /// Takes `bytes` for a layer; gives their address. What does not fit is placed at the start of the largest block.
+    pub(crate) fn take(&mut self, residency: &Residency, layer: usize, bytes: u64) -> u64 {
+        let bytes = aligned(bytes, ALIGNMENT);
+        let free = residency.free(layer);
+        let mut used: Vec<(&Range<u64>, usize)> = self.uses.iter().map(|(range, by)| (range, *by)).collect();
+        used.extend(residency.ended(layer).filter(|&(_, by)| by + MEMORY > layer));
+        let last_use = |start: u64| {
+            let met = used.iter().filter(|(range, _)| range.start < start + bytes && start < range.end);
+            met.map(|&(_, by)| by + 1).max().unwrap_or(0)
+        };
+        let mut starts: Vec<u64> = vec![];
+        for block in &free {
+            let ends = used
+                .iter()
+                .flat_map(|(range, _)| [Some(aligned(range.end, ALIGNMENT)), range.start.checked_sub(bytes)]);
+            let fits = |start: &u64| *start >= block.start && start + bytes <= block.end;
+            starts.extend(ends.flatten().chain([block.start]).filter(fits));
+        }
+        let largest = free.iter().max_by_key(|block| (block.end - block.start, Reverse(block.start)));
+        let fallback = largest.map_or(0, |block| block.start);
+        let address = starts.into_iter().min_by_key(|&start| (last_use(start), start)).unwrap_or(fallback);
+        self.uses.push((address..address + bytes, layer));
+        self.uses.retain(|&(_, by)| by + MEMORY > layer);
+        address
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn residency(sram: u64, stays: &[(Range<u64>, Life)]) -> Residency {
+        let stays = stays.iter().map(|(bytes, life)| Some(Stay { bytes: bytes.clone(), life: life.clone() }));
+        Residency { stays: stays.collect(), sram }
+    }
+
+    #[test]
+    fn values_are_placed_at_both_ends() {
+        let found = residency(1024, &[(0..128, 0..=2), (896..1024, 2..=3)]);
+        assert_eq!(found.places(100, &(2..=2)), [128..256, 768..896]);
+        assert_eq!(found.places(100, &(3..=3)), [0..128, 768..896]);
+        assert_eq!(found.places(896, &(0..=1)), [128..1024]);
+        assert_eq!(found.places(897, &(0..=1)), []);
+    }
+
+    #[test]
+    fn what_no_value_takes_is_free() {
+        let found = residency(1024, &[(0..128, 0..=2), (500..600, 2..=3)]);
+        assert_eq!(found.free(2), [128..500, 640..1024]);
+        assert_eq!(found.free(1), [128..1024]);
+        assert_eq!((found.room(3), found.bytes(2)), (500, 228));
+    }
+
+    #[test]
+    fn buffers_go_where_nothing_was_for_longest() {
+        let found = residency(1024, &[(0..128, 0..=2)]);
+        let mut recent = Recent::default();
+        let taken: Vec<u64> = (0..4).map(|layer| recent.take(&found, layer, 300)).collect();
+        assert_eq!(taken, [128, 448, 128, 448]);
+    }
+}
