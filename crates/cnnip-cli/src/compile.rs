@@ -42,6 +42,9 @@ pub(crate) struct Compile {
     /// Write the network after every graph pass into a folder, as text and for Graphviz
     #[arg(long, value_name = "DIR")]
     dump_passes: Option<PathBuf>,
+    /// Leave the lowered network out of the package, which `cnnip accurate` then cannot run
+    #[arg(long)]
+    no_lowered: bool,
     #[command(flatten)]
     quantize: Quantize,
     /// Print results and errors as JSON
@@ -105,6 +108,7 @@ fn options(arguments: &Compile) -> Options {
         keep: arguments.keep.clone(),
         chain: !arguments.no_chain,
         pixels: pixels(arguments),
+        lowered: !arguments.no_lowered,
         provenance: model.map(|name| ("model".to_owned(), name)).into_iter().collect(),
         ..Options::new(arguments.target)
     }

@@ -75,7 +75,8 @@ pub(crate) fn write(dumps: &[Dump], recording: Option<&Recording>) -> Result<(),
     Ok(())
 }
 
-fn write_to(path: &Path, several: bool, tensors: &[&NamedTensor]) -> Result<(), Error> {
+/// Writes tensors to an archive or a folder; one that is all there may be, to a file.
+pub(crate) fn write_to(path: &Path, several: bool, tensors: &[&NamedTensor]) -> Result<(), Error> {
     if has_extension(path, "npz") {
         return write_archive(path, tensors);
     }
@@ -104,7 +105,8 @@ fn extents(tensor: &NamedTensor) -> Vec<u32> {
     tensor.shape.iter().map(|&extent| u32::try_from(extent).unwrap_or(u32::MAX)).collect()
 }
 
-fn has_extension(path: &Path, wanted: &str) -> bool {
+/// Whether a file is called so, in letters of any case.
+pub(crate) fn has_extension(path: &Path, wanted: &str) -> bool {
     path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case(wanted))
 }
 
@@ -123,7 +125,7 @@ pub(crate) fn matches(pattern: &str, name: &str) -> bool {
 }
 
 /// A file name for a tensor: what is no letter, digit, `.`, `-` or `_` as `%` and two hex digits per byte.
-fn file_name(tensor: &str) -> String {
+pub(crate) fn file_name(tensor: &str) -> String {
     let mut name = String::new();
     for byte in tensor.bytes() {
         match byte {

@@ -60,6 +60,9 @@ pub(crate) enum Error {
     /// A model that cannot be imported.
     #[error("{}", findings(path, &model_findings(.problems), .problems.more()))]
     Model { path: PathBuf, problems: Problems },
+    /// An accumulator that left its range in the Accurate Simulator.
+    #[error("{}: {fault}", path.display())]
+    Overflow { path: PathBuf, fault: cnnip_accurate::Fault },
     /// A model that cannot be compiled.
     #[error("{}", findings(path, &compile_findings(.errors), 0))]
     Compile { path: PathBuf, errors: CompileErrors },
@@ -133,7 +136,7 @@ impl Error {
     /// 1 if the program under test is wrong, else 2.
     pub(crate) fn status(&self) -> u8 {
         match self {
-            Self::Fault { .. } => 1,
+            Self::Fault { .. } | Self::Overflow { .. } => 1,
             _ => 2,
         }
     }
@@ -153,7 +156,7 @@ impl Error {
             Self::NotCalibrated { .. } | Self::AlreadyQuantized { .. } => "usage",
             Self::Ranges { .. } | Self::Quantize { .. } | Self::Float { .. } => "quantize",
             Self::Data { .. } | Self::Examples { .. } | Self::Evaluation { .. } => "data",
-            Self::Fault { .. } => "fault",
+            Self::Fault { .. } | Self::Overflow { .. } => "fault",
             Self::Analysis { kind, .. } => kind,
         }
     }
@@ -182,6 +185,7 @@ impl Error {
             }
             Self::Evaluation { why } => why.hint().to_owned(),
             Self::Float { .. } => "quantize the model with its own framework, and compile that".to_owned(),
+            Self::Overflow { .. } => "the layer's weights and bias are larger than its accumulators".to_owned(),
             Self::SecondFile { .. } => "every tensor takes one file".to_owned(),
             Self::Itself { .. } => "name another file for the output".to_owned(),
             Self::Utf8 { .. } | Self::TooLarge { .. } => "is this the right file?".to_owned(),

@@ -5,6 +5,7 @@
 
 #![forbid(unsafe_code)]
 
+mod accurate;
 mod bisect;
 mod compare;
 mod compile;

@@ -9,6 +9,7 @@ use cnnip_package::Package;
 use cnnip_package::text::{from_text, to_text};
 use serde_json::{Value, json};
 
+use crate::accurate::{self, Accurate};
 use crate::bisect::{self, Bisect};
 use crate::compare::{self, Compare};
 use crate::compile::{self, Compile};
@@ -44,6 +45,8 @@ enum Command {
     Fast(Fast),
     /// Run a data set through levels of simulation: accuracy, and how far the levels are apart
     Evaluate(Evaluate),
+    /// Run a model or package layer by layer, bit for bit as the device; write any tensor
+    Accurate(Accurate),
     /// Compare two levels of a network, or dumps, tensor by tensor
     Compare(Compare),
     /// Find the first element in which two levels part, and the command that wrote it
@@ -107,6 +110,7 @@ pub fn cnnip(arguments: Vec<OsString>, streams: &mut Streams<'_>) -> u8 {
     };
     let (done, json) = match &command {
         Command::Evaluate(arguments) => return evaluate::run(arguments, streams),
+        Command::Accurate(arguments) => (accurate::run(arguments, streams), arguments.json),
         Command::Compare(arguments) => return compare::run(arguments, streams),
         Command::Bisect(arguments) => return bisect::run(arguments, streams),
         Command::Why(arguments) => (why::run(arguments, streams), arguments.json),

@@ -1,0 +1,178 @@
+//! `cnnip accurate`: a network layer by layer, and any of its tensors.
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use cnnip_accurate::{Pattern, Simulator, State, Tensor};
+use cnnip_analysis::NamedTensor;
+use cnnip_driver::TensorView;
+use cnnip_package::{ElementType, Place, Quantization, RegionId};
+use serde_json::{Value, json};
+
+use crate::error::Error;
+use crate::iss_run::misfit_of;
+use crate::level::{self, Feed};
+use crate::results::{self, Style};
+use crate::stream::Streams;
+use crate::{dump, files, names};
+
+/// Largest file of labels.
+const MAX_LABELS_BYTES: u64 = 16 << 20;
+
+#[derive(Debug, Args)]
+pub(crate) struct Accurate {
+    /// Model, or package with a lowered network
+    model: PathBuf,
+    /// Input: picture (png, jpeg, bmp, pnm), .npy, or raw bytes, by the file's name
+    file: Option<OsString>,
+    #[command(flatten)]
+    feed: Feed,
+    /// Write an output as .npy; without NAME the first that is not written yet
+    #[arg(long = "output", value_name = "[NAME=]FILE.npy")]
+    outputs: Vec<OsString>,
+    /// Write the tensors between the layers: to an archive, or to a folder with an index.json
+    #[arg(long, value_name = "DIR|FILE.npz")]
+    dump: Option<PathBuf>,
+    /// Which tensors to write: `*` is any text, `?` any character; may repeat [default: all]
+    #[arg(long, value_name = "PATTERN", requires = "dump")]
+    tensors: Vec<Pattern>,
+    /// Give real numbers instead of integers
+    #[arg(long)]
+    dequantize: bool,
+    /// Name the K largest elements of every output vector
+    #[arg(long, value_name = "K", default_value_t = 5)]
+    top: usize,
+    /// Names of a vector's elements, one per line
+    #[arg(long, value_name = "FILE")]
+    labels: Option<PathBuf>,
+    /// Print everything as JSON, errors included
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// Runs the network and gives what is asked for.
+pub(crate) fn run(arguments: &Accurate, streams: &mut Streams<'_>) -> Result<(), Error> {
+    let labels = match &arguments.labels {
+        Some(path) => files::read_text(path, MAX_LABELS_BYTES)?.lines().map(str::to_owned).collect(),
+        None => Vec::new(),
+    };
+    let style = Style { top: arguments.top, labels, dequantize: arguments.dequantize };
+    let inputs = arguments.file.iter().chain(&arguments.feed.inputs).cloned().collect();
+    let feed = Feed { inputs, target: arguments.feed.target };
+    let mut simulator = level::simulator(&arguments.model, &feed)?;
+    let saves = saves(&simulator, arguments)?;
+    let dumped = dumped(&mut simulator, arguments)?;
+    if let Some(path) = &arguments.dump {
+        write(path, &simulator, arguments, &dumped)?;
+    }
+    let outputs: Vec<_> = simulator.outputs().map(|view| (described(view.tensor()), view.bytes())).collect();
+    for (index, path) in saves {
+        if let Some((Some(tensor), bytes)) = outputs.get(index) {
+            results::save(&TensorView::new(tensor, bytes), &path, arguments.dequantize)?;
+        }
+    }
+    let views = || outputs.iter().filter_map(|(tensor, bytes)| Some(TensorView::new(tensor.as_ref()?, bytes)));
+    if arguments.json {
+        let outputs: Value = views().map(|view| style.data(&view)).collect();
+        streams.data(&json!({
+            "outputs": outputs,
+            "layers": simulator.network().layers.len(),
+            "memory_bytes": simulator.memory_bytes(),
+            "dumped": dumped.len(),
+        }));
+        return Ok(());
+    }
+    views().for_each(|view| streams.say(style.text(&view)));
+    let (layers, memory) = (simulator.network().layers.len(), simulator.memory_bytes());
+    streams.say(format_args!("{layers} layers, {memory} bytes of tensors alive together at most"));
+    Ok(())
+}
+
+fn saves(simulator: &Simulator, arguments: &Accurate) -> Result<Vec<(usize, PathBuf)>, Error> {
+    let names: Vec<&str> = simulator.outputs().map(|view| view.tensor().name.as_str()).collect();
+    names::assign(&arguments.outputs, &names).map_err(|misfit| misfit_of("output", &names, misfit))
+}
+
+/// Runs, and keeps the tensors that are to be written.
+fn dumped(simulator: &mut Simulator, arguments: &Accurate) -> Result<Vec<NamedTensor>, Error> {
+    let mut kept = vec![];
+    let mut missing = None;
+    let result = simulator.run_with(|view| {
+        let tensor = view.tensor();
+        let (Some(element), true) = (tensor.element, is_wanted(arguments, tensor)) else { return };
+        let (element, bytes) = if arguments.dequantize {
+            let Some(real) = view.real() else {
+                missing.get_or_insert_with(|| tensor.name.clone());
+                return;
+            };
+            (ElementType::Float32, real.into_iter().flat_map(f32::to_le_bytes).collect())
+        } else {
+            (element, view.bytes().to_vec())
+        };
+        let shape = tensor.shape.iter().copied().map(u64::from).collect();
+        kept.push(NamedTensor { name: tensor.name.clone(), shape, element, affine: None, bytes, internal: false });
+    });
+    result.map_err(|fault| Error::Overflow { path: arguments.model.clone(), fault })?;
+    match missing {
+        Some(name) => Err(Error::NoScale { name }),
+        None => Ok(kept),
+    }
+}
+
+fn is_wanted(arguments: &Accurate, tensor: &Tensor) -> bool {
+    let patterns = &arguments.tensors;
+    arguments.dump.is_some() && (patterns.is_empty() || patterns.iter().any(|pattern| pattern.matches(&tensor.name)))
+}
+
+fn write(path: &Path, simulator: &Simulator, arguments: &Accurate, dumped: &[NamedTensor]) -> Result<(), Error> {
+    if dumped.is_empty() {
+        return Err(Error::Analysis {
+            kind: "usage",
+            message: "no tensor has such a name".to_owned(),
+            hint: "`--dump DIR` alone writes all, and an index of their names".to_owned(),
+        });
+    }
+    dump::write_to(path, true, &dumped.iter().collect::<Vec<_>>())?;
+    if dump::has_extension(path, "npz") {
+        return Ok(());
+    }
+    let wanted = simulator.tensors().iter().filter(|tensor| tensor.state != State::Constant);
+    let index: Value =
+        wanted.filter(|tensor| is_wanted(arguments, tensor)).map(|tensor| entry(tensor, dumped)).collect();
+    let text = format!("{index:#}\n");
+    files::write(&path.join("index.json"), |out| out.write_all(text.as_bytes()))
+}
+
+/// A tensor in the index of a folder; one that was fused away has no file.
+fn entry(tensor: &Tensor, dumped: &[NamedTensor]) -> Value {
+    let file = dumped.iter().any(|found| found.name == tensor.name).then(|| dump::file_name(&tensor.name));
+    let (node, operator) = match &tensor.state {
+        State::Computed { node, operator, .. } => (Some(node), Some(operator)),
+        State::Input | State::Constant | State::Fused => (None, None),
+    };
+    json!({
+        "name": tensor.name,
+        "file": file,
+        "node": node,
+        "operator": operator,
+        "shape": tensor.shape,
+        "type": tensor.element.map(|element| element.name()),
+        "scale": tensor.quantization.map(|(scale, _)| scale),
+        "zero_point": tensor.quantization.map(|(_, zero)| zero),
+        "fused": tensor.state == State::Fused,
+    })
+}
+
+/// A tensor as packages describe one; its place means nothing.
+fn described(tensor: &Tensor) -> Option<cnnip_package::Tensor> {
+    let quantization =
+        tensor.quantization.map(|(scale, zero_point)| Quantization { scale: f64::from(scale), zero_point });
+    Some(cnnip_package::Tensor {
+        name: tensor.name.clone(),
+        shape: tensor.shape.clone(),
+        element: tensor.element?,
+        quantization,
+        place: Place { region: RegionId(0), offset: 0 },
+    })
+}
