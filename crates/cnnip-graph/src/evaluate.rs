@@ -34,6 +34,7 @@ pub(crate) fn evaluate(op: &Op, inputs: &[&Tensor], shape: &Shape) -> Option<Dat
         Op::Relu => floats(x, |value| value.max(0.0)),
         Op::Clamp { min, max } => floats(x, |value| value.max(*min).min(*max)),
         Op::Sum(mean) => reduced(x, mean, shape),
+        Op::Dequantize => dequantized(x),
         _ => None,
     }
 }
@@ -261,6 +262,23 @@ fn integer_result(op: &Op, x: i64, y: i64) -> Option<i64> {
         Op::Minimum => Some(x.min(y)),
         _ => None,
     }
+}
+
+/// Scale times distance from the zero point, in binary32 as the operator has it.
+fn dequantized(x: &Tensor) -> Option<Data> {
+    let quantization = x.quantization.as_ref()?;
+    let inner: usize = quantization.axis().map_or(1, |axis| x.shape.dims()[axis + 1..].iter().product());
+    let (scales, zero_points) = (quantization.scales(), quantization.zero_points());
+    let real = |(at, value): (usize, i64)| {
+        let channel = at / inner.max(1) % scales.len();
+        nearest(value - zero_points[channel]) * scales[channel]
+    };
+    Some(float_data(integers(x)?.into_iter().enumerate().map(real)))
+}
+
+#[expect(clippy::cast_precision_loss, reason = "the nearest binary32 number, as the operator converts")]
+fn nearest(value: i64) -> f32 {
+    value as f32
 }
 
 fn reduced(x: &Tensor, mean: &Mean, shape: &Shape) -> Option<Data> {

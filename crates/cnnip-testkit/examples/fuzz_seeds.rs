@@ -33,6 +33,9 @@ fn main() -> io::Result<()> {
         let piece = seed * 37 % 256;
         write("run_lists", &format!("generated_{seed:02}"), &bytes(&[piece << 24 | 1, seed, seed]))?;
     }
-    write("tflite", "digits", &fs::read(examples.join("digits/digits.tflite"))?)?;
+    let digits = fs::read(examples.join("digits/digits.tflite"))?;
+    write("tflite", "digits", &digits)?;
+    let graph = cnnip_graph::tflite::import_tflite(&digits).map_err(io::Error::other)?;
+    write("onnx", "digits", &cnnip_graph::onnx::export_onnx(&graph).map_err(io::Error::other)?)?;
     write("package", "digits", &fs::read(examples.join("digits/digits.cnnip"))?)
 }

@@ -14,8 +14,7 @@ use crate::generate::{ListOptions, Lists, lists};
 pub type FuzzTarget = (&'static str, fn(&[u8]));
 
 /// All targets, by the name of their folder of seeds.
-pub const TARGETS: [FuzzTarget; 5] =
-    [("decode", decode), ("assembly", assembly), ("package", package), ("run_lists", run_lists), ("tflite", tflite)];
+pub const TARGETS: [FuzzTarget; 6] = [("decode", decode), ("assembly", assembly), ("package", package), ("run_lists", run_lists), ("tflite", tflite), ("onnx", onnx)];
 
 fn words(bytes: &[u8]) -> Vec<u32> {
     bytes.as_chunks().0.iter().map(|&word| u32::from_le_bytes(word)).collect()
@@ -51,9 +50,15 @@ pub fn assembly(bytes: &[u8]) {
     }
 }
 
-/// Any file: a package that writes to the same bytes and survives its text form, or an error.
+/// Any file: a package that writes to the same bytes and survives its text form, or an error. Any bytes of a lowered graph: a
+/// network that keeps its rules, or an error.
 pub fn package(bytes: &[u8]) {
+    let graph = cnnip_package::Package { lowered: Some(bytes.to_vec()), ..cnnip_package::Package::new("v4h") };
+    let _ = cnnip_lowered::Network::of_package(&graph);
     if let Ok(package) = cnnip_package::Package::read(bytes) {
+        if let Ok(network) = cnnip_lowered::Network::of_package(&package) {
+            assert_eq!(network.check(), [], "what is read keeps its rules");
+        }
         assert_eq!(package.to_bytes(), bytes, "write(read)");
         let again = cnnip_package::text::from_text(&cnnip_package::text::to_text(&package));
         assert_eq!(again.map(|package| package.to_bytes()), Ok(package.to_bytes()), "asm(disasm)");
@@ -64,6 +69,20 @@ pub fn package(bytes: &[u8]) {
 pub fn tflite(bytes: &[u8]) {
     if let Ok(graph) = cnnip_graph::tflite::import_tflite(bytes) {
         assert!(graph.check().is_ok(), "an imported graph is well-formed");
+    }
+}
+
+/// Any model: a well-formed graph that the passes keep so, and that is read again as it was written; or a list of problems.
+pub fn onnx(bytes: &[u8]) {
+    let options = cnnip_graph::onnx::OnnxOptions::default();
+    let Ok(graph) = cnnip_graph::onnx::import_onnx(bytes, &options) else { return };
+    assert!(graph.check().is_ok(), "an imported graph is well-formed");
+    let graph = cnnip_graph::passes::standard(graph, |name, graph| {
+        assert!(graph.check().is_ok(), "a graph is well-formed after {name}");
+    });
+    if let Ok(written) = cnnip_graph::onnx::export_onnx(&graph) {
+        let again = cnnip_graph::onnx::import_onnx(&written, &options);
+        assert!(again.is_ok(), "what is written can be read: {again:?}");
     }
 }
 

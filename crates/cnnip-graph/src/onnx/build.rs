@@ -92,7 +92,8 @@ impl Build {
         let shapes: Vec<&Shape> = tensors.iter().map(|tensor| &tensor.shape).collect();
         let shape = infer_shape(&op, &shapes)?;
         let mut tensor = Tensor { quantization, ..Tensor::new(name, shape, element) };
-        if tensors.iter().all(|tensor| tensor.is_constant()) {
+        // The integers of weights are kept: what they are for is only known later.
+        if op != Op::Dequantize && tensors.iter().all(|tensor| tensor.is_constant()) {
             self.budget.spend(tensor.byte_len())?;
             let tensors: Vec<&Tensor> = inputs.iter().map(|&id| self.get(id)).collect();
             if let Some(data) = evaluate(&op, &tensors, &tensor.shape) {

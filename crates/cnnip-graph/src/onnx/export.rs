@@ -1,6 +1,6 @@
 //! Writing ONNX models, so that a graph from here can run on ONNX's own interpreters.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use prost::Message;
 
@@ -8,7 +8,8 @@ use super::constant::code;
 use super::proto::{self, kind};
 use crate::evaluate::float_data;
 use crate::graph::{Graph, Node, TensorId};
-use crate::op::{Activation, Grid, Hw, Mean, Op, PadValue, Padding, Pool2d};
+use crate::infer::dilated;
+use crate::op::{Activation, Grid, Hw, Mean, Op, PadValue, Padding, Pool2d, TransposeConv2d};
 use crate::problem::Problems;
 use crate::tensor::{ElementType, Quantization, Shape, Tensor};
 
@@ -45,7 +46,8 @@ pub enum OnnxExportError {
 /// If the graph is not well-formed, or has an operator without form.
 pub fn export_onnx(graph: &Graph) -> Result<Vec<u8>, OnnxExportError> {
     graph.check()?;
-    let mut writer = Writer { graph, out: proto::Graph::default(), real: HashMap::new(), next: 0 };
+    let taken = graph.tensors.iter().map(|tensor| tensor.name.as_str()).collect();
+    let mut writer = Writer { graph, out: proto::Graph::default(), real: HashMap::new(), taken, next: 0 };
     writer.out.name = Some(if graph.name.is_empty() { "network".to_owned() } else { graph.name.clone() });
     writer.out.input = graph.inputs.iter().map(|&id| info(&graph[id])).collect();
     writer.out.output = graph.outputs.iter().map(|&id| info(&graph[id])).collect();
@@ -124,14 +126,21 @@ struct Writer<'a> {
     out: proto::Graph,
     /// The value with the real numbers of a tensor.
     real: HashMap<TensorId, String>,
+    /// Names of the graph's tensors.
+    taken: HashSet<&'a str>,
     next: usize,
 }
 
 impl Writer<'_> {
     /// A name that no tensor has.
     fn fresh(&mut self, what: &str) -> String {
-        self.next += 1;
-        format!("{what}/{}", self.next)
+        loop {
+            self.next += 1;
+            let name = format!("{what}/{}", self.next);
+            if !self.taken.contains(name.as_str()) {
+                return name;
+            }
+        }
     }
 
     /// Adds a node with one output.
@@ -337,6 +346,18 @@ impl Writer<'_> {
                 };
                 self.resize(name, x, *node.outputs.first()?, mode)
             }
+            Op::ResizeNearest(resize) => {
+                let mut made = x.to_owned();
+                for (axis, indices) in [(1, &resize.rows), (2, &resize.columns)] {
+                    let indices = self.integers(name, indices);
+                    made = self.step(name, "Gather", &[&made, &indices], vec![("axis", Value::Int(axis))]);
+                }
+                made
+            }
+            Op::TransposeConv2d(conv) if conv.groups == 1 => {
+                let attributes = self.uncropped(node, conv)?;
+                self.windowed(node, "ConvTranspose", inputs, &[3, 0, 1, 2], attributes, conv.activation)
+            }
             // Both conversions are in how tensors are read and written.
             Op::Quantize | Op::Dequantize => x.to_owned(),
             Op::Softmax { beta } => {
@@ -421,6 +442,26 @@ impl Writer<'_> {
         let made = self.step(name, kind, &operands, attributes);
         let made = self.clamped(name, made, activation);
         self.channels_last(name, &made)
+    }
+
+    /// Attributes that give a transposed convolution its crops and extents.
+    fn uncropped(&self, node: &Node, conv: &TransposeConv2d) -> Option<Attributes> {
+        let [_, h, w, _] = self.graph[*node.inputs.first()?].shape.nhwc()?;
+        let [_, kh, kw, _] = self.graph[*node.inputs.get(1)?].shape.nhwc()?;
+        let along = |input: usize, kernel: usize, stride: usize, dilation: usize, crop: usize, output: usize| {
+            let full = stride * (input - 1) + dilated(kernel, dilation);
+            let wanted = crop + output;
+            (full.saturating_sub(wanted), wanted.saturating_sub(full))
+        };
+        let Hw { h: rows, w: columns } = conv.output;
+        let (bottom, more_h) = along(h, kh, conv.stride.h, conv.dilation.h, conv.crop.h, rows);
+        let (right, more_w) = along(w, kw, conv.stride.w, conv.dilation.w, conv.crop.w, columns);
+        Some(vec![
+            ("strides", pair(conv.stride)),
+            ("dilations", pair(conv.dilation)),
+            ("pads", list(&[conv.crop.h, conv.crop.w, bottom, right])),
+            ("output_padding", list(&[more_h, more_w])),
+        ])
     }
 
     fn blocks(&mut self, name: &str, kind: &str, x: &str, block: usize) -> String {

@@ -194,4 +194,5 @@ pub(super) const OPERATORS: &[Operator] = &[
     microsoft("QLinearLeakyRelu", (4, 5), &["alpha"], quantized::leaky_relu),
     microsoft("QLinearMul", (7, 8), &[], quantized::mul),
     microsoft("QLinearSigmoid", (4, 5), &[], quantized::sigmoid),
+    microsoft("QLinearSoftmax", (4, 5), &["axis", "opset"], quantized::softmax),
 ];

@@ -48,6 +48,7 @@ pub(super) fn fused(op: &mut Op) -> Option<&mut Activation> {
     match op {
         Op::Conv2d(conv) => Some(&mut conv.activation),
         Op::DepthwiseConv2d(conv) => Some(&mut conv.activation),
+        Op::TransposeConv2d(conv) => Some(&mut conv.activation),
         Op::FullyConnected(layer) => Some(&mut layer.activation),
         Op::MaxPool2d(pool) | Op::AveragePool2d(pool) => Some(&mut pool.activation),
         Op::Add { activation } | Op::Sub { activation } | Op::Mul { activation } | Op::Div { activation } => {

@@ -36,7 +36,7 @@ pub fn fold_batch_norm(graph: Graph) -> Graph {
 /// The axis of the output channels of the weights of a product without clamp.
 fn product_axis(op: &mut Op) -> Option<usize> {
     let axis = match op {
-        Op::Conv2d(_) | Op::DepthwiseConv2d(_) | Op::FullyConnected(_) => op.weight_axis()?,
+        Op::Conv2d(_) | Op::TransposeConv2d(_) | Op::DepthwiseConv2d(_) | Op::FullyConnected(_) => op.weight_axis()?,
         _ => return None,
     };
     super::activation::fused(op).filter(|activation| **activation == Activation::None).map(|_| axis)

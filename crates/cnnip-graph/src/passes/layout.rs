@@ -67,6 +67,10 @@ impl Layout {
             Op::Transpose { perm } => self.exchanged(&node, perm.clone()),
             Op::Reshape { .. } => self.reshaped(&node),
             Op::FullyConnected(_) => self.flat_layer(&node),
+            Op::Quantize | Op::Dequantize => {
+                self.flat_conversion(&node);
+                self.sunk(&node)
+            }
             _ => self.sunk(&node),
         };
         if moved.is_none() {
@@ -224,6 +228,21 @@ impl Layout {
         if view.perm.first() == Some(&0) && to.len() == 2 && from.first() == to.first() {
             self.flat.insert(output, view.clone());
         }
+    }
+
+    /// A conversion of a flattened view is the flattening of a conversion.
+    fn flat_conversion(&mut self, node: &Node) -> Option<()> {
+        let (&[input], &[output]) = (node.inputs.as_slice(), node.outputs.as_slice()) else { return None };
+        let View { base, perm } = self.flat.get(&input)?.clone();
+        let target = self.edit.graph[output].clone();
+        if target.quantization.as_ref().and_then(Quantization::axis).is_some() {
+            return None;
+        }
+        let name = format!("{}.map", target.name);
+        let made = self.edit.apply(&name, node.op.clone(), &[base], target.quantization)?;
+        self.edit.graph.tensors[made.index()].element = target.element;
+        self.flat.insert(output, View { base: made, perm });
+        Some(())
     }
 
     /// A layer on a flattened view is a layer on what it is a view of, with the weights of its inputs in

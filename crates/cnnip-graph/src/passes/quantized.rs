@@ -23,6 +23,8 @@ fn form(op: &Op) -> Form {
         Op::MaxPool2d(_) | Op::ReduceMax(_) | Op::ReduceMin(_) | Op::Concat { .. } | Op::Pack { .. } => Form::Movement,
         Op::Slice(_) | Op::Gather(_) | Op::DepthToSpace { .. } | Op::SpaceToDepth { .. } => Form::Movement,
         Op::SpaceToBatch(_) | Op::BatchToSpace(_) | Op::Reshape { .. } | Op::Transpose { .. } => Form::Movement,
+        Op::ResizeNearest(_) => Form::Movement,
+        Op::TransposeConv2d(_) | Op::ResizeBilinear(_) => Form::Arithmetic,
         Op::Pad(pad) if pad.value == crate::op::PadValue::Zero => Form::Movement,
         Op::Conv2d(_) | Op::DepthwiseConv2d(_) | Op::FullyConnected(_) | Op::AveragePool2d(_) => Form::Arithmetic,
         Op::Mean(_) | Op::Sum(_) | Op::Add { .. } | Op::Sub { .. } | Op::Mul { .. } | Op::Prelu => Form::Arithmetic,

@@ -240,6 +240,16 @@ pub(super) fn sigmoid(call: &mut Call<'_>) -> Outputs {
     one(call, Op::Logistic)
 }
 
+/// Along the last axis, which for two axes is what old operator sets do too.
+pub(super) fn softmax(call: &mut Call<'_>) -> Outputs {
+    let rank = call.dims(0)?.len();
+    let value = call.int("axis", -1);
+    if axis("axis", value, rank)? + 1 != rank {
+        return Err(Rule::Attribute { name: "axis", value });
+    }
+    one(call, Op::Softmax { beta: 1.0 })
+}
+
 pub(super) fn average_pool(call: &mut Call<'_>) -> Outputs {
     call.only("channels_last", 0)?;
     let x = operand(call, 0, None)?;

@@ -153,7 +153,8 @@ fn place(transformation: &str, k: usize, from: usize, to: usize, scale: f64) -> 
         }
         "pytorch_half_pixel" if to > 1 => (wide(k) + 0.5) / scale - 0.5,
         "pytorch_half_pixel" => 0.0,
-        "align_corners" if to > 1 => wide(k) * wide(from - 1) / wide(to - 1),
+        // The last position by the scale, not by the whole extent it is cut to.
+        "align_corners" if to > 1 => wide(k) * (wide(from) - 1.0) / (wide(from) * scale - 1.0),
         "align_corners" => 0.0,
         "asymmetric" => wide(k) / scale,
         other => {
@@ -193,7 +194,7 @@ fn bilinear(sampling: &Sampling, from: Hw, to: Hw, scales: (f64, f64)) -> Result
     };
     // The grids go by the extents; scales that say otherwise have no operator.
     let exact = (scales.0 - ratio(to.h, from.h)).abs() < 1e-6 && (scales.1 - ratio(to.w, from.w)).abs() < 1e-6;
-    if !exact && grid != Grid::AlignCorners {
+    if !exact {
         let (_, value) = if (scales.0 - ratio(to.h, from.h)).abs() < 1e-6 { scales } else { (0.0, scales.0) };
         return Err(Rule::FloatAttribute { name: "scales", value: narrow(value) });
     }
