@@ -153,6 +153,10 @@ class Dice:
         return self.one_of("none", "none", "none", "relu", "relu", "relu6", "relu6", "relu_n1_to_1")
 
 
+# No oracle converts between these.
+MIXED = {"int16x8", "uint8"}
+
+
 def make(operator: str, seed: int, types: str = "int8") -> Case:
     """The case of this operator, seed and types."""
     dice = Dice(operator, seed, TYPES[types])
@@ -202,6 +206,8 @@ def _weights(dice: Dice, shape, depth: int, axis: int, source: Quantization) -> 
         bias = _half_way_bias(dice, channels, limit, scales, source, output)
     else:
         bias = _bias(dice, channels, limit, depth)
+    if bias is None and dice.dtype is np.uint8:  # the oracle has no uint8 convolution without
+        bias = np.zeros(channels, np.int32)
     return Weights(np.asarray(values, dice.types.weights), scales, bias, bias_scales, output, quiet)
 
 
@@ -696,6 +702,22 @@ def _quantize(dice: Dice, builder: ModelBuilder):
     return _unary(dice, builder, "QUANTIZE", shape, source, shape, result, schema.QuantizeOptionsT(), note)
 
 
+def _requantize(dice: Dice, builder: ModelBuilder):
+    """From one integer type to another."""
+    shape = dice.image(dice.size(48))
+    others = [types for types in TYPES.values() if types != dice.types and not {types.name, dice.types.name} == MIXED]
+    target_types = others[dice.between(0, len(others) - 1)]
+    source = dice.quantization()
+    zero_point = 0 if target_types.is_wide else dice.between(target_types.least, target_types.greatest)
+    steps = (dice.greatest - dice.least) / (target_types.greatest - target_types.least)
+    result = Quantization.per_tensor(source.scale * steps * 2.0 ** dice.rng.uniform(-3, 2), zero_point)
+    entry = builder.tensor("input", shape, dice.dtype, source)
+    target = builder.tensor("output", shape, target_types.dtype, result)
+    builder.operator("QUANTIZE", [entry], [target], schema.QuantizeOptionsT())
+    note = f"{shape} to {target_types.name} scales {source.scale} {result.scale}"
+    return [entry], [target], [dice.values(shape, source.zero_point)], note
+
+
 def _softmax(dice: Dice, builder: ModelBuilder):
     outer = dice.one_of((1,), (dice.between(1, 4),), (2, 3), (1, 2, 3))
     shape = (*outer, dice.one_of(dice.size(64), dice.between(1, 1001)))
@@ -822,6 +844,7 @@ OPERATORS = {
     "reshape": _reshape,
     "transpose": _transpose,
     "quantize": _quantize,
+    "requantize": _requantize,
     "softmax": _softmax,
     "relu": _relu,
     "relu6": _relu6,

@@ -10,13 +10,15 @@ use cnnip_graph::{
 use cnnip_isa::Target;
 use cnnip_testkit::Rng;
 
-/// Layers of each kind; raise it by the environment variable of the same name for a long run.
+/// Layers of each kind and type; raise it by the environment variable of the same name for a long run.
 fn layers() -> u64 {
-    std::env::var("LAYERS").ok().and_then(|text| text.parse().ok()).unwrap_or(60)
+    std::env::var("LAYERS").ok().and_then(|text| text.parse().ok()).unwrap_or(40)
 }
 
 /// Builds layers with random quantization.
 struct Build {
+    /// Type of activations.
+    element: ElementType,
     graph: GraphBuilder,
     rng: Rng,
     tensors: usize,
@@ -25,9 +27,9 @@ struct Build {
 }
 
 impl Build {
-    fn new(seed: u64) -> Self {
+    fn new(element: ElementType, seed: u64) -> Self {
         let graph = GraphBuilder::new(format!("seed {seed}"));
-        Self { graph, rng: Rng::new(seed), tensors: 0, inner: seed.is_multiple_of(2) }
+        Self { element, graph, rng: Rng::new(seed), tensors: 0, inner: seed.is_multiple_of(2) }
     }
 
     /// A number from 1 to `most`, small ones more often.
@@ -50,7 +52,11 @@ impl Build {
     }
 
     fn quantization(&mut self) -> Quantization {
-        let zero = self.rng.signed(-128..=127);
+        let zero = match self.element {
+            ElementType::I16 => 0,
+            ElementType::U8 => self.rng.signed(0..=255),
+            _ => self.rng.signed(-128..=127),
+        };
         Quantization::per_tensor(self.scale(), zero.into())
     }
 
@@ -61,14 +67,14 @@ impl Build {
     fn input(&mut self, dims: &[usize]) -> TensorId {
         let (name, quantization) = (self.name("x"), self.quantization());
         let shape = Shape::new(dims).expect("small");
-        let x = self.graph.input(Tensor::new(name, shape, ElementType::I8).quantized(quantization));
+        let x = self.graph.input(Tensor::new(name, shape, self.element).quantized(quantization));
         if self.inner { self.passed_on(x) } else { x }
     }
 
     /// The tensor in another quantization.
     fn passed_on(&mut self, x: TensorId) -> TensorId {
         let (name, quantization) = (self.name("passed"), self.quantization());
-        self.graph.apply_as(&name, Op::Quantize, &[x], ElementType::I8, Some(quantization))
+        self.graph.apply_as(&name, Op::Quantize, &[x], self.element, Some(quantization))
     }
 
     fn output(&mut self, y: TensorId) {
@@ -81,7 +87,13 @@ impl Build {
     }
 
     fn weights(&mut self, dims: &[usize], axis: usize) -> TensorId {
-        let quantization = if self.rng.chance(50) {
+        let uint8 = self.element == ElementType::U8;
+        let element = if uint8 { ElementType::U8 } else { ElementType::I8 };
+        let quantization = if uint8 {
+            Quantization::per_tensor(self.scale(), self.rng.signed(0..=255).into())
+        } else if self.element == ElementType::I16 {
+            Quantization::per_tensor(self.scale() / 16.0, 0) // the largest multiplier of sums of 64 bits is 128
+        } else if self.rng.chance(50) {
             Quantization::per_tensor(self.scale(), 0)
         } else {
             let scales: Vec<f32> = (0..dims[axis]).map(|_| self.scale()).collect();
@@ -89,13 +101,18 @@ impl Build {
         };
         let bytes = self.bytes(dims.iter().product());
         let (name, shape) = (self.name("w"), Shape::new(dims).expect("small"));
-        self.graph.tensor(Tensor::new(name, shape, ElementType::I8).quantized(quantization).constant(bytes))
+        self.graph.tensor(Tensor::new(name, shape, element).quantized(quantization).constant(bytes))
     }
 
     fn bias(&mut self, channels: usize) -> TensorId {
-        let values: Vec<u8> = (0..channels).flat_map(|_| self.rng.signed(-70_000..=70_000).to_le_bytes()).collect();
+        let values: Vec<i32> = (0..channels).map(|_| self.rng.signed(-70_000..=70_000)).collect();
         let (name, shape) = (self.name("b"), Shape::new([channels]).expect("small"));
-        self.graph.tensor(Tensor::new(name, shape, ElementType::I32).constant(values))
+        let (element, bytes): (_, Vec<u8>) = if self.element == ElementType::I16 {
+            (ElementType::I64, values.iter().flat_map(|&value| (i64::from(value) << 8).to_le_bytes()).collect())
+        } else {
+            (ElementType::I32, values.iter().flat_map(|value| value.to_le_bytes()).collect())
+        };
+        self.graph.tensor(Tensor::new(name, shape, element).constant(bytes))
     }
 
     /// Input, weights and perhaps a bias.
@@ -110,7 +127,7 @@ impl Build {
     /// Appends the node with a random output quantization.
     fn requantized(&mut self, op: Op, inputs: &[TensorId]) {
         let (name, quantization) = (self.name("y"), self.quantization());
-        let y = self.graph.apply_as(&name, op, inputs, ElementType::I8, Some(quantization));
+        let y = self.graph.apply_as(&name, op, inputs, self.element, Some(quantization));
         self.output(y);
     }
 
@@ -274,7 +291,9 @@ fn prelu(build: &mut Build) {
     own[0] = if build.rng.chance(80) { 1 } else { own[0] };
     own[1] = if build.rng.chance(80) { 1 } else { own[1] };
     let (x, alpha) = (build.input(&dims), build.input(&own));
-    build.requantized(Op::Prelu, &[x, alpha]);
+    // tflite-micro has no PRELU of 16 bit.
+    let op = if build.element == ElementType::I16 { Op::Mul { activation: Activation::None } } else { Op::Prelu };
+    build.requantized(op, &[x, alpha]);
 }
 
 fn unary(build: &mut Build) {
@@ -284,10 +303,10 @@ fn unary(build: &mut Build) {
     match build.rng.index(6) {
         0 => build.requantized(Op::Relu, &[x]),
         4 => build.requantized(Op::LeakyRelu { alpha: 0.3 }, &[x]),
-        5 => {
+        5 if build.element != ElementType::I16 => {
             let name = build.name("y");
-            let quantization = Quantization::per_tensor(1.0, -7);
-            let y = build.graph.apply_as(&name, Op::HardSwish, &[x], ElementType::I8, Some(quantization));
+            let quantization = Quantization::per_tensor(1.0, 7);
+            let y = build.graph.apply_as(&name, Op::HardSwish, &[x], build.element, Some(quantization));
             build.output(y);
         }
         1 => build.requantized(Op::Quantize, &[x]),
@@ -373,12 +392,18 @@ fn blocks(build: &mut Build) {
 fn run(kind: fn(&mut Build), first_seed: u64) {
     let small: Vec<&'static Target> = [3, 4, 6, 16].map(|kib| common::tiny(kib * 1024)).to_vec();
     let larger: Vec<&'static Target> = [8, 16, 40, 100].map(|kib| common::tiny(kib * 1024)).to_vec();
-    for seed in first_seed..first_seed + layers() {
-        let mut build = Build::new(seed);
-        kind(&mut build);
-        let Build { graph, mut rng, inner, .. } = build;
-        let targets = if inner { &larger } else { &small };
-        one(&graph.finish().expect("a legal layer"), targets, &mut rng);
+    for (element, first_seed) in [
+        (ElementType::I8, first_seed),
+        (ElementType::I16, first_seed + 300_000),
+        (ElementType::U8, first_seed + 600_000),
+    ] {
+        for seed in first_seed..first_seed + layers() {
+            let mut build = Build::new(element, seed);
+            kind(&mut build);
+            let Build { graph, mut rng, inner, .. } = build;
+            let targets = if inner { &larger } else { &small };
+            one(&graph.finish().expect("a legal layer"), targets, &mut rng);
+        }
     }
 }
 

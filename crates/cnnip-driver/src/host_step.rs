@@ -1,6 +1,6 @@
 //! Steps of the host: what they need is checked when a package is loaded, what they compute is `cnnip-hostops`.
 
-use cnnip_hostops::{Affine, HostError, Softmax, Ties, softmax_int8};
+use cnnip_hostops::{Affine, HostError, Softmax, Ties, WideSoftmax, softmax_int8, softmax_int16};
 use cnnip_package::{ElementType, HostOperator, HostStep, Package, Quantization, Tensor};
 
 use crate::HostPlanError;
@@ -8,6 +8,8 @@ use crate::tensor::{Element, narrow};
 
 /// Quantization of every int8 softmax output.
 const PROBABILITY: Quantization = Quantization { scale: 1.0 / 256.0, zero_point: -128 };
+/// Quantization of every int16 softmax output.
+const WIDE_PROBABILITY: Quantization = Quantization { scale: 1.0 / 32768.0, zero_point: 0 };
 
 /// A host step with its parameters worked out.
 #[derive(Clone, Debug)]
@@ -24,6 +26,7 @@ pub(crate) struct HostPlan {
 #[derive(Clone, Copy, Debug)]
 enum Work {
     Softmax { parameters: Softmax, depth: usize },
+    WideSoftmax { parameters: WideSoftmax, depth: usize },
     Quantize(Affine),
     Dequantize(Affine),
 }
@@ -52,6 +55,12 @@ impl HostPlan {
                 softmax_int8(&input, depth, &parameters, &mut output)?;
                 Ok(output.into_iter().map(i8::cast_unsigned).collect())
             }
+            Work::WideSoftmax { parameters, depth } => {
+                let input: Vec<i16> = elements(input);
+                let mut output = vec![0_i16; input.len()];
+                softmax_int16(&input, depth, &parameters, &mut output)?;
+                Ok(output.into_iter().flat_map(i16::to_le_bytes).collect())
+            }
             Work::Quantize(affine) => quantize(affine, self.output.element, &elements(input)),
             Work::Dequantize(affine) => dequantize(affine, self.input.element, input),
         }
@@ -61,13 +70,23 @@ impl HostPlan {
 fn softmax(beta: f32, input: &Tensor, output: &Tensor) -> Result<Work, HostPlanError> {
     let needs =
         |tensor: &Tensor, needs| HostPlanError::Tensor { operator: "softmax", tensor: tensor.name.clone(), needs };
-    let Some(quantization) = input.quantization.filter(|_| input.element == ElementType::Int8) else {
-        return Err(needs(input, "int8 elements with a scale"));
+    let wide = input.element == ElementType::Int16;
+    let Some(quantization) = input.quantization.filter(|_| wide || input.element == ElementType::Int8) else {
+        return Err(needs(input, "int8 or int16 elements with a scale"));
     };
+    let depth = input.shape.last().map_or(1, |&depth| usize::try_from(depth).unwrap_or(usize::MAX));
+    if wide {
+        if output.element != ElementType::Int16 || output.quantization != Some(WIDE_PROBABILITY) {
+            return Err(needs(output, "int16 elements with scale 1/32768 and zero point 0"));
+        }
+        if depth > WideSoftmax::MAX_DEPTH {
+            return Err(HostError::Depth { depth, max: WideSoftmax::MAX_DEPTH }.into());
+        }
+        return Ok(Work::WideSoftmax { parameters: WideSoftmax::new(beta, narrow(quantization.scale))?, depth });
+    }
     if output.element != ElementType::Int8 || output.quantization != Some(PROBABILITY) {
         return Err(needs(output, "int8 elements with scale 1/256 and zero point -128"));
     }
-    let depth = input.shape.last().map_or(1, |&depth| usize::try_from(depth).unwrap_or(usize::MAX));
     if depth > Softmax::MAX_DEPTH {
         return Err(HostError::Depth { depth, max: Softmax::MAX_DEPTH }.into());
     }

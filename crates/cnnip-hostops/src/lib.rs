@@ -6,7 +6,7 @@
 //!
 //! | module | step | oracle |
 //! |---|---|---|
-//! | [`softmax`] | softmax of int8 rows | tflite-micro, LiteRT |
+//! | [`softmax`] | softmax of int8 and int16 rows | tflite-micro; LiteRT for int8 |
 //! | [`convert`] | float to integer and back at a model's ends | TFLite QUANTIZE, DEQUANTIZE; ONNX QuantizeLinear, DequantizeLinear |
 //! | [`select`] | largest element, k largest elements | TFLite ARG_MAX, TOPK_V2; ONNX ArgMax, TopK |
 #![forbid(unsafe_code)]
@@ -17,7 +17,7 @@ pub mod softmax;
 
 pub use convert::{Affine, Ties};
 pub use select::{arg_max, top_k};
-pub use softmax::{Softmax, softmax_int8};
+pub use softmax::{Softmax, WideSoftmax, softmax_int8, softmax_int16};
 
 /// Why a step cannot be done. A compiler checks these before it emits the step, so a sound package never meets them.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]

@@ -11,6 +11,10 @@
 //! The oracle stops the process where the sum reaches 512 (such rows spread so evenly that all outputs are -128 or so); here the
 //! same formula goes on, exact up to rows of [`Softmax::MAX_DEPTH`] elements.
 
+mod wide;
+
+pub use wide::{WideSoftmax, softmax_int16};
+
 use crate::HostError;
 use cnnip_numerics::fixed::{
     rounding_divide_by_power_of_two as divide, saturating_rounding_doubling_high_mul as multiply, shift_right_away,
@@ -127,22 +131,23 @@ impl Inverse {
 /// # Errors
 /// [`HostError::Length`], [`HostError::Rows`] (also for a depth of 0), [`HostError::Depth`].
 pub fn softmax_int8(input: &[i8], depth: usize, parameters: &Softmax, output: &mut [i8]) -> Result<(), HostError> {
-    check_rows(input.len(), depth)?;
-    if input.len() != output.len() {
-        return Err(HostError::Length { input: input.len(), output: output.len() });
-    }
+    check_rows((input.len(), output.len()), depth, Softmax::MAX_DEPTH)?;
     for (row, out) in input.chunks_exact(depth).zip(output.chunks_exact_mut(depth)) {
         parameters.row(row, out);
     }
     Ok(())
 }
 
-fn check_rows(elements: usize, depth: usize) -> Result<(), HostError> {
+/// Checks that the input is whole rows of at most `max` elements, and the output as long.
+fn check_rows((elements, output): (usize, usize), depth: usize, max: usize) -> Result<(), HostError> {
     if depth == 0 || !elements.is_multiple_of(depth) {
         return Err(HostError::Rows { elements, depth });
     }
-    if depth > Softmax::MAX_DEPTH {
-        return Err(HostError::Depth { depth, max: Softmax::MAX_DEPTH });
+    if depth > max {
+        return Err(HostError::Depth { depth, max });
+    }
+    if elements != output {
+        return Err(HostError::Length { input: elements, output });
     }
     Ok(())
 }

@@ -431,7 +431,10 @@ impl Check<'_> {
     fn table(&mut self, eltwise: &Eltwise, table: &Table) {
         let wide = !matches!(table, Table::Bytes(_));
         let element = if wide { DeviceType::Int16 } else { DeviceType::Int8 };
-        let operands = eltwise.inputs.iter().map(|input| input.value).chain([eltwise.output]);
+        let operands = eltwise.inputs.iter().map(|input| input.value);
+        // The bytes of a table may be called uint8.
+        let relabels = !wide && self.network.element(eltwise.output) == DeviceType::Uint8;
+        let operands = operands.chain((!relabels).then_some(eltwise.output));
         for id in operands {
             let index = id.0;
             let fits = self.network.element(id) == element;

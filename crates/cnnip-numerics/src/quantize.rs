@@ -7,6 +7,7 @@ mod affine;
 mod curve;
 mod multiplier;
 mod resize;
+mod sampled;
 
 pub use activation::Activation;
 pub use affine::{Ties, dequantize, quantize};
@@ -16,6 +17,7 @@ pub use multiplier::{
     quantize_multiplier, requantize_scale, significand_and_shift,
 };
 pub use resize::{RESIZE_FRACTION, half_pixel_origin, resize_step};
+pub use sampled::sampled_table;
 
 /// A number that no quantization parameter can be made of.
 #[derive(Clone, Copy, Debug, PartialEq, thiserror::Error)]

@@ -116,7 +116,7 @@ impl<'a> Context<'a> {
         for (entry, x) in entries.iter_mut().zip(0_u8..=255) {
             *entry = x.cast_signed();
         }
-        let activation = Clamp::full_range(0, DeviceType::Int8);
+        let activation = Clamp::full_range(0, DeviceType::Uint8);
         self.relabel(id, output, 0, (activation, Some(Table::Bytes(entries))));
         output
     }

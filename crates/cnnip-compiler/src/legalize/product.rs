@@ -36,7 +36,11 @@ pub(super) fn fully_connected(at: &mut At<'_, '_>, layer: &FullyConnected) -> Re
     let depth = small(at.input(1).shape.dims()[1]);
     let outputs = small(at.input(1).shape.dims()[0]);
     let batch = small(elements(at.input(0)) / u64::from(depth));
-    let numbers = Numbers::of(at, outputs, layer.activation)?;
+    let mut numbers = Numbers::of(at, outputs, layer.activation)?;
+    if at.input(0).element == ElementType::U8 && numbers.requant == RoundingMode::Double {
+        // The one kernel of the oracle for uint8 rounds once.
+        numbers.requant = RoundingMode::Single;
+    }
     let work = numbers.into_layer(
         at,
         ConvShape {
@@ -161,10 +165,10 @@ impl Numbers {
     }
 }
 
-/// Rounding of a product: by the bias where the oracle has a kernel for each width of it.
+/// Rounding of a product: by the bias, or that there is none, where the oracle has a kernel for each width of it.
 fn mode(at: &At<'_, '_>, input: Affine) -> RoundingMode {
     let profile = at.rounding().of_products();
-    let wide_bias = at.optional(2).is_some_and(|bias| bias.element == ElementType::I64);
+    let wide_bias = input.is_wide() && at.optional(2).is_none_or(|bias| bias.element == ElementType::I64);
     match profile {
         _ if wide_bias => RoundingMode::Reduced,
         RoundingMode::Float if input.is_wide() => at.rounding().of_others(),

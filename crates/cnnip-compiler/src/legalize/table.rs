@@ -1,8 +1,11 @@
 //! Functions of one value, by the formulas of TFLite's kernels: int8 by a table with an entry for each value, int16 by half tables.
 
+use cnnip_graph::ElementType;
 use cnnip_isa::EltwiseFunction;
 use cnnip_numerics::fixed::rounding_divide_by_power_of_two;
-use cnnip_numerics::quantize::{Curve, QuantizedMultiplier, curve_table, half_table_scale, quantize_multiplier};
+use cnnip_numerics::quantize::{
+    Curve, QuantizeError, QuantizedMultiplier, curve_table, half_table_scale, quantize_multiplier,
+};
 
 use super::context::At;
 use super::eltwise::{branches, lookup};
@@ -32,8 +35,7 @@ pub(super) fn curve(at: &mut At<'_, '_>, curve: Curve) -> Result<(), Rule> {
 /// LEAKY_RELU: one multiplier from 0 on, another below.
 pub(super) fn leaky_relu(at: &mut At<'_, '_>, alpha: f32) -> Result<(), Rule> {
     let ([input], output) = at.alike()?;
-    let above = quantize_multiplier((input.scale / output.scale).into())?;
-    let below = quantize_multiplier((input.scale * alpha / output.scale).into())?;
+    let [above, below] = leaky_scales(at.input(0).element, [input.scale, output.scale], alpha)?;
     if input.is_wide() {
         return wide_leaky_relu(at, alpha, [above, below]);
     }
@@ -46,6 +48,20 @@ pub(super) fn leaky_relu(at: &mut At<'_, '_>, alpha: f32) -> Result<(), Rule> {
         }),
     );
     Ok(())
+}
+
+/// Multipliers from 0 on and below. The quotients are binary64 in tflite-micro, and binary32 in LiteRT, the oracle of uint8.
+fn leaky_scales(
+    element: ElementType,
+    [input, output]: [f32; 2],
+    alpha: f32,
+) -> Result<[QuantizedMultiplier; 2], QuantizeError> {
+    let reals = if element == ElementType::U8 {
+        [(input / output).into(), (input * alpha / output).into()]
+    } else {
+        [1.0, f64::from(alpha)].map(|slope| f64::from(input) * slope / f64::from(output))
+    };
+    Ok([quantize_multiplier(reals[0])?, quantize_multiplier(reals[1])?])
 }
 
 /// LEAKY_RELU of 16 bit: the branches are monotone in the scale, so that the larger one counts; above a slope of 1, the smaller.

@@ -9,7 +9,7 @@ use cnnip_compiler::{Item, Options, Program as CompiledProgram, Rounding, Stages
 use cnnip_core::{
     EngineId, Machine, Observer, Options as RunOptions, Program, Region, RegionKind, Slot, State, Stop, TokenOwner,
 };
-use cnnip_graph::Graph;
+use cnnip_graph::{ElementType, Graph, TensorId};
 use cnnip_isa::operation::Operation;
 use cnnip_isa::{EngineKind, RegisterFile, Target};
 use cnnip_package::{
@@ -28,7 +28,8 @@ pub(crate) fn tiny(sram_bytes: u32) -> &'static Target {
 /// Random bytes for every input of the graph.
 pub(crate) fn random_inputs(graph: &Graph, rng: &mut Rng) -> Vec<Vec<i8>> {
     let bytes = |count: usize| (0..count).map(|_| rng_byte(rng)).collect::<Vec<i8>>();
-    let counts: Vec<usize> = graph.inputs.iter().map(|&id| graph[id].shape.elements()).collect();
+    let size = |tensor: &cnnip_graph::Tensor| tensor.shape.elements() * tensor.element.size();
+    let counts: Vec<usize> = graph.inputs.iter().map(|&id| size(&graph[id])).collect();
     counts.into_iter().map(bytes).collect()
 }
 
@@ -50,7 +51,8 @@ pub(crate) fn check(graph: &Graph, options: &Options, inputs: &[Vec<i8>]) {
         Rounding::Single => Profile::Single,
         Rounding::Float => Profile::Float,
     };
-    let expected = evaluate(graph, inputs, profile);
+    let mut expected = evaluate(graph, inputs, profile);
+    relabel(graph, &mut expected);
     for kept in [keep.clone(), vec![]] {
         let options = Options { keep: kept.clone(), ..options.clone() };
         let stages = compile_stages(graph, &options).unwrap_or_else(|errors| panic!("{errors}\n{graph}"));
@@ -64,6 +66,16 @@ pub(crate) fn check(graph: &Graph, options: &Options, inputs: &[Vec<i8>]) {
             if let (Some(values), Some(place), true) = (values, place, survives) {
                 compare(graph, &stages, &read(place, &regions), values, &tensor.name);
             }
+        }
+    }
+}
+
+/// uint8 tensors between layers are int8 values: their bytes exclusive-or 0x80.
+fn relabel(graph: &Graph, expected: &mut [Option<Vec<i8>>]) {
+    for node in &graph.nodes {
+        let between = |id: &&TensorId| graph[**id].element == ElementType::U8 && !graph.outputs.contains(id);
+        for id in node.outputs.iter().filter(between) {
+            expected[id.index()].iter_mut().flatten().for_each(|byte| *byte ^= i8::MIN);
         }
     }
 }
@@ -89,7 +101,7 @@ fn check_traces(graph: &Graph, stages: &Stages, traces: &Traces<'_>, expected: &
     assert_eq!(missing, None, "every tensor is traced, or said to be fused away\n{graph}");
 }
 
-/// Rebuilds tensors, an element at a time, when commands end.
+/// Rebuilds the bytes of tensors, an element at a time, when commands end.
 struct Traces<'a> {
     map: &'a TileMap,
     /// The list of each engine.
@@ -99,10 +111,11 @@ struct Traces<'a> {
 
 impl Traces<'_> {
     fn take(&mut self, tile: &Tile, memory: &[u8]) {
-        let shape = &self.map.tensor(tile.tensor).expect("the tensor exists").shape;
+        let traced = self.map.tensor(tile.tensor).expect("the tensor exists");
+        let (shape, width) = (&traced.shape, usize::try_from(traced.element.bytes()).expect("small"));
         let count: u32 = shape.iter().product();
-        let elements =
-            self.elements.entry(tile.tensor).or_insert_with(|| vec![None; usize::try_from(count).expect("small")]);
+        let count = usize::try_from(count).expect("small");
+        let elements = self.elements.entry(tile.tensor).or_insert_with(|| vec![None; count * width]);
         let boxed: u32 = tile.size.iter().product();
         for number in 0..boxed {
             let (mut rest, mut element, mut extent, mut address) = (number, 0, 1, tile.address);
@@ -113,8 +126,11 @@ impl Traces<'_> {
                 extent *= shape[d];
                 address += u64::from(i) * tile.strides[d];
             }
-            let byte = memory[usize::try_from(address).expect("small")];
-            elements[usize::try_from(element).expect("small")] = Some(byte.cast_signed());
+            let (address, element) =
+                (usize::try_from(address).expect("small"), usize::try_from(element).expect("small"));
+            for byte in 0..width {
+                elements[element * width + byte] = Some(memory[address + byte].cast_signed());
+            }
         }
     }
 }

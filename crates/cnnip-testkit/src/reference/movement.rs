@@ -5,19 +5,19 @@ use cnnip_graph::{Blocks, Gather, Slice};
 use super::ops::{At, flatten, unflatten};
 
 /// The output, given the place in input 0 of each of its places; `None` reads as real 0.
-fn moved(at: &At<'_>, source: impl Fn(&[usize]) -> Option<Vec<usize>>) -> Option<Vec<i8>> {
+fn moved(at: &At<'_>, source: impl Fn(&[usize]) -> Option<Vec<usize>>) -> Option<Vec<i64>> {
     let x = at.input(0)?;
     let (from, to) = (at.tensor(0).shape.dims(), at.output().shape.dims());
-    let zero = i8::try_from(at.zero(at.output())).ok()?;
+    let zero = at.zero(at.output());
     let element = |index: usize| source(&unflatten(index, to)).map_or(zero, |place| x[flatten(&place, from)]);
     Some((0..at.output().shape.elements()).map(element).collect())
 }
 
-pub(super) fn concat(at: &At<'_>, axis: usize) -> Option<Vec<i8>> {
+pub(super) fn concat(at: &At<'_>, axis: usize) -> Option<Vec<i64>> {
     joined(at, axis, |place| place)
 }
 
-pub(super) fn pack(at: &At<'_>, axis: usize) -> Option<Vec<i8>> {
+pub(super) fn pack(at: &At<'_>, axis: usize) -> Option<Vec<i64>> {
     joined(at, axis, |mut place| {
         place.remove(axis);
         place
@@ -25,7 +25,7 @@ pub(super) fn pack(at: &At<'_>, axis: usize) -> Option<Vec<i8>> {
 }
 
 /// Finds the input whose turn it is along the axis; `own` makes a place of that input.
-fn joined(at: &At<'_>, axis: usize, own: impl Fn(Vec<usize>) -> Vec<usize>) -> Option<Vec<i8>> {
+fn joined(at: &At<'_>, axis: usize, own: impl Fn(Vec<usize>) -> Vec<usize>) -> Option<Vec<i64>> {
     let to = at.output().shape.dims();
     let inputs = at.node.inputs.len();
     let packed = at.tensor(0).shape.rank() < to.len();
@@ -46,7 +46,7 @@ fn joined(at: &At<'_>, axis: usize, own: impl Fn(Vec<usize>) -> Vec<usize>) -> O
     Some(out)
 }
 
-pub(super) fn slice(at: &At<'_>, op: &Slice) -> Option<Vec<i8>> {
+pub(super) fn slice(at: &At<'_>, op: &Slice) -> Option<Vec<i64>> {
     moved(at, |place| {
         let mut kept = place.iter();
         let index = |axis: usize| if op.dropped.contains(&axis) { 0 } else { kept.next().copied().unwrap_or(0) };
@@ -55,7 +55,7 @@ pub(super) fn slice(at: &At<'_>, op: &Slice) -> Option<Vec<i8>> {
     })
 }
 
-pub(super) fn gather(at: &At<'_>, op: &Gather) -> Option<Vec<i8>> {
+pub(super) fn gather(at: &At<'_>, op: &Gather) -> Option<Vec<i64>> {
     let rank = op.shape.rank();
     moved(at, |place| {
         let (before, rest) = place.split_at(op.axis);
@@ -64,7 +64,7 @@ pub(super) fn gather(at: &At<'_>, op: &Gather) -> Option<Vec<i8>> {
     })
 }
 
-pub(super) fn depth_to_space(at: &At<'_>, block: usize) -> Option<Vec<i8>> {
+pub(super) fn depth_to_space(at: &At<'_>, block: usize) -> Option<Vec<i64>> {
     let channels = *at.output().shape.dims().last()?;
     moved(at, |place| {
         let &[n, y, x, c] = place else { return None };
@@ -72,7 +72,7 @@ pub(super) fn depth_to_space(at: &At<'_>, block: usize) -> Option<Vec<i8>> {
     })
 }
 
-pub(super) fn space_to_depth(at: &At<'_>, block: usize) -> Option<Vec<i8>> {
+pub(super) fn space_to_depth(at: &At<'_>, block: usize) -> Option<Vec<i64>> {
     let channels = *at.tensor(0).shape.dims().last()?;
     moved(at, |place| {
         let &[n, y, x, c] = place else { return None };
@@ -81,7 +81,7 @@ pub(super) fn space_to_depth(at: &At<'_>, block: usize) -> Option<Vec<i8>> {
     })
 }
 
-pub(super) fn space_to_batch(at: &At<'_>, op: &Blocks) -> Option<Vec<i8>> {
+pub(super) fn space_to_batch(at: &At<'_>, op: &Blocks) -> Option<Vec<i64>> {
     let from = at.tensor(0).shape.dims();
     moved(at, |place| {
         let mut source = place.to_vec();
@@ -97,7 +97,7 @@ pub(super) fn space_to_batch(at: &At<'_>, op: &Blocks) -> Option<Vec<i8>> {
     })
 }
 
-pub(super) fn batch_to_space(at: &At<'_>, op: &Blocks) -> Option<Vec<i8>> {
+pub(super) fn batch_to_space(at: &At<'_>, op: &Blocks) -> Option<Vec<i64>> {
     let batch = at.output().shape.dims()[0];
     moved(at, |place| {
         let mut source = place.to_vec();

@@ -78,20 +78,33 @@ pub(super) fn halves_away(value: i128, divisor: i128) -> i128 {
     if value < 0 { -magnitude } else { magnitude }
 }
 
-/// Adds a zero point and clamps to `range`, which lies within int8.
-pub(super) fn finished(value: i64, zero: i64, (low, high): (i64, i64)) -> i8 {
-    i8::try_from((value + zero).max(low).min(high)).expect("the range lies within int8")
+/// `value * multiplier` with 16 bits of the multiplier, halves up, as 64-bit sums are scaled.
+pub(super) fn scaled_short(value: i64, Multiplier { m, e }: Multiplier) -> i64 {
+    let short = if m < 0x7fff_0000 { (m + 0x8000) >> 16 } else { 0x7fff };
+    let shift = 15 - e;
+    let product = i128::from(value) * short + (1 << (shift - 1));
+    i64::try_from(wrapped(product.div_euclid(1 << shift))).expect("32 bits")
 }
 
-/// The int8 range of a clamp to real numbers `low ..= high` in a tensor's integers.
-pub(super) fn clamp_range(low: Option<f32>, high: Option<f32>, scale: f32, zero: i64) -> (i64, i64) {
+/// Adds a zero point and clamps to `range`.
+pub(super) fn finished(value: i64, zero: i64, (low, high): (i64, i64)) -> i64 {
+    (value + zero).max(low).min(high)
+}
+
+/// The range within `limits` of a clamp to real numbers `low ..= high` in a tensor's integers.
+pub(super) fn clamp_range(
+    [low, high]: [Option<f32>; 2],
+    scale: f32,
+    zero: i64,
+    (least, greatest): (i64, i64),
+) -> (i64, i64) {
     let at = |real: f32| {
         let quotient = f64::from(real / scale);
         let magnitude = (quotient.abs() + 0.5).floor();
         zero + rounded_i64(if quotient < 0.0 { -magnitude } else { magnitude })
     };
-    let low = low.map_or(-128, |real| at(real).max(-128)).min(127);
-    (low, high.map_or(127, |real| at(real).min(127)).max(low))
+    let low = low.map_or(least, |real| at(real).max(least)).min(greatest);
+    (low, high.map_or(greatest, |real| at(real).min(greatest)).max(low))
 }
 
 #[expect(clippy::cast_possible_truncation, reason = "saturation is meant")]

@@ -1,37 +1,38 @@
 //! The operators, in plain loops.
 
 use cnnip_graph::{
-    Activation, Conv2d, DepthwiseConv2d, FullyConnected, Graph, Mean, Node, Op, Pad, PadValue, Padding, Pool2d, Tensor,
+    Activation, Conv2d, DepthwiseConv2d, ElementType, FullyConnected, Graph, Mean, Node, Op, Pad, PadValue, Padding,
+    Pool2d, Tensor,
 };
 
 use super::number::{
-    Multiplier, Profile, clamp_range, divided, finished, float_scaled, halves_away, multiplier, scaled,
+    Multiplier, Profile, clamp_range, divided, finished, float_scaled, halves_away, multiplier, scaled, scaled_short,
 };
-use super::{Values, movement};
+use super::{Integers, movement};
 
 /// A node with its tensors.
 pub(super) struct At<'a> {
     graph: &'a Graph,
     pub(super) node: &'a Node,
-    values: &'a Values,
+    values: &'a Integers,
     profile: Profile,
     /// Elements of the third input, if there is one.
     bias: Vec<i64>,
 }
 
 /// Evaluates a node; `None` if its operator is not written down.
-pub(super) fn node(graph: &Graph, node: &Node, values: &Values, profile: Profile) -> Option<Vec<i8>> {
+pub(super) fn node(graph: &Graph, node: &Node, values: &Integers, profile: Profile) -> Option<Vec<i64>> {
     let at = At { graph, node, values, profile, bias: bias(graph, node) };
     match &node.op {
         Op::Conv2d(op) => conv(&at, op),
         Op::DepthwiseConv2d(op) => depthwise(&at, op),
         Op::FullyConnected(op) => fully_connected(&at, op),
-        Op::MaxPool2d(op) => pool(&at, op, |window| window.iter().copied().max().unwrap_or(i64::from(i8::MIN))),
+        Op::MaxPool2d(op) => pool(&at, op, |window| window.iter().copied().max().unwrap_or(i64::MIN)),
         Op::AveragePool2d(op) => pool(&at, op, average),
         Op::Mean(op) => mean(&at, op, divided),
         Op::Sum(op) => mean(&at, op, |by, _| by),
-        Op::ReduceMax(op) => extremum(&at, op, i8::max),
-        Op::ReduceMin(op) => extremum(&at, op, i8::min),
+        Op::ReduceMax(op) => extremum(&at, op, i64::max),
+        Op::ReduceMin(op) => extremum(&at, op, i64::min),
         Op::Concat { axis } => movement::concat(&at, *axis),
         Op::Pack { axis } => movement::pack(&at, *axis),
         Op::Slice(op) => movement::slice(&at, op),
@@ -51,7 +52,7 @@ pub(super) fn node(graph: &Graph, node: &Node, values: &Values, profile: Profile
         Op::HardSwish => hard_swish(&at),
         Op::Reshape { .. } => Some(at.input(0)?.to_vec()),
         Op::Transpose { perm } => transpose(&at, perm),
-        Op::Quantize => requantize(&at, -128),
+        Op::Quantize => requantize(&at, i64::MIN),
         Op::Relu => requantize(&at, at.zero(at.output())),
         Op::Relu6 => clamp(&at, Some(0.0), Some(6.0)),
         Op::ReluN1To1 => clamp(&at, Some(-1.0), Some(1.0)),
@@ -68,7 +69,7 @@ impl<'a> At<'a> {
         &self.graph[self.node.outputs[0]]
     }
 
-    pub(super) fn input(&self, index: usize) -> Option<&'a [i8]> {
+    pub(super) fn input(&self, index: usize) -> Option<&'a [i64]> {
         self.values[self.node.inputs[index].index()].as_deref()
     }
 
@@ -82,24 +83,38 @@ impl<'a> At<'a> {
 
     fn range(&self, activation: Activation) -> (i64, i64) {
         let (low, high) = activation.bounds();
-        clamp_range(low, high, self.scale(self.output()), self.zero(self.output()))
+        let output = self.output();
+        clamp_range([low, high], self.scale(output), self.zero(output), limits(output))
+    }
+
+    /// Adds the output's zero point to a value and holds it to the output's type.
+    fn held(&self, value: i64) -> i64 {
+        finished(value, self.zero(self.output()), limits(self.output()))
     }
 
     /// The output element of an accumulator without bias.
-    fn product(&self, sum: i64, channel: usize, activation: Activation) -> i8 {
+    fn product(&self, sum: i64, channel: usize, activation: Activation) -> i64 {
         let weights = self.tensor(1).quantization.as_ref().map_or(&[1.0][..], |quantization| quantization.scales());
         let weight = if weights.len() == 1 { weights[0] } else { weights[channel] };
         let (input, output) = (self.scale(self.tensor(0)), self.scale(self.output()));
         let sum = sum + self.bias.get(channel).copied().unwrap_or(0);
-        let value = match self.profile {
-            Profile::Float => float_scaled(sum, input * weight / output),
-            profile => {
-                let real = f64::from(input) * f64::from(weight) / f64::from(output);
-                scaled(sum, multiplier(real), profile)
+        let real = f64::from(input) * f64::from(weight) / f64::from(output);
+        let value = match (self.tensor(0).element, self.profile) {
+            (ElementType::I16, _) => scaled_short(sum, multiplier(real)),
+            (_, Profile::Float) => float_scaled(sum, input * weight / output),
+            // LiteRT's fully connected for uint8 rounds once.
+            (ElementType::U8, _) if matches!(self.node.op, Op::FullyConnected(_)) => {
+                scaled(sum, multiplier(real), Profile::Single)
             }
+            (_, profile) => scaled(sum, multiplier(real), profile),
         };
         finished(value, self.zero(self.output()), self.range(activation))
     }
+}
+
+/// The values of a tensor's type.
+pub(super) fn limits(tensor: &Tensor) -> (i64, i64) {
+    tensor.element.range().expect("an integer type")
 }
 
 fn bias(graph: &Graph, node: &Node) -> Vec<i64> {
@@ -116,11 +131,11 @@ fn nhwc(tensor: &Tensor) -> [usize; 4] {
     tensor.shape.nhwc().expect("inference gave four axes")
 }
 
-fn conv(at: &At<'_>, op: &Conv2d) -> Option<Vec<i8>> {
+fn conv(at: &At<'_>, op: &Conv2d) -> Option<Vec<i64>> {
     let (x, w) = (at.input(0)?, at.input(1)?);
     let ([_, h, wd, c], [n, oh, ow, oc]) = (nhwc(at.tensor(0)), nhwc(at.output()));
     let [_, kh, kw, depth] = nhwc(at.tensor(1));
-    let (zero, per_group) = (at.zero(at.tensor(0)), oc / op.groups);
+    let (zero, weight_zero, per_group) = (at.zero(at.tensor(0)), at.zero(at.tensor(1)), oc / op.groups);
     let mut out = vec![];
     for (b, y, xo, o) in indices([n, oh, ow, oc]) {
         let mut sum = 0;
@@ -131,7 +146,7 @@ fn conv(at: &At<'_>, op: &Conv2d) -> Option<Vec<i8>> {
             for d in 0..depth {
                 let value = x[((b * h + row) * wd + column) * c + o / per_group * depth + d];
                 let weight = w[((o * kh + ky) * kw + kx) * depth + d];
-                sum += (i64::from(value) - zero) * i64::from(weight);
+                sum += (value - zero) * (weight - weight_zero);
             }
         }
         out.push(at.product(sum, o, op.activation));
@@ -139,11 +154,11 @@ fn conv(at: &At<'_>, op: &Conv2d) -> Option<Vec<i8>> {
     Some(out)
 }
 
-fn depthwise(at: &At<'_>, op: &DepthwiseConv2d) -> Option<Vec<i8>> {
+fn depthwise(at: &At<'_>, op: &DepthwiseConv2d) -> Option<Vec<i64>> {
     let (x, w) = (at.input(0)?, at.input(1)?);
     let ([_, h, wd, c], [n, oh, ow, oc]) = (nhwc(at.tensor(0)), nhwc(at.output()));
     let [_, kh, kw, _] = nhwc(at.tensor(1));
-    let zero = at.zero(at.tensor(0));
+    let (zero, weight_zero) = (at.zero(at.tensor(0)), at.zero(at.tensor(1)));
     let mut out = vec![];
     for (b, y, xo, o) in indices([n, oh, ow, oc]) {
         let mut sum = 0;
@@ -152,24 +167,22 @@ fn depthwise(at: &At<'_>, op: &DepthwiseConv2d) -> Option<Vec<i8>> {
             let column = tap(xo, op.stride.w, kx, op.dilation.w, op.padding.left, wd);
             let Some((row, column)) = row.zip(column) else { continue };
             let value = x[((b * h + row) * wd + column) * c + o / op.multiplier];
-            sum += (i64::from(value) - zero) * i64::from(w[(ky * kw + kx) * oc + o]);
+            sum += (value - zero) * (w[(ky * kw + kx) * oc + o] - weight_zero);
         }
         out.push(at.product(sum, o, op.activation));
     }
     Some(out)
 }
 
-fn fully_connected(at: &At<'_>, op: &FullyConnected) -> Option<Vec<i8>> {
+fn fully_connected(at: &At<'_>, op: &FullyConnected) -> Option<Vec<i64>> {
     let (x, w) = (at.input(0)?, at.input(1)?);
     let &[outputs, depth] = at.tensor(1).shape.dims() else { return None };
     let (zero, weight_zero) = (at.zero(at.tensor(0)), at.zero(at.tensor(1)));
     let mut out = vec![];
     for row in x.chunks_exact(depth) {
         for o in 0..outputs {
-            let products = row
-                .iter()
-                .zip(&w[o * depth..])
-                .map(|(&value, &weight)| (i64::from(value) - zero) * (i64::from(weight) - weight_zero));
+            let products =
+                row.iter().zip(&w[o * depth..]).map(|(&value, &weight)| (value - zero) * (weight - weight_zero));
             out.push(at.product(products.sum(), o, op.activation));
         }
     }
@@ -181,7 +194,7 @@ fn average(window: &[i64]) -> i64 {
     i64::try_from(halves_away(sum.into(), count)).expect("an average is not larger than its elements")
 }
 
-fn pool(at: &At<'_>, op: &Pool2d, of: impl Fn(&[i64]) -> i64) -> Option<Vec<i8>> {
+fn pool(at: &At<'_>, op: &Pool2d, of: impl Fn(&[i64]) -> i64) -> Option<Vec<i64>> {
     let x = at.input(0)?;
     let ([_, h, w, c], shape) = (nhwc(at.tensor(0)), nhwc(at.output()));
     let Padding { top, left, .. } = op.padding;
@@ -192,17 +205,17 @@ fn pool(at: &At<'_>, op: &Pool2d, of: impl Fn(&[i64]) -> i64) -> Option<Vec<i8>>
             let row = tap(y, op.stride.h, ky, 1, top, h);
             let column = tap(xo, op.stride.w, kx, 1, left, w);
             let Some((row, column)) = row.zip(column) else { continue };
-            window.push(i64::from(x[((b * h + row) * w + column) * c + channel]));
+            window.push(x[((b * h + row) * w + column) * c + channel]);
         }
         out.push(finished(of(&window), 0, at.range(op.activation)));
     }
     Some(out)
 }
 
-fn extremum(at: &At<'_>, op: &Mean, of: fn(i8, i8) -> i8) -> Option<Vec<i8>> {
+fn extremum(at: &At<'_>, op: &Mean, of: fn(i64, i64) -> i64) -> Option<Vec<i64>> {
     let x = at.input(0)?;
     let dims = at.tensor(0).shape.dims();
-    let mut found: Vec<Option<i8>> = vec![None; at.output().shape.elements()];
+    let mut found: Vec<Option<i64>> = vec![None; at.output().shape.elements()];
     for (index, &value) in x.iter().enumerate() {
         let target = &mut found[reduced(&unflatten(index, dims), dims, op)];
         *target = Some(target.map_or(value, |other| of(other, value)));
@@ -216,21 +229,20 @@ fn reduced(place: &[usize], dims: &[usize], op: &Mean) -> usize {
     kept.fold(0, |target, axis| target * dims[axis] + place[axis])
 }
 
-fn mean(at: &At<'_>, op: &Mean, by: fn(Multiplier, usize) -> Multiplier) -> Option<Vec<i8>> {
+fn mean(at: &At<'_>, op: &Mean, by: fn(Multiplier, usize) -> Multiplier) -> Option<Vec<i64>> {
     let x = at.input(0)?;
     let dims = at.tensor(0).shape.dims();
     let count: usize = op.axes.iter().map(|&axis| dims[axis]).product();
     let mut sums = vec![0_i64; at.output().shape.elements()];
     for (index, &value) in x.iter().enumerate() {
-        sums[reduced(&unflatten(index, dims), dims, op)] += i64::from(value) - at.zero(at.tensor(0));
+        sums[reduced(&unflatten(index, dims), dims, op)] += value - at.zero(at.tensor(0));
     }
     let real = f64::from(at.scale(at.tensor(0))) / f64::from(at.scale(at.output()));
     let by = by(multiplier(real), count);
-    let zero = at.zero(at.output());
-    Some(sums.into_iter().map(|sum| finished(scaled(sum, by, at.profile), zero, (-128, 127))).collect())
+    Some(sums.into_iter().map(|sum| at.held(scaled(sum, by, at.profile))).collect())
 }
 
-fn pad(at: &At<'_>, op: &Pad) -> Option<Vec<i8>> {
+fn pad(at: &At<'_>, op: &Pad) -> Option<Vec<i64>> {
     let x = at.input(0)?;
     let value = match op.value {
         PadValue::Integer(value) => value,
@@ -238,7 +250,7 @@ fn pad(at: &At<'_>, op: &Pad) -> Option<Vec<i8>> {
         PadValue::Float(_) => return None,
     };
     let (from, to) = (at.tensor(0).shape.dims(), at.output().shape.dims());
-    let mut out = vec![i8::try_from(value).ok()?; at.output().shape.elements()];
+    let mut out = vec![value; at.output().shape.elements()];
     for (index, &value) in x.iter().enumerate() {
         let place: Vec<usize> = unflatten(index, from).iter().zip(&op.before).map(|(at, before)| at + before).collect();
         out[flatten(&place, to)] = value;
@@ -246,7 +258,7 @@ fn pad(at: &At<'_>, op: &Pad) -> Option<Vec<i8>> {
     Some(out)
 }
 
-fn transpose(at: &At<'_>, perm: &[usize]) -> Option<Vec<i8>> {
+fn transpose(at: &At<'_>, perm: &[usize]) -> Option<Vec<i64>> {
     let x = at.input(0)?;
     let (from, to) = (at.tensor(0).shape.dims(), at.output().shape.dims());
     let element = |index: usize| {
@@ -259,16 +271,17 @@ fn transpose(at: &At<'_>, perm: &[usize]) -> Option<Vec<i8>> {
 }
 
 /// The sum of one input and `sign` times the other.
-fn sum(at: &At<'_>, sign: i64, activation: Activation) -> Option<Vec<i8>> {
+fn sum(at: &At<'_>, sign: i64, activation: Activation) -> Option<Vec<i64>> {
     let (a, b) = (at.input(0)?, at.input(1)?);
     let (sa, sb, so) = (at.scale(at.tensor(0)), at.scale(at.tensor(1)), at.scale(at.output()));
     let twice = 2.0 * f64::from(if sa > sb { sa } else { sb });
     let (ma, mb) = (multiplier(f64::from(sa) / twice), multiplier(f64::from(sb) / twice));
-    let mo = multiplier(twice / (f64::from(1 << 20) * f64::from(so)));
+    let shift = if at.output().element == ElementType::I16 { 15 } else { 20 };
+    let mo = multiplier(twice / (f64::from(1 << shift) * f64::from(so)));
     let dims = at.output().shape.dims();
-    let operand = |index: usize, values: &[i8], tensor: &Tensor, by: Multiplier| {
-        let value = i64::from(values[broadcast(index, dims, tensor.shape.dims())]) - at.zero(tensor);
-        scaled(value << 20, by, at.profile)
+    let operand = |index: usize, values: &[i64], tensor: &Tensor, by: Multiplier| {
+        let value = values[broadcast(index, dims, tensor.shape.dims())] - at.zero(tensor);
+        scaled(value << shift, by, at.profile)
     };
     let element = |index: usize| {
         let sum = operand(index, a, at.tensor(0), ma) + sign * operand(index, b, at.tensor(1), mb);
@@ -277,23 +290,23 @@ fn sum(at: &At<'_>, sign: i64, activation: Activation) -> Option<Vec<i8>> {
     Some((0..at.output().shape.elements()).map(element).collect())
 }
 
-/// A function of both inputs, with the output's zero point added and clamped to int8.
-fn pairwise(at: &At<'_>, of: impl Fn(i64, i64) -> i64) -> Option<Vec<i8>> {
+/// A function of both inputs, held to the output's type.
+fn pairwise(at: &At<'_>, of: impl Fn(i64, i64) -> i64) -> Option<Vec<i64>> {
     let (a, b) = (at.input(0)?, at.input(1)?);
     let dims = at.output().shape.dims();
-    let value = |index: usize, values: &[i8], tensor: &Tensor| values[broadcast(index, dims, tensor.shape.dims())];
+    let value = |index: usize, values: &[i64], tensor: &Tensor| values[broadcast(index, dims, tensor.shape.dims())];
     let element = |index: usize| {
         let (a, b) = (value(index, a, at.tensor(0)), value(index, b, at.tensor(1)));
-        finished(of(a.into(), b.into()), 0, (-128, 127))
+        finished(of(a, b), 0, limits(at.output()))
     };
     Some((0..at.output().shape.elements()).map(element).collect())
 }
 
-fn mul(at: &At<'_>, activation: Activation) -> Option<Vec<i8>> {
+fn mul(at: &At<'_>, activation: Activation) -> Option<Vec<i64>> {
     let by = product_multiplier(at);
     let (za, zb, zero) = (at.zero(at.tensor(0)), at.zero(at.tensor(1)), at.zero(at.output()));
     let range = at.range(activation);
-    pairwise(at, |a, b| finished(scaled((a - za) * (b - zb), by, at.profile), zero, range).into())
+    pairwise(at, |a, b| finished(scaled((a - za) * (b - zb), by, at.profile), zero, range))
 }
 
 fn product_multiplier(at: &At<'_>) -> Multiplier {
@@ -301,40 +314,46 @@ fn product_multiplier(at: &At<'_>) -> Multiplier {
     multiplier(scale(at.tensor(0)) * scale(at.tensor(1)) / scale(at.output()))
 }
 
-fn prelu(at: &At<'_>) -> Option<Vec<i8>> {
+fn prelu(at: &At<'_>) -> Option<Vec<i64>> {
     let above = multiplier(f64::from(at.scale(at.tensor(0))) / f64::from(at.scale(at.output())));
     let below = product_multiplier(at);
-    let (zx, za, zero) = (at.zero(at.tensor(0)), at.zero(at.tensor(1)), at.zero(at.output()));
+    let (zx, za) = (at.zero(at.tensor(0)), at.zero(at.tensor(1)));
     pairwise(at, |x, alpha| {
         let value = if x >= zx {
             scaled(x - zx, above, at.profile)
         } else {
             scaled((x - zx) * (alpha - za), below, at.profile)
         };
-        finished(value, zero, (-128, 127)).into()
+        at.held(value)
     })
 }
 
-/// The entries of its table are made with two roundings in every profile.
-fn leaky_relu(at: &At<'_>, alpha: f32) -> Option<Vec<i8>> {
+/// The entries of an 8-bit table are made with two roundings in every profile. The quotients are LiteRT's for uint8.
+fn leaky_relu(at: &At<'_>, alpha: f32) -> Option<Vec<i64>> {
     let (sx, so) = (at.scale(at.tensor(0)), at.scale(at.output()));
-    let (above, below) = (multiplier(f64::from(sx / so)), multiplier(f64::from(sx * alpha / so)));
-    let (zx, zero) = (at.zero(at.tensor(0)), at.zero(at.output()));
-    let element = |&x: &i8| {
-        let difference = i64::from(x) - zx;
+    let element = at.tensor(0).element;
+    let (above, below) = match element {
+        ElementType::U8 => (f64::from(sx / so), f64::from(sx * alpha / so)),
+        _ => (f64::from(sx) / f64::from(so), f64::from(sx) * f64::from(alpha) / f64::from(so)),
+    };
+    let (above, below) = (multiplier(above), multiplier(below));
+    let profile = if element == ElementType::I16 { at.profile } else { Profile::Double };
+    let zx = at.zero(at.tensor(0));
+    let element = |&x: &i64| {
+        let difference = x - zx;
         let by = if difference < 0 { below } else { above };
-        finished(scaled(difference, by, Profile::Double), zero, (-128, 127))
+        at.held(scaled(difference, by, profile))
     };
     Some(at.input(0)?.iter().map(element).collect())
 }
 
-fn hard_swish(at: &At<'_>) -> Option<Vec<i8>> {
+fn hard_swish(at: &At<'_>) -> Option<Vec<i64>> {
     let fine = at.scale(at.tensor(0)) / 128.0;
     let (output, gate) = (short(fine / at.scale(at.output())), short(fine / (3.0 / 32768.0)));
-    let (zx, zero) = (at.zero(at.tensor(0)), at.zero(at.output()));
+    let zx = at.zero(at.tensor(0));
     let hold = |value: i64| value.clamp(-0x8000, 0x7fff);
-    let element = |&x: &i8| {
-        let value = (i64::from(x) - zx) * 128;
+    let element = |&x: &i64| {
+        let value = (x - zx) * 128;
         let mut open = value;
         for _ in 1..gate.e {
             open = hold(open * 2);
@@ -345,7 +364,7 @@ fn hard_swish(at: &At<'_>) -> Option<Vec<i8>> {
         }
         let open = (exactly(open, -gate.e) + 0x8000).div_euclid(2);
         let product = open * hold(nearest(value, output.m)) / 0x8000;
-        finished(exactly(product, -output.e), zero, (-128, 127))
+        at.held(exactly(product, -output.e))
     };
     Some(at.input(0)?.iter().map(element).collect())
 }
@@ -366,19 +385,21 @@ fn exactly(value: i64, bits: i32) -> i64 {
     i64::try_from(halves_away(value.into(), 1 << bits.max(0))).expect("not larger than the value")
 }
 
-fn requantize(at: &At<'_>, low: i64) -> Option<Vec<i8>> {
+fn requantize(at: &At<'_>, low: i64) -> Option<Vec<i64>> {
     let (input, output) = (at.tensor(0), at.output());
     let by = multiplier(f64::from(at.scale(input)) / f64::from(at.scale(output)));
-    let element = |&value: &i8| {
-        let scaled = scaled(i64::from(value) - at.zero(input), by, at.profile);
-        finished(scaled, at.zero(output), (low, 127))
+    let element = |&value: &i64| {
+        let scaled = scaled(value - at.zero(input), by, at.profile);
+        let (least, greatest) = limits(output);
+        finished(scaled, at.zero(output), (low.max(least), greatest))
     };
     Some(at.input(0)?.iter().map(element).collect())
 }
 
-fn clamp(at: &At<'_>, low: Option<f32>, high: Option<f32>) -> Option<Vec<i8>> {
-    let range = clamp_range(low, high, at.scale(at.tensor(0)), at.zero(at.tensor(0)));
-    Some(at.input(0)?.iter().map(|&value| finished(value.into(), 0, range)).collect())
+fn clamp(at: &At<'_>, low: Option<f32>, high: Option<f32>) -> Option<Vec<i64>> {
+    let input = at.tensor(0);
+    let range = clamp_range([low, high], at.scale(input), at.zero(input), limits(input));
+    Some(at.input(0)?.iter().map(|&value| finished(value, 0, range)).collect())
 }
 
 /// All indices of a shape, the last fastest.
