@@ -162,13 +162,12 @@ impl Build {
     }
 
     /// A channels-first feature map with its channels last.
-    pub(super) fn to_nhwc(&mut self, name: &str, id: TensorId) -> Result<TensorId, Rule> {
-        let nhwc = self.transpose(name, id, &TO_NHWC)?;
-        Ok(nhwc)
+    pub(super) fn nhwc(&mut self, name: &str, id: TensorId) -> Result<TensorId, Rule> {
+        self.transpose(name, id, &TO_NHWC)
     }
 
     /// The channels-first form of a channels-last feature map that holds the source's value `name`.
-    pub(super) fn to_nchw(&mut self, name: &str, id: TensorId) -> Result<TensorId, Rule> {
+    pub(super) fn nchw(&mut self, name: &str, id: TensorId) -> Result<TensorId, Rule> {
         let source = Source { name: name.to_owned(), axes: TO_NHWC.to_vec() };
         self.graph.tensors[id.index()].source = Some(source);
         self.transpose(name, id, &TO_NCHW)

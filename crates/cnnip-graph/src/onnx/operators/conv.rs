@@ -118,10 +118,10 @@ pub(super) fn convolution(
     };
     let weights = call.transpose(weights, &perm)?;
     let name = call.name.clone();
-    let x = call.build.to_nhwc(&name, x)?;
+    let x = call.build.nhwc(&name, x)?;
     let inputs: Vec<TensorId> = [x, weights].into_iter().chain(bias).collect();
     let made = emitted(call, op, &inputs, format)?;
-    let made = call.build.to_nchw(&name, made)?;
+    let made = call.build.nchw(&name, made)?;
     unplanar(call, made, directions)
 }
 
@@ -146,12 +146,12 @@ pub(super) fn transposed(call: &mut Call<'_>) -> Result<Vec<TensorId>, Rule> {
     let weights = call.transpose(weights, &[0, 2, 3, 1])?;
     let weights = call.reshape(weights, &[all, kh, kw, inner])?;
     let name = call.name.clone();
-    let x = call.build.to_nhwc(&name, x)?;
+    let x = call.build.nhwc(&name, x)?;
     let inputs: Vec<TensorId> = [x, weights].into_iter().chain(call.optional(2)).collect();
     let activation = Activation::None;
     let op = Op::TransposeConv2d(TransposeConv2d { stride, dilation, crop, output, groups, activation });
     let made = call.emit(op, &inputs)?;
-    let made = call.build.to_nchw(&name, made)?;
+    let made = call.build.nchw(&name, made)?;
     Ok(vec![unplanar(call, made, directions)?])
 }
 

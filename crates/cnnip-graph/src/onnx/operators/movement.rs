@@ -388,7 +388,7 @@ pub(super) fn depth_to_space(call: &mut Call<'_>) -> Outputs {
     let (block, [_, channels, _, _]) = blocks(call)?;
     let name = call.name.clone();
     let x = call.input(0)?;
-    let mut x = call.build.to_nhwc(&name, x)?;
+    let mut x = call.build.nhwc(&name, x)?;
     let area = block.saturating_mul(block);
     match call.text("mode", "DCR").as_str() {
         "DCR" => {}
@@ -400,7 +400,7 @@ pub(super) fn depth_to_space(call: &mut Call<'_>) -> Outputs {
         other => return Err(Rule::TextAttribute { name: "mode", value: other.to_owned() }),
     }
     let made = call.emit(Op::DepthToSpace { block }, &[x])?;
-    Ok(vec![call.build.to_nchw(&name, made)?])
+    Ok(vec![call.build.nchw(&name, made)?])
 }
 
 pub(super) fn space_to_depth(call: &mut Call<'_>) -> Outputs {
@@ -411,7 +411,7 @@ pub(super) fn space_to_depth(call: &mut Call<'_>) -> Outputs {
     }
     let name = call.name.clone();
     let x = call.input(0)?;
-    let x = call.build.to_nhwc(&name, x)?;
+    let x = call.build.nhwc(&name, x)?;
     let made = call.emit(Op::SpaceToDepth { block }, &[x])?;
-    Ok(vec![call.build.to_nchw(&name, made)?])
+    Ok(vec![call.build.nchw(&name, made)?])
 }

@@ -51,7 +51,7 @@ fn pool(
         return Err(Rule::Attribute { name: "dilations", value });
     }
     let name = call.name.clone();
-    let mut x = call.build.to_nhwc(&name, x)?;
+    let mut x = call.build.nhwc(&name, x)?;
     // Windows start within the input and the padding in front of it, whether that counts or not.
     let Padding { top, left, .. } = window.padding;
     let limit = Hw::new(h.saturating_add(top), w.saturating_add(left));
@@ -67,7 +67,7 @@ fn pool(
     let Window { kernel: window, stride, padding, .. } = window;
     let op = op(Pool2d { window, stride, padding, activation: Activation::None });
     let made = emitted(call, op, &[x], format)?;
-    let made = call.build.to_nchw(&name, made)?;
+    let made = call.build.nchw(&name, made)?;
     unplanar(call, made, directions)
 }
 

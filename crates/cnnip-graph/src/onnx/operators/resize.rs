@@ -137,9 +137,9 @@ fn resized(call: &mut Call<'_>, target: &Target, sampling: &Sampling) -> Outputs
         other => return Err(Rule::TextAttribute { name: "mode", value: other.to_owned() }),
     };
     let name = call.name.clone();
-    let x = call.build.to_nhwc(&name, x)?;
+    let x = call.build.nhwc(&name, x)?;
     let made = call.emit(op, &[x])?;
-    Ok(vec![call.build.to_nchw(&name, made)?])
+    Ok(vec![call.build.nchw(&name, made)?])
 }
 
 /// Where position `k` of the output lies on the input's axis.
