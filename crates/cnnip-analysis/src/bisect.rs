@@ -5,9 +5,11 @@ use cnnip_driver::{CommandReport, Recording};
 use crate::compare::{Incomparable, Measure, compare};
 use crate::tensors::TensorSet;
 
-/// The command that wrote an element.
+/// The command that wrote an element, or should have.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Writer {
+    /// Whether it did: false if no command wrote the element, and this is what stands where the last of them should be.
+    pub ran: bool,
     /// List, word index, cycle of the step in which it starts (an estimate), assembly.
     pub command: CommandReport,
     /// Step of the program.
@@ -51,10 +53,13 @@ pub fn bisect(
     Ok(Some(Parting { measure, writer, later }))
 }
 
-/// The command that wrote an element of a recorded run.
+/// The command that wrote an element of a recorded run, or should have.
 pub fn writer(recording: &Recording, tensor: &str, element: u64) -> Option<Writer> {
-    let write = recording.writer(tensor, element)?;
+    let done = recording.writer(tensor, element);
+    let ran = done.is_some();
+    let write = done.or_else(|| recording.planned(tensor, element))?;
     Some(Writer {
+        ran,
         command: recording.command(&write)?,
         step: write.step,
         end: write.end,

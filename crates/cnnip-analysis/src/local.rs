@@ -72,8 +72,13 @@ fn one(network: &Network, reference: &TensorSet, output: ValueId) -> Result<Name
     let mut part = Network { layers: vec![], inputs: vec![], outputs: vec![output], kept: vec![], ..network.clone() };
     part.layers = cut.layers.iter().map(|&layer| network.layers[layer].clone()).collect();
     part.inputs = cut.inputs.iter().copied().collect();
-    for input in &part.inputs {
-        part.values[input.0].origin = Origin::Input;
+    for (at, value) in part.values.iter_mut().enumerate() {
+        let given = cut.inputs.contains(&ValueId(at));
+        match value.origin {
+            Origin::Computed if given => value.origin = Origin::Input,
+            Origin::Input if !given => value.origin = Origin::Computed,
+            _ => {}
+        }
     }
     let mut simulator = Simulator::new(part)?;
     for (index, &input) in cut.inputs.iter().enumerate() {

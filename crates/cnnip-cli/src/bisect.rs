@@ -58,13 +58,12 @@ fn text(parting: &Parting) -> String {
         }
         None => lines.push("its integers are the same, its scale or zero point is another".to_owned()),
     }
-    if let Some(Writer { command, step, end, layer, start, size }) = &parting.writer {
+    if let Some(Writer { ran, command, step, end, layer, start, size }) = &parting.writer {
         let layer = layer.as_ref().map_or(String::new(), |layer| format!(", layer `{layer}`"));
-        lines.push(format!("written by `{}` word {}: {}{layer}", command.list, command.pc, command.text));
-        lines.push(format!(
-            "  step {step}, {}, cycles {}..{end} (estimate), the tile {start:?} + {size:?}",
-            command.engine, command.cycle
-        ));
+        let done = if *ran { "written by" } else { "never written; it should be by" };
+        lines.push(format!("{done} `{}` word {}: {}{layer}", command.list, command.pc, command.text));
+        let cycles = if *ran { format!(", cycles {}..{end} (estimate)", command.cycle) } else { String::new() };
+        lines.push(format!("  step {step}, {}{cycles}, the tile {start:?} + {size:?}", command.engine));
     }
     if !parting.later.is_empty() {
         lines.push(format!("{} later tensors differ too: {}", parting.later.len(), parting.later.join(", ")));
@@ -73,9 +72,9 @@ fn text(parting: &Parting) -> String {
 }
 
 fn data(parting: &Parting) -> Value {
-    let writer = parting.writer.as_ref().map(|Writer { command, step, end, layer, start, size }| {
+    let writer = parting.writer.as_ref().map(|Writer { ran, command, step, end, layer, start, size }| {
         json!({
-            "list": command.list, "pc": command.pc, "command": command.text, "engine": command.engine.to_string(),
+            "ran": ran, "list": command.list, "pc": command.pc, "command": command.text, "engine": command.engine.to_string(),
             "step": step, "start_estimate": command.cycle, "end_estimate": end, "layer": layer,
             "tile": { "start": start, "size": size },
         })

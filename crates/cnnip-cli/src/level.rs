@@ -161,7 +161,13 @@ fn float(path: &Path, feed: &Feed) -> Result<Run, Error> {
     let slices: Vec<&[f32]> = inputs.iter().map(Vec::as_slice).collect();
     let mut tensors: Vec<NamedTensor> =
         graph.inputs.iter().zip(&inputs).map(|(&id, values)| real(&graph, id, values)).collect();
-    session.run(&slices, &mut |id, values| tensors.push(real(&graph, id, values))).map_err(failed)?;
+    session
+        .run(&slices, &mut |id, values| {
+            if !graph.inputs.contains(&id) {
+                tensors.push(real(&graph, id, values));
+            }
+        })
+        .map_err(failed)?;
     let set = TensorSet { name: format!("float:{}", path.display()), tensors, absent: vec![] };
     Ok(Run { set, recording: None, network: None })
 }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use cnnip_core::{CommandId, EngineId, Frame, State};
 use cnnip_isa::{Command, decode_at};
-use cnnip_package::{Layer, ListId, Memory, Package, TensorId, Tile, TileMap, TraceSource, Traced, TracedId};
+use cnnip_package::{Layer, ListId, Memory, Package, Step, TensorId, Tile, TileMap, TraceSource, Traced, TracedId};
 
 use crate::CommandReport;
 
@@ -159,6 +159,21 @@ impl Recording {
         let made = |id| !matches!(source(id), None | Some(TraceSource::Fused(_)));
         let all = (0..).map(TracedId).zip(&map.tensors);
         all.filter(|(id, _)| made(*id)).map(|(_, tensor)| tensor.name.as_str()).collect()
+    }
+
+    /// The write that the tile map has for an element, whether it happened or not; of several the last in the lists.
+    pub fn planned(&self, name: &str, element: u64) -> Option<Write<'_>> {
+        let map = self.map()?;
+        let root = map.root(map.named(name)?);
+        let index = index_of(&map.tensor(root)?.shape, element);
+        let tile = map.tiles.iter().rev().find(|tile| tile.tensor == root && holds(tile, &index))?;
+        Some(Write { tile, step: self.step_of(tile.list)?, start: 0, end: 0 })
+    }
+
+    /// The step of the program that runs a list.
+    fn step_of(&self, list: ListId) -> Option<usize> {
+        let runs = |step: &Step| matches!(step, Step::Device { lists } if lists.contains(&list));
+        self.package.program.iter().position(runs)
     }
 
     /// The package.
