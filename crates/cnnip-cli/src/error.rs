@@ -93,6 +93,9 @@ pub(crate) enum Error {
     /// Something that cannot be looked at or compared.
     #[error("{message}")]
     Analysis { kind: &'static str, message: String, hint: String },
+    /// Something that cannot be timed.
+    #[error("{}: {why}", path.display())]
+    Bench { path: PathBuf, why: String },
     /// A text file that is not UTF-8.
     #[error("{}: the text is not UTF-8 from byte {byte:#x} on", path.display())]
     Utf8 { path: PathBuf, byte: usize },
@@ -157,6 +160,7 @@ impl Error {
             Self::Ranges { .. } | Self::Quantize { .. } | Self::Float { .. } => "quantize",
             Self::Data { .. } | Self::Examples { .. } | Self::Evaluation { .. } => "data",
             Self::Fault { .. } | Self::Overflow { .. } => "fault",
+            Self::Bench { .. } => "bench",
             Self::Analysis { kind, .. } => kind,
         }
     }
@@ -193,6 +197,7 @@ impl Error {
             | Self::Model { .. }
             | Self::Compile { .. }
             | Self::Quantize { .. }
+            | Self::Bench { .. }
             | Self::Fault { .. } => return None,
         })
     }

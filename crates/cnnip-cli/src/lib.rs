@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 
 mod accurate;
+mod bench;
 mod bisect;
 mod compare;
 mod compile;

@@ -10,6 +10,7 @@ use cnnip_package::text::{from_text, to_text};
 use serde_json::{Value, json};
 
 use crate::accurate::{self, Accurate};
+use crate::bench::{self, Bench};
 use crate::bisect::{self, Bisect};
 use crate::compare::{self, Compare};
 use crate::compile::{self, Compile};
@@ -53,6 +54,8 @@ enum Command {
     Bisect(Bisect),
     /// Derive one element of a tensor: every tap, the accumulator, every rounding
     Why(Why),
+    /// Time a model on every level there is, and on other runtimes
+    Bench(Bench),
     /// Make a package from assembly text
     Asm {
         /// Assembly text: package directives and command lists
@@ -116,6 +119,7 @@ pub fn cnnip(arguments: Vec<OsString>, streams: &mut Streams<'_>) -> u8 {
         Command::Why(arguments) => (why::run(arguments, streams), arguments.json),
         Command::Fast(arguments) => (fast::run(arguments, streams), arguments.json),
         Command::Compile(arguments) => (compile::run(arguments, streams), arguments.json),
+        Command::Bench(arguments) => (bench::run(arguments, streams), arguments.json),
         Command::Asm { text, output, json } => (assemble(text, output, *json, streams), *json),
         Command::Disasm { package, output } => (disassemble(package, output.as_deref(), streams), false),
         Command::Info { package, json } => (info(package, *json, streams), *json),

@@ -41,6 +41,7 @@ pub mod float;
 mod geometry;
 mod operand;
 mod operand16;
+mod peak;
 pub mod pool;
 pub mod reduce;
 mod scratch;
