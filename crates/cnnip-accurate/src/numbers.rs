@@ -63,11 +63,31 @@ pub(crate) fn window(vertical: &Sweep, horizontal: &Sweep) -> Window {
     }
 }
 
-/// Taps of output `at` that read the input, with the positions they read.
+/// Taps of output `at` that read the input, with the positions they read: as many steps as there are such taps.
 pub(crate) fn taps(sweep: &Sweep, at: u32) -> impl Iterator<Item = (usize, usize)> + Clone + use<> {
-    let (start, dilation, input) = (sweep.start(at), i64::from(sweep.dilation), i64::from(sweep.input));
-    (0..sweep.kernel).filter_map(move |tap| {
-        let position = start + i64::from(tap) * dilation;
-        (0..input).contains(&position).then(|| (index(tap), index(position)))
-    })
+    let (start, dilation) = (sweep.start(at), i64::from(sweep.dilation));
+    // Taps before reach position `to`, none of a position at or below the start.
+    let before = |to: i64| (to - start).max(0).div_euclid(dilation) + i64::from((to - start).max(0) % dilation != 0);
+    let (first, end) = (before(0), before(sweep.input.into()).min(sweep.kernel.into()));
+    (first..end).map(move |tap| (index(tap), index(start + tap * dilation)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn taps_are_those_inside_the_input() {
+        for (input, kernel, stride, dilation, before) in
+            [(8, 3, 2, 1, 1), (5, 5, 1, 3, 7), (3, 9, 4, 2, 0), (1, 1, 1, 1, 5), (6, 4, 7, 5, 13)]
+        {
+            let sweep = Sweep { input, output: 6, kernel, stride, dilation, before };
+            for at in 0..sweep.output {
+                let positions = (0..kernel).map(|tap| (tap, sweep.start(at) + i64::from(tap) * i64::from(dilation)));
+                let inside = positions.filter(|&(_, position)| (0..i64::from(input)).contains(&position));
+                let want: Vec<_> = inside.map(|(tap, position)| (index(tap), index(position))).collect();
+                assert_eq!(taps(&sweep, at).collect::<Vec<_>>(), want, "{sweep} at {at}");
+            }
+        }
+    }
 }
