@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
-from tflite_models import ModelBuilder, Quantization
+from tflite_models import ModelBuilder, Quantization, shape_of
 
 WEIGHT_LIMIT = 127
 MAX_ELEMENTS = 40_000
@@ -807,6 +807,53 @@ def _near_pair(dice: Dice) -> tuple[Quantization, Quantization]:
     return source, result
 
 
+def _network(dice: Dice, builder: ModelBuilder):
+    """A small network: convolutions around a sum, a pool, an average, a fully connected layer, softmax."""
+    image, channels, classes = (1, dice.between(6, 16), dice.between(6, 16), dice.one_of(1, 3, 8)), dice.between(4, 24), 10
+    source = dice.quantization()
+    entry = builder.tensor("input", image, dice.dtype, source)
+    map_shape = (*image[:3], channels)
+
+    def layer(name: str, at: int, quantization: Quantization, kernel: int, out_shape, options, axis: int = 0):
+        depth = shape_of(builder.graph.tensors[at])[-1]
+        inner = (1, kernel, kernel, channels) if axis else (out_shape[-1], kernel, kernel, depth)
+        inner = (out_shape[-1], depth) if name == "FULLY_CONNECTED" else inner
+        weights = _weights(dice, inner, kernel * kernel * (1 if axis else depth), axis, quantization)
+        return _add_weighted(dice, builder, name, at, out_shape, weights, options), weights.output
+
+    def sliding(options):
+        options.padding, options.strideH, options.strideW = schema.Padding.SAME, 1, 1
+        options.dilationHFactor = options.dilationWFactor = 1
+        options.fusedActivationFunction = ACTIVATIONS[dice.one_of("none", "relu", "relu6")]
+        return options
+
+    deep = sliding(schema.DepthwiseConv2DOptionsT())
+    deep.depthMultiplier = 1
+    first, scales = layer("CONV_2D", entry, source, 3, map_shape, sliding(schema.Conv2DOptionsT()))
+    second, inner = layer("DEPTHWISE_CONV_2D", first, scales, 3, map_shape, deep, axis=3)
+    third, other = layer("CONV_2D", second, inner, 1, map_shape, sliding(schema.Conv2DOptionsT()))
+    total = Quantization.per_tensor(max(scales.scale, other.scale) * 2, dice.zero_point())
+    added = builder.tensor("sum", map_shape, dice.dtype, total)
+    builder.operator("ADD", [first, third], [added], schema.AddOptionsT())
+    pool = schema.Pool2DOptionsT()
+    pool.padding, pool.strideH, pool.strideW, pool.filterHeight, pool.filterWidth = schema.Padding.VALID, 2, 2, 2, 2
+    pooled = builder.tensor("pooled", (1, image[1] // 2, image[2] // 2, channels), dice.dtype, total)
+    builder.operator("MAX_POOL_2D", [added], [pooled], pool)
+    average = schema.ReducerOptionsT()
+    average.keepDims = False
+    flat = builder.tensor("average", (1, channels), dice.dtype, total)
+    builder.operator("MEAN", [pooled, builder.constant("axes", np.array([1, 2], np.int32))], [flat], average)
+    logits, scales = layer("FULLY_CONNECTED", flat, total, 1, (1, classes), schema.FullyConnectedOptionsT())
+    result = Quantization.per_tensor(1 / 32768, 0) if dice.types.is_wide else Quantization.per_tensor(1 / 256, dice.least)
+    softmax = schema.SoftmaxOptionsT()
+    softmax.beta = 1.0
+    target = builder.tensor("output", (1, classes), dice.dtype, result)
+    builder.operator("SOFTMAX", [logits], [target], softmax)
+    for number, tensor in enumerate(builder.graph.tensors):
+        tensor.name = f"{tensor.name}{number}"
+    return [entry], [logits, target], [dice.values(image, source.zero_point)], f"{image} {channels} channels"
+
+
 OPERATORS = {
     "conv2d": _conv2d,
     "grouped_conv2d": _grouped_conv2d,
@@ -848,4 +895,5 @@ OPERATORS = {
     "softmax": _softmax,
     "relu": _relu,
     "relu6": _relu6,
+    "network": _network,
 }
