@@ -139,13 +139,19 @@ def run(case, evaluator):
     return None
 
 
+def short(why):
+    """A reason without place and hint."""
+    why = re.sub(r"^(node \d+, \w+ \([^)]*\)|tensor \d+ \([^)]*\)|model): ", "", why)
+    return re.sub(r" \([^()]*\)$", "", why).replace("|", "\\|")
+
+
 def table(results):
     """The part of docs/operators.md that this tool writes."""
     lines = ["| operator | tests that pass | not passed, and why |", "|---|---|---|"]
     for operator, tests in sorted(results.items()):
         passed = [name for name, why in tests if why is None]
-        failed = [f"`{name}`: {why}" for name, why in tests if why is not None]
-        failed = "; ".join(text.replace("|", "\\|") for text in failed)
+        reasons = collections.Counter(short(why) for _, why in tests if why is not None)
+        failed = "; ".join(f"{why} ({count})" for why, count in sorted(reasons.items()))
         lines.append(f"| {operator} | {len(passed)} of {len(tests)} | {failed} |")
     names = [name for tests in results.values() for name, why in tests if why is None]
     lines += ["", f"Passing tests, {len(names)}:", "", "```text", *sorted(names), "```"]

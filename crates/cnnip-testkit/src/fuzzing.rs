@@ -14,7 +14,14 @@ use crate::generate::{ListOptions, Lists, lists};
 pub type FuzzTarget = (&'static str, fn(&[u8]));
 
 /// All targets, by the name of their folder of seeds.
-pub const TARGETS: [FuzzTarget; 6] = [("decode", decode), ("assembly", assembly), ("package", package), ("run_lists", run_lists), ("tflite", tflite), ("onnx", onnx)];
+pub const TARGETS: [FuzzTarget; 6] = [
+    ("decode", decode),
+    ("assembly", assembly),
+    ("package", package),
+    ("run_lists", run_lists),
+    ("tflite", tflite),
+    ("onnx", onnx),
+];
 
 fn words(bytes: &[u8]) -> Vec<u32> {
     bytes.as_chunks().0.iter().map(|&word| u32::from_le_bytes(word)).collect()
