@@ -1,17 +1,19 @@
 //! Times the embedded engine on networks with random weights, one image at a time.
 //!
-//! `cargo run --release -p cnnip-fast --example speed -- NETWORK [RUNS] [--grids] [--watch] [--layers]`, where NETWORK is `resnet50` or
-//! `mobilenet_v2`. Prints the least and the median time in milliseconds; `--grids` makes every activation int8, `--watch` shows all tensors
-//! to an observer, `--layers` prints the time of each step.
+//! `cargo run --release -p cnnip-fast --example speed -- NETWORK [RUNS] [--grids] [--watch] [--layers] [--output=FILE]`, where NETWORK
+//! is `resnet50`, `mobilenet_v2` or an ONNX file of one input. Prints the least and the median time in milliseconds; `--grids` makes every
+//! activation int8, `--watch` shows all tensors to an observer, `--layers` prints the time of each step, `--output` writes the first
+//! output, little-endian. `tools/bench_float.py` compares with ONNX Runtime.
 #![allow(clippy::print_stdout, reason = "a measurement prints")]
 
 use std::sync::Arc;
 use std::time::Instant;
 
 use cnnip_float::{Embedded, Engine};
+use cnnip_graph::onnx::{OnnxOptions, import_onnx};
 use cnnip_graph::{
     Activation, Conv2d, DepthwiseConv2d, ElementType, FullyConnected, Graph, GraphBuilder, Hw, Mean, Op, Padding,
-    Pool2d, Quantization, Shape, Tensor, TensorId,
+    Pool2d, Quantization, Shape, Tensor, TensorId, passes,
 };
 
 /// A network in the making.
@@ -119,21 +121,46 @@ fn mobilenet_v2(mut making: Making, image: TensorId) -> Graph {
     making.head(x)
 }
 
+/// Makes every activation int8, for the cost of it; the values become meaningless.
+fn on_grids(mut graph: Graph) -> Graph {
+    let outputs: Vec<TensorId> = graph.nodes.iter().map(|node| node.outputs[0]).collect();
+    for id in outputs {
+        let tensor = &mut graph.tensors[id.index()];
+        (tensor.element, tensor.quantization) = (ElementType::I8, Some(Quantization::per_tensor(0.05, 0)));
+    }
+    graph
+}
+
+fn network(name: &str, grids: bool) -> Graph {
+    if name.ends_with(".onnx") {
+        let bytes = std::fs::read(name).expect("a file that can be read");
+        let graph = import_onnx(&bytes, &OnnxOptions::default()).expect("a model that can be read");
+        let graph = passes::standard(graph, |_, _| {});
+        return if grids { on_grids(graph) } else { graph };
+    }
+    let mut making = Making { build: GraphBuilder::new(name), grids, state: 1, count: 0 };
+    let image = Tensor::new("image", Shape::new([1, 224, 224, 3]).expect("a small shape"), ElementType::F32);
+    let image = making.build.input(image);
+    if name == "resnet50" { resnet50(making, image) } else { mobilenet_v2(making, image) }
+}
+
+/// The picture that `tools/bench_float.py` feeds as well.
+fn picture(elements: usize) -> Vec<f32> {
+    (0..elements).map(|i| (i % 255) as f32 / 127.5 - 1.0).collect()
+}
+
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let has = |flag: &str| arguments.iter().any(|argument| argument == flag);
     let mut plain = arguments.iter().filter(|argument| !argument.starts_with("--"));
     let name = plain.next().map_or("resnet50", String::as_str);
     let runs: usize = plain.next().and_then(|runs| runs.parse().ok()).unwrap_or(20);
-    let mut making = Making { build: GraphBuilder::new(name), grids: has("--grids"), state: 1, count: 0 };
-    let image = Tensor::new("image", Shape::new([1, 224, 224, 3]).expect("a small shape"), ElementType::F32);
-    let image = making.build.input(image);
-    let graph = Arc::new(if name == "resnet50" { resnet50(making, image) } else { mobilenet_v2(making, image) });
+    let graph = Arc::new(network(name, has("--grids")));
     let all: Vec<TensorId> = graph.nodes.iter().map(|node| node.outputs[0]).collect();
     let watched = if has("--watch") { &all[..] } else { &[] };
     let network = Embedded::default().prepare(Arc::clone(&graph), watched).expect("operators the engine has");
     let mut session = network.session();
-    let input: Vec<f32> = (0..224_usize * 224 * 3).map(|i| (i % 255) as f32 / 127.5 - 1.0).collect();
+    let input = picture(graph[graph.inputs[0]].shape.elements());
     let mut times = vec![];
     let mut steps = vec![f64::INFINITY; graph.tensors.len()];
     for _ in 0..runs {
@@ -150,6 +177,11 @@ fn main() {
     }
     times.sort_by(f64::total_cmp);
     println!("{name} min {:.2} median {:.2} ms", times[0], times[times.len() / 2]);
+    if let Some(path) = arguments.iter().find_map(|argument| argument.strip_prefix("--output=")) {
+        let output = session.output(0).expect("a network has an output");
+        let bytes: Vec<u8> = output.iter().flat_map(|value| value.to_le_bytes()).collect();
+        std::fs::write(path, bytes).expect("a file that can be written");
+    }
     if has("--layers") {
         for node in graph.nodes.iter().filter(|node| steps[node.outputs[0].index()].is_finite()) {
             let output = node.outputs[0];
