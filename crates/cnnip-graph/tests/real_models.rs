@@ -4,6 +4,8 @@
 
 use std::path::{Path, PathBuf};
 
+use cnnip_graph::onnx::{OnnxOptions, export_onnx, import_onnx};
+use cnnip_graph::passes;
 use cnnip_graph::tflite::{export_tflite, import_tflite};
 use cnnip_graph::{ElementType, Graph, Op, Padding, Quantization, TensorId};
 
@@ -41,6 +43,21 @@ fn known_models_are_what_they_are_known_to_be() {
         assert_eq!(graph.nodes.len(), nodes, "{file}:\n{graph}");
         assert_eq!(text(graph.inputs[0]), input, "{file}");
         assert_eq!(text(graph.outputs[0]), output, "{file}");
+    }
+}
+
+#[test]
+fn passes_keep_models_well_formed_and_what_is_written_as_onnx_is_read() {
+    let Some(data) = data() else { return };
+    let float = ["vww_96_float", "pretrainedResnet_float", "kws_ref_model_float32", "ad01_fp32"].map(|name| (name, 0));
+    for (name, exchanges) in float.into_iter().chain([("mobilenet_v2_quantized_1x3x224x224", 1)]) {
+        let graph = passes::standard(import(&data.join(name).with_extension("tflite")), |pass, graph| {
+            assert_eq!(graph.check(), Ok(()), "{name} after {pass}");
+        });
+        let again = import_onnx(&export_onnx(&graph).unwrap(), &OnnxOptions::default()).unwrap();
+        let again = passes::standard(again, |_, _| {});
+        let found = again.nodes.iter().filter(|node| matches!(node.op, Op::Transpose { .. })).count();
+        assert_eq!(found, exchanges, "{name}:\n{again}");
     }
 }
 
