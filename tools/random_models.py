@@ -634,6 +634,118 @@ def _batch_blocks(dice: Dice):
     return batches, (n, *inner, c), np.array(block, np.int32), np.array(around, np.int32)
 
 
+# Transposed convolution, resizes, indices
+
+
+def _transpose_conv(dice: Dice, builder: ModelBuilder):
+    image = dice.image(dice.size(24), side=10)
+    kernel = (dice.between(1, 5), dice.between(1, 5))
+    stride = (dice.between(1, 4), dice.between(1, 4))
+    same = dice.chance(0.5)
+    # Mostly the sizes whose convolution gives the image; with "valid", perhaps rows and columns beyond.
+    beyond = [dice.between(0, 2) if dice.chance(0.2) else 0 for _ in range(2)]
+    sizes = zip(image[1:3], kernel, stride, beyond, strict=True)
+    rows, columns = (n * s if same else (n - 1) * s + k + b for n, k, s, b in sizes)
+    products = math.prod(kernel) * image[3]
+    affordable = max(1, MAX_MACS // (math.prod(image[:3]) * products))
+    channels = min(dice.size(32), affordable)
+    source = dice.quantization()
+    weights = _weights(dice, (channels, *kernel, image[3]), products, 0, source)
+    out_shape = (image[0], rows, columns, channels)
+    options = schema.TransposeConvOptionsT()
+    options.padding = schema.Padding.SAME if same else schema.Padding.VALID
+    options.strideH, options.strideW = stride
+    shape = builder.constant("shape", np.array(out_shape, np.int32))
+    entry = builder.tensor("input", image, dice.dtype, source)
+    operands = [shape, builder.constant("weights", weights.values, weights.scales), entry]
+    if weights.bias is not None:
+        operands.append(builder.constant("bias", weights.bias, weights.bias_scales))
+    target = builder.tensor("output", out_shape, dice.dtype, weights.output)
+    builder.operator("TRANSPOSE_CONV", operands, [target], options)
+    note = f"{image} -> {out_shape} kernel {kernel} stride {stride} same {same}"
+    return [entry], [target], [_layer_input(dice, image, source, weights)], note
+
+
+def _resize(name: str, options_type):
+    def build(dice: Dice, builder: ModelBuilder):
+        image = dice.image(dice.size(24), side=12)
+        scales = [dice.one_of(1, 2, 2, 3, 4, 5, 8) for _ in range(2)]
+        whole = dice.chance(0.6)
+        out = [n * s if whole else dice.between(1, 40) for n, s in zip(image[1:3], scales, strict=True)]
+        options = options_type()
+        options.alignCorners = dice.chance(0.3)
+        options.halfPixelCenters = not options.alignCorners and dice.chance(0.5)
+        out_shape = (image[0], *out, image[3])
+        note = f"{image} -> {out_shape} corners {options.alignCorners} half pixel {options.halfPixelCenters}"
+        constants = [("size", np.array(out, np.int32))]
+        source = dice.quantization()
+        return _unary(dice, builder, name, image, source, out_shape, source, options, note, constants)
+
+    return build
+
+
+def _index_of(name: str, options_type):
+    def build(dice: Dice, builder: ModelBuilder):
+        shape = dice.image(dice.size(32), side=10)  # the targets' limit
+        axis = dice.one_of(3, 3, 3, -1, *(axis for axis in range(4) if shape[axis] <= 32))
+        out_shape = tuple(np.delete(shape, axis).tolist())
+        options = options_type()
+        options.outputType = schema.TensorType.INT32
+        source = dice.quantization()
+        entry = builder.tensor("input", shape, dice.dtype, source)
+        target = builder.tensor("output", out_shape, np.int32, None)
+        axes = builder.constant("axis", np.array(axis, np.int32))
+        builder.operator(name, [entry, axes], [target], options)
+        values = dice.values(shape, source.zero_point)
+        if dice.chance(0.5):  # ties
+            values = (values // 64).astype(dice.dtype)
+        return [entry], [target], [values], f"{shape} along {axis}"
+
+    return build
+
+
+def _mirror_pad(dice: Dice, builder: ModelBuilder):
+    shape = dice.image(dice.size(12), side=10)
+    options = schema.MirrorPadOptionsT()
+    options.mode = dice.one_of(schema.MirrorPadMode.REFLECT, schema.MirrorPadMode.SYMMETRIC)
+    most = [size - (options.mode == schema.MirrorPadMode.REFLECT) for size in shape]
+    pads = [[dice.between(0, min(limit, 3)) for _ in range(2)] for limit in most]
+    out_shape = tuple(size + sum(pair) for size, pair in zip(shape, pads, strict=True))
+    source = dice.quantization()
+    note = f"{shape} by {pads} mode {options.mode}"
+    constants = [("paddings", np.array(pads, np.int32))]
+    return _unary(dice, builder, "MIRROR_PAD", shape, source, out_shape, source, options, note, constants)
+
+
+def _tile(dice: Dice, builder: ModelBuilder):
+    shape = dice.image(dice.size(8), side=6)
+    times = [dice.one_of(1, 1, dice.between(1, 3)) for _ in shape]
+    out_shape = tuple(size * n for size, n in zip(shape, times, strict=True))
+    source = dice.quantization()
+    constants = [("multiples", np.array(times, np.int32))]
+    options = schema.TileOptionsT()
+    return _unary(dice, builder, "TILE", shape, source, out_shape, source, options, f"{shape} {times}", constants)
+
+
+def _broadcast_to(dice: Dice, builder: ModelBuilder):
+    out_shape = dice.image(dice.size(12), side=8)
+    shape = tuple(1 if dice.chance(0.4) else size for size in out_shape)
+    source = dice.quantization()
+    constants = [("shape", np.array(out_shape, np.int32))]
+    options = schema.BroadcastToOptionsT()
+    note = f"{shape} -> {out_shape}"
+    return _unary(dice, builder, "BROADCAST_TO", shape, source, out_shape, source, options, note, constants)
+
+
+def _reverse(dice: Dice, builder: ModelBuilder):
+    shape = dice.image(dice.size(12), side=10)
+    axis = dice.between(0, 3)
+    source = dice.quantization()
+    constants = [("axis", np.array([axis], np.int32))]
+    options = schema.ReverseV2OptionsT()
+    return _unary(dice, builder, "REVERSE_V2", shape, source, shape, source, options, f"{shape} axis {axis}", constants)
+
+
 # Element by element
 
 
@@ -858,6 +970,7 @@ OPERATORS = {
     "conv2d": _conv2d,
     "grouped_conv2d": _grouped_conv2d,
     "depthwise_conv2d": _depthwise_conv2d,
+    "transpose_conv": _transpose_conv,
     "fully_connected": _fully_connected,
     "max_pool": _pool("MAX_POOL_2D"),
     "average_pool": _pool("AVERAGE_POOL_2D"),
@@ -877,6 +990,14 @@ OPERATORS = {
     "space_to_depth": _space_to_depth,
     "space_to_batch": _space_to_batch,
     "batch_to_space": _batch_to_space,
+    "resize_nearest": _resize("RESIZE_NEAREST_NEIGHBOR", schema.ResizeNearestNeighborOptionsT),
+    "resize_bilinear": _resize("RESIZE_BILINEAR", schema.ResizeBilinearOptionsT),
+    "arg_max": _index_of("ARG_MAX", schema.ArgMaxOptionsT),
+    "arg_min": _index_of("ARG_MIN", schema.ArgMinOptionsT),
+    "mirror_pad": _mirror_pad,
+    "tile": _tile,
+    "broadcast_to": _broadcast_to,
+    "reverse": _reverse,
     "pad": _pad,
     "add": _sum("ADD", schema.AddOptionsT),
     "sub": _sum("SUB", schema.SubOptionsT),

@@ -28,6 +28,7 @@ mod host;
 mod numbers;
 mod pattern;
 mod pool;
+mod sampling;
 mod simulator;
 mod step;
 mod sum;

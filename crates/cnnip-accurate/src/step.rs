@@ -10,6 +10,7 @@ use crate::eltwise::Eltwise;
 use crate::error::Why;
 use crate::host::Host;
 use crate::pool::Pool;
+use crate::sampling::{ArgMax, Resize};
 use crate::sum::Sum;
 use crate::transfer::Transfer;
 
@@ -70,6 +71,8 @@ pub(crate) enum Step {
     Conv(Conv),
     Pool(Pool),
     Sum(Sum),
+    Resize(Resize),
+    ArgMax(ArgMax),
     Eltwise(Eltwise),
     Transfer(Transfer),
     Host(Host),
@@ -91,6 +94,11 @@ impl Step {
                 let elements = [number(network, "input", sum.input)?, number(network, "output", sum.output)?];
                 Self::Sum(Sum::new(sum.clone(), elements)?)
             }
+            Work::Resize(resize) => {
+                number(network, "input", resize.input)?;
+                Self::Resize(Resize::new(resize.clone(), number(network, "output", resize.output)?))
+            }
+            Work::ArgMax(argmax) => Self::ArgMax(ArgMax::new(argmax.clone(), number(network, "input", argmax.input)?)),
             Work::Eltwise(eltwise) => {
                 let inputs = eltwise.inputs.iter().map(|input| number(network, "input", input.value));
                 let inputs = inputs.collect::<Result<Vec<_>, _>>()?;
@@ -112,6 +120,14 @@ impl Step {
                 Ok(())
             }
             Self::Sum(sum) => sum.run(tools, operands),
+            Self::Resize(resize) => {
+                resize.run(operands);
+                Ok(())
+            }
+            Self::ArgMax(argmax) => {
+                argmax.run(operands);
+                Ok(())
+            }
             Self::Eltwise(eltwise) => eltwise.run(tools, operands),
             Self::Transfer(transfer) => {
                 transfer.run(tools, operands);

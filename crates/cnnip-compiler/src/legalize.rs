@@ -12,7 +12,10 @@ mod movement;
 mod pool;
 mod product;
 mod reduce;
+mod sampling;
 mod table;
+mod take;
+mod transposed;
 
 use cnnip_graph::{Graph, Node, Op, Place};
 use cnnip_isa::EltwiseFunction;
@@ -46,6 +49,7 @@ fn legalize_node<'a>(context: &mut Context<'a>, index: usize, node: &'a Node) ->
     let mut at = context.at(index, node);
     match &node.op {
         Op::Conv2d(conv) => product::conv(&mut at, conv),
+        Op::TransposeConv2d(conv) => transposed::transposed(&mut at, conv),
         Op::DepthwiseConv2d(conv) => product::depthwise(&mut at, conv),
         Op::FullyConnected(layer) => product::fully_connected(&mut at, layer),
         Op::MaxPool2d(pool) => pool::max(&mut at, pool),
@@ -58,6 +62,11 @@ fn legalize_node<'a>(context: &mut Context<'a>, index: usize, node: &'a Node) ->
         Op::Pack { axis } => join::pack(&mut at, *axis),
         Op::Slice(slice) => movement::slice(&mut at, slice),
         Op::Gather(gather) => movement::gather(&mut at, gather),
+        Op::Take(op) => take::take(&mut at, op),
+        Op::ResizeBilinear(op) => sampling::resize_bilinear(&mut at, op),
+        Op::ArgMax(op) => sampling::arg_max(&mut at, op),
+        Op::ArgMin(op) => sampling::arg_min(&mut at, op),
+        Op::ResizeNearest(op) => take::resize_nearest(&mut at, op),
         Op::DepthToSpace { block } => blocks::depth_to_space(&mut at, *block),
         Op::SpaceToDepth { block } => blocks::space_to_depth(&mut at, *block),
         Op::SpaceToBatch(op) => blocks::space_to_batch(&mut at, op),

@@ -1,9 +1,11 @@
 //! Layers → jobs: the operations of every piece, with their addresses.
 
+mod argmax;
 mod conv;
 mod eltwise;
 mod pool;
 mod region;
+mod resize;
 mod sum;
 mod transfer;
 mod transpose;
@@ -151,6 +153,8 @@ fn one(site: &mut Site<'_>, layer: &Layer) -> Result<Option<Lowered>, Rule> {
         Work::Pool(pool) if pool::fits_target(pool, site.target) => pool::lower(site, pool).map(Some),
         Work::Pool(pool) => windows::lower(site, pool).map(Some),
         Work::Sum(sum) => sum::lower(site, sum).map(Some),
+        Work::Resize(resize) => resize::lower(site, resize).map(Some),
+        Work::ArgMax(argmax) => argmax::lower(site, argmax).map(Some),
         Work::Eltwise(eltwise) => eltwise::lower(site, eltwise).map(Some),
         Work::Transfer(transfer) => transfer::lower(site, transfer).map(Some),
         Work::Host(_) => Ok(None),

@@ -9,7 +9,10 @@ use cnnip_isa::{EltwiseFunction, RoundingMode};
 use cnnip_numerics::{IllegalParameter, Scale};
 
 use crate::weights::WeightPiece;
-use crate::{ConvLayer, Eltwise, HostLayer, Network, Origin, Pool, Sum, Sweep, Table, Transfer, Value, ValueId, Work};
+use crate::{
+    ArgMax, ConvLayer, Eltwise, HostLayer, Network, Origin, Pool, Resize, Sampling, Sum, Sweep, Table, Transfer, Value,
+    ValueId, Work,
+};
 
 /// Most problems that [`Network::check`] lists; the rest of a hopeless network is not worth reading.
 pub const MAX_PROBLEMS: usize = 50;
@@ -17,6 +20,9 @@ pub const MAX_PROBLEMS: usize = 50;
 /// Largest number of bytes of a value, and of positions that a window reaches over: sums and products of a few such numbers
 /// fit 64 bits.
 const MAX_BYTES: u64 = 1 << 31;
+
+/// Most samples along an axis of a resize: positions fit 32 bits.
+const MAX_SAMPLES: i64 = 0xffff;
 
 /// Most loops of a transfer and axes of an element-wise layer.
 const MAX_AXES: usize = 16;
@@ -318,6 +324,8 @@ impl Check<'_> {
             Work::Conv(conv) => self.conv(conv),
             Work::Pool(pool) => self.pool(pool),
             Work::Sum(sum) => self.sum(sum),
+            Work::Resize(resize) => self.resize(resize),
+            Work::ArgMax(argmax) => self.argmax(argmax),
             Work::Eltwise(eltwise) => self.eltwise(eltwise),
             Work::Transfer(transfer) => self.transfer(transfer),
             Work::Host(host) => self.host(host),
@@ -402,6 +410,30 @@ impl Check<'_> {
         self.range("input zero point", sum.input_zero, bounds(self.network.element(sum.input)));
         self.stage(&sum.stage);
         self.activation(&sum.activation, sum.output);
+    }
+
+    fn resize(&mut self, resize: &Resize) {
+        let Resize { batch, channels, vertical, horizontal, .. } = resize;
+        for Sampling { input, output, .. } in [vertical, horizontal] {
+            self.range("extent", *input, (1, MAX_SAMPLES));
+            self.range("extent", *output, (1, MAX_SAMPLES));
+        }
+        self.range("fraction bits", resize.fraction, (0, 16));
+        self.elements("input", resize.input, &[*batch, vertical.input, horizontal.input, *channels]);
+        self.elements("output", resize.output, &[*batch, vertical.output, horizontal.output, *channels]);
+        let types = [resize.input, resize.output].map(|id| self.network.element(id));
+        let alike = types[0] == types[1] && matches!(types[0], DeviceType::Int8 | DeviceType::Int16);
+        let index = resize.output.0;
+        self.require(alike, || Rule::Role { what: "output", index, why: "is not int8 or int16 as the input" });
+    }
+
+    fn argmax(&mut self, argmax: &ArgMax) {
+        self.range("channels", argmax.channels, (1, i64::from(i32::MAX)));
+        self.elements("input", argmax.input, &[argmax.pixels, argmax.channels]);
+        self.elements("output", argmax.output, &[argmax.pixels]);
+        let index = argmax.output.0;
+        let fits = self.network.element(argmax.output) == DeviceType::Int32;
+        self.require(fits, || Rule::Role { what: "output", index, why: "is not int32" });
     }
 
     fn eltwise(&mut self, eltwise: &Eltwise) {

@@ -113,6 +113,10 @@ pub enum Work {
     Pool(Pool),
     /// Scaled sum over one axis.
     Sum(Sum),
+    /// Bilinear resize.
+    Resize(Resize),
+    /// Index of the largest of the last axis.
+    ArgMax(ArgMax),
     /// Element-wise function of one or two values.
     Eltwise(Eltwise),
     /// Data movement.
@@ -128,6 +132,8 @@ impl Work {
             Self::Conv(conv) => vec![conv.input],
             Self::Pool(pool) => vec![pool.input],
             Self::Sum(sum) => vec![sum.input],
+            Self::Resize(resize) => vec![resize.input],
+            Self::ArgMax(argmax) => vec![argmax.input],
             Self::Eltwise(eltwise) => eltwise.inputs.iter().map(|input| input.value).collect(),
             Self::Transfer(transfer) => vec![transfer.input],
             Self::Host(host) => vec![host.input],
@@ -140,6 +146,8 @@ impl Work {
             Self::Conv(conv) => conv.output,
             Self::Pool(pool) => pool.output,
             Self::Sum(sum) => sum.output,
+            Self::Resize(resize) => resize.output,
+            Self::ArgMax(argmax) => argmax.output,
             Self::Eltwise(eltwise) => eltwise.output,
             Self::Transfer(transfer) => transfer.output,
             Self::Host(host) => host.output,
@@ -202,6 +210,14 @@ impl fmt::Display for Sweep {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { input, output, kernel, stride, dilation, before } = self;
         write!(f, "{input}->{output} k{kernel} s{stride} d{dilation} p{before}")
+    }
+}
+
+/// As `8->16 from -256 by 512`.
+impl fmt::Display for Sampling {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { input, output, origin, step } = self;
+        write!(f, "{input}->{output} from {origin} by {step}")
     }
 }
 
@@ -302,6 +318,51 @@ pub struct Sum {
     pub stage: OutputStage,
     /// Zero point and clamp of the output.
     pub activation: Activation,
+}
+
+/// Where the outputs of a resize lie along one axis: output k is at `origin + k * step`, held to the input's samples.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Sampling {
+    /// Extent of the input.
+    pub input: u32,
+    /// Extent of the output.
+    pub output: u32,
+    /// Position of output 0.
+    pub origin: i32,
+    /// From one output to the next.
+    pub step: u32,
+}
+
+/// A bilinear resize of `[batch, rows, columns, channels]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Resize {
+    /// Input.
+    pub input: ValueId,
+    /// Output, of the input's type.
+    pub output: ValueId,
+    /// Maps, one after the other.
+    pub batch: u32,
+    /// Channels.
+    pub channels: u32,
+    /// Fraction bits of positions, at most 16.
+    pub fraction: u32,
+    /// Rows.
+    pub vertical: Sampling,
+    /// Columns.
+    pub horizontal: Sampling,
+}
+
+/// The index of the largest of the last axis of `[pixels, channels]`, the lowest on a tie.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ArgMax {
+    /// Input.
+    pub input: ValueId,
+    /// Output, int32.
+    pub output: ValueId,
+    /// Indices found.
+    pub pixels: u32,
+    /// Elements that each is one of.
+    pub channels: u32,
 }
 
 /// One input of an element-wise layer.
@@ -426,6 +487,10 @@ impl fmt::Display for Work {
             Self::Sum(Sum { input, outer, count, channels, stage, .. }) => {
                 write!(f, "sum {input} {outer}x{count}x{channels} * {:#x} << {}", stage.multiplier, stage.shift)
             }
+            Self::Resize(Resize { input, batch, channels, fraction, vertical, horizontal, .. }) => {
+                write!(f, "resize {input} n{batch} c{channels} [{vertical}] [{horizontal}] in 2^-{fraction}")
+            }
+            Self::ArgMax(ArgMax { input, pixels, channels, .. }) => write!(f, "arg-max {input} {pixels}x{channels}"),
             Self::Eltwise(Eltwise { function, inputs, extents, .. }) => {
                 let inputs: Vec<String> = inputs.iter().map(|input| input.value.to_string()).collect();
                 write!(f, "eltwise {function:?} ({}) {extents:?}", inputs.join(", "))

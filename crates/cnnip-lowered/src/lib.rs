@@ -14,8 +14,8 @@ mod wire;
 
 pub use check::{MAX_PROBLEMS, Place, Problem, Rule};
 pub use layer::{
-    ConvLayer, Eltwise, EltwiseInput, HostLayer, Layer, Network, Origin, Pool, PoolFunction, Stride, Sum, Sweep,
-    Transfer, Value, ValueId, WeightSource, Work,
+    ArgMax, ConvLayer, Eltwise, EltwiseInput, HostLayer, Layer, Network, Origin, Pool, PoolFunction, Resize, Sampling,
+    Stride, Sum, Sweep, Transfer, Value, ValueId, WeightSource, Work,
 };
 pub use table::Table;
 pub use wire::{LoweredError, Places, StoredPiece};

@@ -15,8 +15,8 @@ use cnnip_package::{FormatError, HostOperator, Package, Place, RegionId, Why, co
 
 use crate::weights::{WeightPiece, unblock};
 use crate::{
-    ConvLayer, Eltwise, EltwiseInput, HostLayer, Layer, Network, Origin, Pool, PoolFunction, Problem, Stride, Sum,
-    Sweep, Table, Transfer, Value, ValueId, WeightSource, Work,
+    ArgMax, ConvLayer, Eltwise, EltwiseInput, HostLayer, Layer, Network, Origin, Pool, PoolFunction, Problem, Resize,
+    Sampling, Stride, Sum, Sweep, Table, Transfer, Value, ValueId, WeightSource, Work,
 };
 
 /// Where in the constant regions the weights of a piece lie, in the layout of the layer's operation.
@@ -156,6 +156,8 @@ enum StoredWork {
     Conv(StoredConv),
     Pool(StoredPool),
     Sum(StoredSum),
+    Resize(StoredResize),
+    ArgMax(StoredArgMax),
     Eltwise(StoredEltwise),
     Transfer(StoredTransfer),
     Host(StoredHost),
@@ -190,6 +192,25 @@ struct StoredPool {
     vertical: Sweep,
     horizontal: Sweep,
     activation: Clamp,
+}
+
+#[derive(Debug)]
+struct StoredResize {
+    input: Index,
+    output: Index,
+    batch: u32,
+    channels: u32,
+    fraction: u32,
+    vertical: Sampling,
+    horizontal: Sampling,
+}
+
+#[derive(Debug)]
+struct StoredArgMax {
+    input: Index,
+    output: Index,
+    pixels: u32,
+    channels: u32,
 }
 
 #[derive(Debug)]
@@ -316,6 +337,17 @@ record!(StoredPool {
     horizontal: Sweep,
     activation: Clamp,
 });
+record!(Sampling { input: u32, output: u32, origin: i32, step: u32 });
+record!(StoredResize {
+    input: Index,
+    output: Index,
+    batch: u32,
+    channels: u32,
+    fraction: u32,
+    vertical: Sampling,
+    horizontal: Sampling,
+});
+record!(StoredArgMax { input: Index, output: Index, pixels: u32, channels: u32 });
 record!(StoredSum {
     input: Index,
     output: Index,
@@ -440,6 +472,14 @@ impl Wire for StoredWork {
                 out.push(5);
                 host.put(out);
             }
+            Self::Resize(resize) => {
+                out.push(6);
+                resize.put(out);
+            }
+            Self::ArgMax(argmax) => {
+                out.push(7);
+                argmax.put(out);
+            }
         }
     }
 
@@ -451,6 +491,8 @@ impl Wire for StoredWork {
             (rest, 3) => Wire::take(rest).map(|(rest, eltwise)| (rest, Self::Eltwise(eltwise))),
             (rest, 4) => Wire::take(rest).map(|(rest, transfer)| (rest, Self::Transfer(transfer))),
             (rest, 5) => Wire::take(rest).map(|(rest, host)| (rest, Self::Host(host))),
+            (rest, 6) => Wire::take(rest).map(|(rest, resize)| (rest, Self::Resize(resize))),
+            (rest, 7) => Wire::take(rest).map(|(rest, argmax)| (rest, Self::ArgMax(argmax))),
             (_, code) => fail(at, Why::Code { what: "kind of layer", code: code.into() }),
         }
     }
@@ -636,6 +678,21 @@ impl StoredWork {
                 stage: sum.stage,
                 activation: Clamp::from(&sum.activation),
             }),
+            Work::Resize(resize) => Self::Resize(StoredResize {
+                input: resize.input.into(),
+                output: resize.output.into(),
+                batch: resize.batch,
+                channels: resize.channels,
+                fraction: resize.fraction,
+                vertical: resize.vertical,
+                horizontal: resize.horizontal,
+            }),
+            Work::ArgMax(argmax) => Self::ArgMax(StoredArgMax {
+                input: argmax.input.into(),
+                output: argmax.output.into(),
+                pixels: argmax.pixels,
+                channels: argmax.channels,
+            }),
             Work::Eltwise(eltwise) => Self::Eltwise(StoredEltwise {
                 function: eltwise.function,
                 pre_shift: eltwise.pre_shift,
@@ -756,6 +813,21 @@ impl<'a> Resolve<'a> {
                 input_zero: sum.input_zero,
                 stage: sum.stage,
                 activation: sum.activation.into(),
+            }),
+            StoredWork::Resize(resize) => Work::Resize(Resize {
+                input: resize.input.into(),
+                output: resize.output.into(),
+                batch: resize.batch,
+                channels: resize.channels,
+                fraction: resize.fraction,
+                vertical: resize.vertical,
+                horizontal: resize.horizontal,
+            }),
+            StoredWork::ArgMax(argmax) => Work::ArgMax(ArgMax {
+                input: argmax.input.into(),
+                output: argmax.output.into(),
+                pixels: argmax.pixels,
+                channels: argmax.channels,
             }),
             StoredWork::Eltwise(eltwise) => Work::Eltwise(Eltwise {
                 function: eltwise.function,

@@ -353,6 +353,11 @@ impl<'a> At<'a, '_> {
         })
     }
 
+    /// Checks that the machine computes with the type of input 0.
+    pub(super) fn device_input(&self) -> Result<(), Rule> {
+        element("input", self.input(0)).map(|_| ())
+    }
+
     /// Checks that input 0 and the output are of one type, for operators that only move elements.
     pub(super) fn moves(&self) -> Result<(), Rule> {
         element("input", self.input(0))?;
@@ -373,6 +378,14 @@ impl<'a> At<'a, '_> {
     pub(super) fn temporary(&mut self, suffix: &str, shape: Vec<u32>) -> ValueId {
         let name = format!("{}:{suffix}", self.output().name);
         let from = &self.context.legalized.values[self.input_id(0).0];
+        let value = Value { name, shape, origin: Origin::Computed, ..from.clone() };
+        self.context.add_value(value)
+    }
+
+    /// A value that the graph does not have, quantized as the output.
+    pub(super) fn temporary_output(&mut self, suffix: &str, shape: Vec<u32>) -> ValueId {
+        let name = format!("{}:{suffix}", self.output().name);
+        let from = &self.context.legalized.values[self.output_id().0];
         let value = Value { name, shape, origin: Origin::Computed, ..from.clone() };
         self.context.add_value(value)
     }

@@ -98,14 +98,14 @@ pub(super) fn gather(at: &mut At<'_, '_>, op: &Gather) -> Result<(), Rule> {
 
 /// Equally spaced indices, from the first upwards.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Run {
-    first: u32,
-    stride: u32,
-    count: u32,
+pub(super) struct Run {
+    pub(super) first: u32,
+    pub(super) stride: u32,
+    pub(super) count: u32,
 }
 
 /// Cuts a list of indices into runs, each as long as it goes.
-fn runs(indices: &[usize]) -> Vec<Run> {
+pub(super) fn runs(indices: &[usize]) -> Vec<Run> {
     let mut runs: Vec<Run> = vec![];
     for &index in indices {
         let index = small(index);

@@ -56,11 +56,12 @@ pub(super) fn fully_connected(at: &mut At<'_, '_>, layer: &FullyConnected) -> Re
     Ok(())
 }
 
+/// How channels fall into groups; `outputs` are those of one.
 #[derive(Clone, Copy)]
-struct Grouping {
-    groups: u32,
-    outputs: u32,
-    depthwise: bool,
+pub(super) struct Grouping {
+    pub(super) groups: u32,
+    pub(super) outputs: u32,
+    pub(super) depthwise: bool,
 }
 
 struct Geometry {
@@ -70,12 +71,13 @@ struct Geometry {
     padding: Padding,
 }
 
-struct ConvShape {
-    batch: u32,
-    grouping: Grouping,
-    depth: u32,
-    vertical: Sweep,
-    horizontal: Sweep,
+/// Extents of a product.
+pub(super) struct ConvShape {
+    pub(super) batch: u32,
+    pub(super) grouping: Grouping,
+    pub(super) depth: u32,
+    pub(super) vertical: Sweep,
+    pub(super) horizontal: Sweep,
 }
 
 fn spatial(at: &mut At<'_, '_>, grouping: Grouping, geometry: &Geometry, fused: Activation) -> Result<(), Rule> {
@@ -110,8 +112,9 @@ fn folded(shape: ConvShape) -> ConvShape {
 }
 
 /// The numeric parameters of a product.
-struct Numbers {
-    weights: WeightSource,
+#[derive(Clone)]
+pub(super) struct Numbers {
+    pub(super) weights: WeightSource,
     input: Affine,
     records: Vec<ChannelRecord>,
     requant: RoundingMode,
@@ -119,7 +122,7 @@ struct Numbers {
 }
 
 impl Numbers {
-    fn of(at: &At<'_, '_>, outputs: u32, fused: Activation) -> Result<Self, Rule> {
+    pub(super) fn of(at: &At<'_, '_>, outputs: u32, fused: Activation) -> Result<Self, Rule> {
         let ([input], output) = at.alike()?;
         let weights = at.input(1);
         let element = weight_type(weights, input)?;
@@ -144,7 +147,7 @@ impl Numbers {
         })
     }
 
-    fn into_layer(self, at: &At<'_, '_>, shape: ConvShape) -> ConvLayer {
+    pub(super) fn into_layer(self, at: &At<'_, '_>, shape: ConvShape) -> ConvLayer {
         let (input, input_zero) = at.read_by_product(self.input);
         ConvLayer {
             input,
@@ -230,7 +233,7 @@ fn weight_zero(weights: &Tensor) -> Result<i32, Rule> {
 }
 
 /// Convolutions know no zero point of signed weights; the oracle would not look at it.
-fn symmetric(weights: &Tensor) -> Result<(), Rule> {
+pub(super) fn symmetric(weights: &Tensor) -> Result<(), Rule> {
     let zeros = weights.quantization.as_ref().map_or(&[][..], Quantization::zero_points);
     if weights.element == ElementType::U8 {
         return Ok(());
