@@ -830,6 +830,21 @@ def _requantize(dice: Dice, builder: ModelBuilder):
     return [entry], [target], [dice.values(shape, source.zero_point)], note
 
 
+def _float_ends(dice: Dice, builder: ModelBuilder):
+    """From real numbers and back to them, with a function in between that changes nothing."""
+    shape = dice.image(dice.size(48))
+    both = dice.quantization()
+    entry, target = builder.tensor("input", shape, np.float32), builder.tensor("output", shape, np.float32)
+    first, second = (builder.tensor(name, shape, dice.dtype, both) for name in ("quantized", "same"))
+    builder.operator("QUANTIZE", [entry], [first], schema.QuantizeOptionsT())
+    builder.operator("MAXIMUM", [first, first], [second], schema.MaximumMinimumOptionsT())
+    builder.operator("DEQUANTIZE", [second], [target], schema.DequantizeOptionsT())
+    reach = (dice.greatest - dice.least) * both.scale
+    middle = (dice.values(shape).astype(np.int64) - both.zero_point) * both.scale
+    values = np.where(dice.rng.random(shape) < 0.5, middle + both.scale / 2, dice.rng.uniform(-reach, reach, shape))
+    return [entry], [target], [values.astype(np.float32)], f"{shape} {both}"
+
+
 def _softmax(dice: Dice, builder: ModelBuilder):
     outer = dice.one_of((1,), (dice.between(1, 4),), (2, 3), (1, 2, 3))
     shape = (*outer, dice.one_of(dice.size(64), dice.between(1, 1001)))
@@ -1013,6 +1028,7 @@ OPERATORS = {
     "transpose": _transpose,
     "quantize": _quantize,
     "requantize": _requantize,
+    "float_ends": _float_ends,
     "softmax": _softmax,
     "relu": _relu,
     "relu6": _relu6,

@@ -26,7 +26,7 @@ DTYPES = {code: dtype for dtype, code in TYPES.items()}
 # Operator versions that admit int8; runtimes refuse a version they do not know.
 VERSIONS = {
     "CONV_2D": 3, "DEPTHWISE_CONV_2D": 3, "FULLY_CONNECTED": 4, "MAX_POOL_2D": 2, "AVERAGE_POOL_2D": 2, "MEAN": 2,
-    "PAD": 2, "PADV2": 2, "ADD": 2, "RESHAPE": 1, "TRANSPOSE": 2, "QUANTIZE": 2, "SOFTMAX": 2, "RELU": 2, "RELU6": 2,
+    "PAD": 2, "PADV2": 2, "ADD": 2, "RESHAPE": 1, "TRANSPOSE": 2, "QUANTIZE": 2, "DEQUANTIZE": 2, "SOFTMAX": 2, "RELU": 2, "RELU6": 2,
     "SUB": 2, "MUL": 2, "MAXIMUM": 2, "MINIMUM": 2, "PRELU": 1, "LEAKY_RELU": 2, "HARD_SWISH": 1, "LOGISTIC": 2, "TANH": 2,
     "CONCATENATION": 2, "PACK": 2, "SPLIT": 2, "SPLIT_V": 2, "UNPACK": 2, "SLICE": 2, "STRIDED_SLICE": 2, "GATHER": 2,
     "SUM": 2, "REDUCE_MAX": 2, "REDUCE_MIN": 2, "DEPTH_TO_SPACE": 1, "SPACE_TO_DEPTH": 2, "SPACE_TO_BATCH_ND": 2,

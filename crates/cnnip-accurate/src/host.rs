@@ -1,7 +1,7 @@
 //! Steps of the host.
 
 use cnnip_graph::ElementType;
-use cnnip_hostops::{Affine, Softmax, Ties, softmax_int8};
+use cnnip_hostops::{Affine, Softmax, Ties, WideSoftmax, softmax_int8, softmax_int16};
 use cnnip_lowered::{HostLayer, Network, Value};
 use cnnip_package::HostOperator;
 
@@ -14,13 +14,14 @@ use crate::step::Operands;
 pub(crate) struct Host {
     work: Work,
     bytes: [Vec<i8>; 2],
-    words: Vec<i16>,
+    words: [Vec<i16>; 2],
     real: Vec<f32>,
 }
 
 #[derive(Debug)]
 enum Work {
     Softmax { parameters: Softmax, depth: usize },
+    WideSoftmax { parameters: WideSoftmax, depth: usize },
     Quantize(Affine, ElementType),
     Dequantize(Affine, ElementType),
 }
@@ -32,25 +33,40 @@ impl Host {
             return Err(Why::Kind { what: operator });
         };
         let work = match layer.operator {
-            HostOperator::Softmax { beta } => softmax(beta, input)?,
-            HostOperator::Quantize => Work::Quantize(affine("the output", output)?, output.element),
-            HostOperator::Dequantize => Work::Dequantize(affine("the input", input)?, input.element),
+            HostOperator::Softmax { beta } => {
+                has("the output", output, input.element)?;
+                softmax(beta, input)?
+            }
+            HostOperator::Quantize => {
+                has("the input", input, ElementType::F32)?;
+                Work::Quantize(affine("the output", output)?, output.element)
+            }
+            HostOperator::Dequantize => {
+                has("the output", output, ElementType::F32)?;
+                Work::Dequantize(affine("the input", input)?, input.element)
+            }
             _ => return Err(Why::Kind { what: operator }),
         };
         let elements = index(output.bytes()) / output.element.size();
-        let (bytes, words, real) = ([vec![0; elements], vec![0; elements]], vec![0; elements], vec![0.0; elements]);
+        let (bytes, words) = ([vec![0; elements], vec![0; elements]], [vec![0; elements], vec![0; elements]]);
+        let real = vec![0.0; elements];
         Ok(Self { work, bytes, words, real })
     }
 
     pub(crate) fn run(&mut self, operands: Operands<'_>) {
         let Operands { inputs: [input, _], output } = operands;
-        let Self { work, bytes: [from, to], words, real } = self;
+        let Self { work, bytes: [from, to], words: [wide_from, words], real } = self;
         // Lengths and parameters were checked when the step was made, so nothing is left to fail.
         match work {
             Work::Softmax { parameters, depth } => {
                 load(from, input, i8::from_le_bytes);
                 let _ = softmax_int8(from, *depth, parameters, to);
                 store(output, to, i8::to_le_bytes);
+            }
+            Work::WideSoftmax { parameters, depth } => {
+                load(wide_from, input, i16::from_le_bytes);
+                let _ = softmax_int16(wide_from, *depth, parameters, words);
+                store(output, words, i16::to_le_bytes);
             }
             Work::Quantize(affine, element) => {
                 load(real, input, f32::from_le_bytes);
@@ -85,14 +101,23 @@ impl Host {
 }
 
 fn softmax(beta: f32, input: &Value) -> Result<Work, Why> {
-    let Some((scale, _)) = input.quantization.filter(|_| input.element == ElementType::I8) else {
+    let wide = input.element == ElementType::I16;
+    let Some((scale, _)) = input.quantization.filter(|_| wide || input.element == ElementType::I8) else {
         return Err(element("the input", input));
     };
     let depth = input.shape.last().map_or(1, |&depth| index(depth));
-    if depth > Softmax::MAX_DEPTH {
-        return Err(cnnip_hostops::HostError::Depth { depth, max: Softmax::MAX_DEPTH }.into());
+    let max = if wide { WideSoftmax::MAX_DEPTH } else { Softmax::MAX_DEPTH };
+    if depth > max {
+        return Err(cnnip_hostops::HostError::Depth { depth, max }.into());
+    }
+    if wide {
+        return Ok(Work::WideSoftmax { parameters: WideSoftmax::new(beta, scale)?, depth });
     }
     Ok(Work::Softmax { parameters: Softmax::new(beta, scale)?, depth })
+}
+
+fn has(what: &'static str, value: &Value, wanted: ElementType) -> Result<(), Why> {
+    if value.element == wanted { Ok(()) } else { Err(element(what, value)) }
 }
 
 /// The affine map of an integer tensor.

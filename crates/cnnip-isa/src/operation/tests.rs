@@ -309,3 +309,30 @@ fn only_element_wise_operations_and_accumulators_work_in_place() {
     let shifted = Eltwise { output: FeatureMap { address: 1, ..map }, ..relu };
     assert!(Operation::Eltwise(shifted).check_overlap().is_err());
 }
+
+fn half_table(kind: TableKind) -> Lookup {
+    let output = FeatureMap::dense(0x800, [3, 4, 5], ElementType::Int16);
+    Lookup {
+        input: FeatureMap { address: 0, ..output },
+        output,
+        table: Table { kind, address: 0x400 },
+        scale: Some(TableScale { multiplier: 65_535, shift: 31 }),
+    }
+}
+
+#[test]
+fn half_tables_scale_their_input_and_are_for_tables_only() {
+    let lookup = Operation::Lookup(half_table(TableKind::Int16Tanh));
+    assert_eq!(round_trip(&lookup), Ok(lookup));
+    assert_eq!(refused(&lookup, CnnRegister::InMult, 65_536), "IN_MULT = 65536 (0x10000): must lie in 0..=65535");
+    assert_eq!(refused(&lookup, CnnRegister::InShift, 32), "IN_SHIFT = 32 (0x20): must lie in 0..=31");
+    let fused = half_table(TableKind::Int16Sigmoid).table;
+    let eltwise = Eltwise { function: EltwiseFunction::Pass, second: None, ..affine() };
+    let output = FeatureMap::dense(0x2000, [3, 4, 5], ElementType::Int16);
+    let scale = OutputStage::NONE;
+    let (first, stage) = (Stage { scale, ..eltwise.first }, scale);
+    let eltwise = Eltwise { first, output, stage, ..eltwise };
+    let activation = Activation { table: Some(fused), ..eltwise.activation };
+    let error = round_trip(&Operation::Eltwise(Eltwise { activation, ..eltwise })).unwrap_err();
+    assert_eq!(error.to_string(), "ACTIVATION.TABLE = 3 (0x3): is not legal for this operation");
+}
