@@ -1,7 +1,7 @@
 //! Scratchpads and regions of external memory.
 
 use std::fmt;
-use std::ops::Range;
+use std::ops::{Deref, DerefMut, Range};
 use std::sync::Arc;
 
 use cnnip_isa::operation::{Footprint, Operand, Space};
@@ -61,15 +61,63 @@ pub struct MemoryError {
     pub size: u64,
 }
 
+/// Bytes in one piece.
+#[derive(Clone, Debug)]
+pub(crate) struct Buffer {
+    bytes: Vec<u8>,
+    /// Where they begin: what comes before is there to align them.
+    start: usize,
+}
+
+/// Alignment of scratchpads: a cache line, so that weight blocks of 64 bytes lie in one.
+const LINE: usize = 64;
+
+impl Buffer {
+    /// Zeros that begin at a cache line; a copy need not.
+    fn aligned(size: usize) -> Self {
+        let bytes = vec![0; size + LINE];
+        let start = bytes.as_ptr().align_offset(LINE).min(LINE);
+        let mut buffer = Self { bytes, start };
+        buffer.bytes.truncate(start + size);
+        buffer
+    }
+}
+
+impl From<Vec<u8>> for Buffer {
+    fn from(bytes: Vec<u8>) -> Self {
+        Self { bytes, start: 0 }
+    }
+}
+
+impl Deref for Buffer {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        &self.bytes[self.start..]
+    }
+}
+
+impl DerefMut for Buffer {
+    fn deref_mut(&mut self) -> &mut [u8] {
+        &mut self.bytes[self.start..]
+    }
+}
+
+impl PartialEq for Buffer {
+    fn eq(&self, other: &Self) -> bool {
+        **self == **other
+    }
+}
+
 /// Bytes with a note of which have been written.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Bytes {
-    pub(crate) data: Vec<u8>,
+    pub(crate) data: Buffer,
     pub(crate) written: Bits,
 }
 
 impl Bytes {
-    fn new(data: Vec<u8>, initialised: bool) -> Self {
+    fn new(data: Buffer, initialised: bool) -> Self {
         let mut written = Bits::new(data.len());
         if initialised {
             written.set(0..data.len());
@@ -98,7 +146,7 @@ impl From<Region> for Bound {
             Region::Unbound => Self::Unbound,
             Region::Constant(bytes) => Self::Constant(bytes),
             Region::Buffer { kind, bytes } => {
-                Self::Buffer { kind, bytes: Bytes::new(bytes, kind == RegionKind::Input) }
+                Self::Buffer { kind, bytes: Bytes::new(bytes.into(), kind == RegionKind::Input) }
             }
         }
     }
@@ -127,7 +175,7 @@ impl Bound {
     /// The buffer of a region that has one.
     pub(crate) fn into_buffer(self) -> Option<Vec<u8>> {
         match self {
-            Self::Buffer { bytes, .. } => Some(bytes.data),
+            Self::Buffer { bytes, .. } => Some(bytes.data.bytes),
             Self::Unbound | Self::Constant(_) => None,
         }
     }
@@ -162,7 +210,7 @@ impl Memory {
         self.srams.truncate(cores);
         self.srams.iter_mut().for_each(Bytes::forget);
         let size = usize::try_from(sram_bytes).unwrap_or(0);
-        self.srams.resize_with(cores, || Bytes::new(vec![0; size], false));
+        self.srams.resize_with(cores, || Bytes::new(Buffer::aligned(size), false));
     }
 
     /// Checks that an operand of an engine of `core` lies in its memory.

@@ -108,7 +108,7 @@ impl State {
 
     /// Bytes of a core's scratchpad.
     pub fn sram(&self, core: u8) -> Option<&[u8]> {
-        self.memory.srams.get(usize::from(core)).map(|sram| sram.data.as_slice())
+        self.memory.srams.get(usize::from(core)).map(|sram| &*sram.data)
     }
 
     /// Bytes of a region, empty if nothing is bound.
