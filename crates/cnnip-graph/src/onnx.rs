@@ -22,6 +22,7 @@ mod operators;
 mod proto;
 #[cfg(test)]
 pub(crate) mod tests;
+mod wire;
 
 pub use export::{OnnxExportError, export_onnx};
 pub use import::{OnnxOptions, import_onnx, import_onnx_in};

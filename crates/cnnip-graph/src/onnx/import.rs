@@ -11,7 +11,7 @@ use super::call::Call;
 use super::constant::{constant, element};
 use super::external::Files;
 use super::operators::{self, Operator};
-use super::proto;
+use super::{proto, wire};
 use crate::graph::{Graph, TensorId};
 use crate::op::Op;
 use crate::passes;
@@ -67,8 +67,8 @@ pub fn import_onnx_in(bytes: Bytes, folder: &Path, options: &OnnxOptions) -> Res
 fn read(bytes: Bytes, options: &OnnxOptions, files: &Files<'_>) -> Result<Graph, Problems> {
     let mut problems = Problems::default();
     let length = bytes.len();
-    let graph = proto::Model::decode(bytes)
-        .map_err(|error| Rule::Protobuf { why: quote(&error.to_string()) })
+    let graph = wire::check(&bytes)
+        .and_then(|()| proto::Model::decode(bytes).map_err(|error| Rule::Protobuf { why: quote(&error.to_string()) }))
         .and_then(|model| Importer::new(&model, length, options, files).run(&mut problems));
     match graph {
         Ok(graph) if problems.is_empty() => {
