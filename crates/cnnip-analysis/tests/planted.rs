@@ -341,7 +341,8 @@ fn every_planted_fault_is_found_in_its_layer() {
             assert_eq!(parting.measure.name, layer, "{kind}, seed {seed}");
             let writer = parting.writer.expect("the device wrote it");
             assert_eq!(writer.layer.as_deref(), Some(layer), "{kind}, seed {seed}: {writer:?}");
-            assert!(writer.command.text.starts_with("run"), "{kind}: {writer:?}");
+            let command = if writer.ran { "run" } else { "nop" };
+            assert!(writer.command.text.starts_with(command), "{kind}: {writer:?}");
             of_kind += 1;
         }
         assert!(of_kind > 0, "{kind} changes nothing anywhere");
@@ -361,22 +362,23 @@ fn misfit(layer: &str, factor: f32, seed: u64) -> (String, f64, f64) {
     *scale *= factor;
     let bad = compiled(&bad).legalized;
     let alone = local(&bad, &reference).unwrap();
-    // A layer whose output is quantized as in the reference has no error of its own but of its input's new grid.
-    let worst = alone.measures.iter().min_by(|a, b| a.sqnr_db.partial_cmp(&b.sqnr_db).unwrap()).unwrap();
+    // The layers behind it take its grid for their input, so they differ too; those elsewhere do not.
+    let first_alone = alone.measures.iter().find(|measure| measure.sqnr_db.is_some_and(f64::is_finite)).unwrap();
     let whole = compare(&reference, &simulated(&bad, &image)).unwrap();
     let first = whole.first_difference().unwrap().name.clone();
     assert_eq!(first, layer, "seed {seed}: in the order of execution it is the first");
-    (worst.name.clone(), worst.sqnr_db.unwrap(), worst.saturated.unwrap())
+    (first_alone.name.clone(), first_alone.sqnr_db.unwrap(), first_alone.saturated.unwrap())
 }
 
 #[test]
-fn the_layer_with_a_wrong_range_is_the_worst_by_itself() {
+fn the_layer_with_a_wrong_range_is_the_first_that_errs_by_itself() {
     for layer in ["conv1", "conv4", "scores6"] {
         for seed in 0..3 {
-            let (worst, noise, _) = misfit(layer, 16.0, seed);
-            assert_eq!(worst, layer, "too coarse, seed {seed}, {noise} dB");
-            let (worst, noise, saturated) = misfit(layer, 1.0 / 16.0, seed);
-            assert_eq!(worst, layer, "clipped, seed {seed}, {noise} dB");
+            let (found, noise, _) = misfit(layer, 16.0, seed);
+            assert_eq!(found, layer, "too coarse, seed {seed}, {noise} dB");
+            assert!(noise < 30.0, "seed {seed}: {noise} dB");
+            let (found, noise, saturated) = misfit(layer, 1.0 / 16.0, seed);
+            assert_eq!(found, layer, "clipped, seed {seed}, {noise} dB");
             assert!(saturated > 0.2, "seed {seed}: {saturated} at the ends");
         }
     }

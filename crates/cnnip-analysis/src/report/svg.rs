@@ -36,6 +36,7 @@ pub(super) fn layers(names: &[&str], series: &[Series<'_>], unit: &str) -> Strin
     let finite = |value: &Option<f64>| value.filter(|value| value.is_finite());
     let top = series.iter().flat_map(|(_, values)| values.iter().filter_map(finite)).fold(1.0_f64, f64::max);
     let count = usize_f64(names.len());
+    let digits = usize::from(top < 10.0);
     let mut out = open("layers", left + each * count + 10.0, height + label, unit);
     for part in 0..=4 {
         let share = f64::from(part) / 4.0;
@@ -43,7 +44,7 @@ pub(super) fn layers(names: &[&str], series: &[Series<'_>], unit: &str) -> Strin
         let _ = write!(
             out,
             "<line class=\"grid\" x1=\"{left}\" x2=\"{:.1}\" y1=\"{y:.1}\" y2=\"{y:.1}\"/><text x=\"{:.1}\" y=\"{:.1}\" \
-             text-anchor=\"end\">{:.0}</text>",
+             text-anchor=\"end\">{:.digits$}</text>",
             left + each * count,
             left - 5.0,
             y + 4.0,
