@@ -104,36 +104,75 @@ impl Residency {
     }
 }
 
+/// Layers planned to choose the values, at most: beyond that, what has not been tried does not stay. It is several times what a
+/// network of a thousand layers takes, unless its values live long.
+const MAX_PLANS: usize = 1 << 14;
+
 /// Chooses the values that stay.
 pub(crate) fn choose(network: &Network, target: &'static Target) -> Residency {
-    let mut residency = Residency::none(network, target);
-    let mut moved: Vec<Option<u64>> =
-        (0..network.layers.len()).map(|layer| bytes_moved(network, &residency, target, layer)).collect();
+    let mut choice = Choice::new(network, target);
+    let mut plans = 0;
     for (value, life) in candidates(network) {
-        let bytes = network.values[value].bytes();
-        let before: Option<u64> = life.clone().map(|layer| moved[layer]).sum();
-        let mut best: Option<(u64, Reverse<u64>, Stay, Vec<u64>)> = None;
-        for place in residency.places(bytes, &life) {
-            let stay = Stay { bytes: place, life: life.clone() };
-            residency.stays[value] = Some(stay.clone());
-            let after: Option<Vec<u64>> =
-                life.clone().map(|layer| bytes_moved(network, &residency, target, layer)).collect();
-            let Some(after) = after else { continue };
-            let room = life.clone().map(|layer| residency.room(layer)).min().unwrap_or(0);
-            let (sum, room) = (after.iter().sum(), Reverse(room));
-            if best.as_ref().is_none_or(|(least, most, ..)| (sum, room) < (*least, *most)) {
-                best = Some((sum, room, stay, after));
-            }
+        plans += 2 * life.clone().count();
+        if plans > MAX_PLANS {
+            break;
         }
-        residency.stays[value] = None;
-        if let Some((sum, _, stay, after)) = best
-            && before.is_none_or(|before| sum < before)
-        {
-            residency.stays[value] = Some(stay);
-            life.zip(after).for_each(|(layer, bytes)| moved[layer] = Some(bytes));
+        choice.consider(value, life);
+    }
+    choice.residency
+}
+
+struct Choice<'a> {
+    network: &'a Network,
+    target: &'static Target,
+    residency: Residency,
+    /// Per layer, bytes moved as things stand; `None` where it has too little room.
+    moved: Vec<Option<u64>>,
+}
+
+/// A place for a value, and what its layers move then.
+struct Trial {
+    stay: Stay,
+    moved: Vec<u64>,
+    /// Bytes that the layer with least room has.
+    room: u64,
+}
+
+impl<'a> Choice<'a> {
+    fn new(network: &'a Network, target: &'static Target) -> Self {
+        let residency = Residency::none(network, target);
+        let mut choice = Self { network, target, residency, moved: vec![] };
+        choice.moved = (0..network.layers.len()).map(|layer| choice.bytes_moved(layer)).collect();
+        choice
+    }
+
+    /// Bytes that a layer moves to and from external memory; `None` if it has too little room.
+    fn bytes_moved(&self, layer: usize) -> Option<u64> {
+        traffic(&Setting { network: self.network, residency: &self.residency, target: self.target, layer })
+    }
+
+    /// Lets a value stay at the better of two places, if its layers move fewer bytes then.
+    fn consider(&mut self, value: usize, life: Life) {
+        let before: Option<u64> = self.moved[life.clone()].iter().copied().sum();
+        let places = self.residency.places(self.network.values[value].bytes(), &life);
+        let trials: Vec<Trial> = places.into_iter().filter_map(|bytes| self.trial(value, &life, bytes)).collect();
+        let best = trials.into_iter().min_by_key(|trial| (trial.moved.iter().sum::<u64>(), Reverse(trial.room)));
+        let saves = |trial: &Trial| before.is_none_or(|before| trial.moved.iter().sum::<u64>() < before);
+        if let Some(Trial { stay, moved, .. }) = best.filter(saves) {
+            self.residency.stays[value] = Some(stay);
+            life.zip(moved).for_each(|(layer, bytes)| self.moved[layer] = Some(bytes));
         }
     }
-    residency
+
+    /// What happens if a value stays at a place; `None` if a layer has too little room then.
+    fn trial(&mut self, value: usize, life: &Life, bytes: Range<u64>) -> Option<Trial> {
+        let stay = Stay { bytes, life: life.clone() };
+        self.residency.stays[value] = Some(stay.clone());
+        let moved: Option<Vec<u64>> = life.clone().map(|layer| self.bytes_moved(layer)).collect();
+        let room = life.clone().map(|layer| self.residency.room(layer)).min().unwrap_or(0);
+        self.residency.stays[value] = None;
+        Some(Trial { stay, moved: moved?, room })
+    }
 }
 
 /// Values that may stay, best first, each with its life.
@@ -160,11 +199,6 @@ fn candidates(network: &Network) -> Vec<(usize, Life)> {
     };
     found.sort_by_key(|one| (Reverse(rate(one)), Reverse(network.values[one.0].bytes()), one.0));
     found
-}
-
-/// Bytes that a layer moves to and from external memory; `None` if it has too little room.
-fn bytes_moved(network: &Network, residency: &Residency, target: &'static Target, layer: usize) -> Option<u64> {
-    traffic(&Setting { network, residency, target, layer })
 }
 
 /// Where layers had their buffers, so that a layer takes what has not been used for longest: its loads can begin earliest.

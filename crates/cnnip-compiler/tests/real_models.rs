@@ -6,7 +6,7 @@ mod common;
 
 use std::path::{Path, PathBuf};
 
-use cnnip_compiler::{Options, Rounding, compile};
+use cnnip_compiler::{Options, Rounding, compile, compile_stages};
 use cnnip_graph::Graph;
 use cnnip_graph::tflite::import_tflite;
 use cnnip_isa::Target;
@@ -72,4 +72,19 @@ fn compiling_is_deterministic() {
     let graph = import(&data.join(SMALL[0]));
     let options = Options::new(Target::by_name("v4h").unwrap());
     assert_eq!(compile(&graph, &options).unwrap().to_bytes(), compile(&graph, &options).unwrap().to_bytes());
+}
+
+/// Bytes to and from external memory with values that stay in the scratchpad, as a part of those without, in percent.
+#[test]
+fn values_that_stay_save_most_of_the_traffic() {
+    let Some(data) = data() else { return };
+    for (file, target, most) in [(LARGE, "v4h", 25), (LARGE, "v3m", 40), (SMALL[0], "v3m", 30), (SMALL[4], "v4h", 40)] {
+        let graph = import(&data.join(file));
+        let target = Target::by_name(target).unwrap();
+        let report = |chain| compile_stages(&graph, &Options { chain, ..Options::new(target) }).unwrap().report(target);
+        let (with, without) = (report(true), report(false));
+        let percent = 100 * with.external_bytes() / without.external_bytes();
+        assert!(percent <= most, "{file} on {}: {percent} %", target.name);
+        assert!(with.cycles < without.cycles, "{file} on {}: {with:?}, {without:?}", target.name);
+    }
 }
