@@ -43,6 +43,12 @@ pub(crate) struct Quantize {
     /// Give tensors of this name 16 bits; `*` stands for any characters; may repeat
     #[arg(long, value_name = "PATTERN")]
     int16: Vec<String>,
+    /// Make the ranges of weights even across layers before
+    #[arg(long)]
+    equalize: bool,
+    /// Correct biases for what rounding the weights does to the means
+    #[arg(long, requires = "calib")]
+    correct_bias: bool,
     /// Inputs and outputs are integers, not real numbers
     #[arg(long)]
     integer_ends: bool,
@@ -133,12 +139,17 @@ pub(crate) fn quantized(
             _ => Err(Error::AlreadyQuantized { path: path.into() }),
         };
     }
+    let mut graph = graph;
+    if arguments.equalize {
+        cnnip_quant::equalize(&mut graph);
+    }
     let graph = Arc::new(graph);
-    let mut ranges = match &arguments.calib {
-        Some(data) => calibrated(path, data, &graph, arguments, streams)?.ranges(),
-        None if arguments.ranges.is_some() => Ranges::default(),
-        None => return Err(Error::NotCalibrated { path: path.into() }),
-    };
+    let calibration =
+        arguments.calib.as_ref().map(|data| calibrated(path, data, &graph, arguments, streams)).transpose()?;
+    if calibration.is_none() && arguments.ranges.is_none() {
+        return Err(Error::NotCalibrated { path: path.into() });
+    }
+    let mut ranges = calibration.as_ref().map(Calibration::ranges).unwrap_or_default();
     if let Some(file) = &arguments.ranges {
         let text = files::read_text(file, MAX_RANGES_BYTES)?;
         ranges.update(Ranges::from_json(&text).map_err(|why| Error::Ranges { path: file.clone(), why })?);
@@ -165,6 +176,9 @@ fn calibrated(
     let watched = cnnip_quant::calibrate::watched(graph);
     let mut session = Embedded::default().prepare(Arc::clone(graph), &watched).map_err(float)?.session();
     let mut calibration = Calibration::new(arguments.method());
+    if arguments.correct_bias {
+        calibration = calibration.with_means();
+    }
     let mut broken = vec![];
     let chosen = spread(data.len(), arguments.calib_count.unwrap_or(usize::MAX));
     let count = chosen.len();

@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 
 use cnnip_float::{FloatError, Session};
-use cnnip_graph::{ElementType, Graph, TensorId};
+use cnnip_graph::{ElementType, Graph, Tensor, TensorId};
 use serde::{Deserialize, Serialize};
 
+use crate::means::Means;
 use crate::observe::{Method, Observer};
 use crate::ranges::{Range, Ranges};
 
@@ -34,12 +35,19 @@ pub struct Calibration {
     method: Method,
     inputs: u64,
     observers: BTreeMap<String, Observer>,
+    means: Option<Means>,
 }
 
 impl Calibration {
     /// Nothing seen yet.
     pub fn new(method: Method) -> Self {
-        Self { method, inputs: 0, observers: BTreeMap::new() }
+        Self { method, inputs: 0, observers: BTreeMap::new(), means: None }
+    }
+
+    /// The same, with the means of all channels; it takes another pass over the values.
+    #[must_use]
+    pub fn with_means(self) -> Self {
+        Self { means: Some(Means::default()), ..self }
     }
 
     /// The method of all ranges.
@@ -72,13 +80,21 @@ impl Calibration {
         session.run(inputs, &mut |id, values| {
             if graph[id].element == ElementType::F32 && !graph[id].is_constant() {
                 self.observe(&graph[id].name, values);
+                self.observe_means(&graph[id], values);
             }
         })?;
         for (&id, values) in graph.inputs.iter().zip(inputs) {
             self.observe(&graph[id].name, values);
+            self.observe_means(&graph[id], values);
         }
         self.end_input();
         Ok(())
+    }
+
+    fn observe_means(&mut self, tensor: &Tensor, values: &[f32]) {
+        if let Some(means) = &mut self.means {
+            means.observe(tensor, values);
+        }
     }
 
     /// The current input is done.
@@ -94,6 +110,9 @@ impl Calibration {
     /// Adds what another pass over other inputs has shown.
     pub fn merge(&mut self, other: &Self) {
         self.inputs += other.inputs;
+        if let (Some(ours), Some(theirs)) = (&mut self.means, &other.means) {
+            ours.merge(theirs);
+        }
         for (name, theirs) in &other.observers {
             match self.observers.get_mut(name) {
                 Some(ours) => ours.merge(theirs),
@@ -108,6 +127,11 @@ impl Calibration {
     pub fn ranges(&self) -> Ranges {
         let range = |(name, observer): (&String, &Observer)| observer.range().map(|range| (name.clone(), range));
         self.observers.iter().filter_map(range).collect::<Vec<(String, Range)>>().into_iter().collect()
+    }
+
+    /// The means of all channels, for the correction of biases, if they were asked for.
+    pub fn means(&self) -> Option<&Means> {
+        self.means.as_ref()
     }
 
     /// Tensors with infinite values or values that are no numbers, and how many.

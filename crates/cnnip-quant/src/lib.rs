@@ -1,10 +1,11 @@
 //! From a float network to a quantized one.
 //!
-//! Three steps, each with a result that can be kept, looked at and edited:
+//! Steps, each with a result that can be kept, looked at and edited:
 //!
 //! | step | module | from → to |
 //! |---|---|---|
 //! | calibrate | [`observe`], [`calibrate`] | activations of example inputs → [`Ranges`] |
+//! | equalize | [`equalize()`] | float graph → the same function with weights of even ranges |
 //! | quantize | [`quantize()`] | float graph and ranges → quantized graph |
 //! | compress | [`compress`] | weights → weights that a device stores in less |
 //!
@@ -17,7 +18,9 @@
 #![forbid(unsafe_code)]
 
 pub mod calibrate;
+mod equalize;
 mod histogram;
+mod means;
 pub mod observe;
 mod parameters;
 mod pattern;
@@ -26,7 +29,9 @@ mod ranges;
 mod ties;
 
 pub use calibrate::Calibration;
+pub use equalize::equalize;
 pub use histogram::Histogram;
+pub use means::Means;
 pub use observe::{Method, Observer};
 pub use parameters::{Affine, Width};
 pub use pattern::Pattern;

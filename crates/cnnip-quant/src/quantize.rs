@@ -8,19 +8,22 @@ use std::collections::{HashMap, HashSet};
 
 use cnnip_graph::{ElementType, Graph, Node, Op, Place, Problems, Quantization, Tensor, TensorId};
 
+use crate::means::Means;
 use crate::parameters::{Affine, Width};
 use crate::pattern::Pattern;
 use crate::ranges::Ranges;
 use plan::Plan;
 
 /// What a caller may choose.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Options {
     /// Tensors of 16 bits; all others have 8. Tensors that must be quantized alike follow.
     pub wide: Vec<Pattern>,
     /// Inputs and outputs are the integers themselves. Otherwise they stay float32, and the network begins with quantizing and
     /// ends with de-quantizing.
     pub integer_ends: bool,
+    /// Means of the activations: biases then make up for what rounding the weights does to the mean of every output channel.
+    pub means: Option<Means>,
 }
 
 /// All problems of a graph and its ranges; at least one.
@@ -125,7 +128,7 @@ impl QuantizeRule {
 /// All problems at once: tensors without range, weights that are not constant or not finite, a graph that is quantized already.
 pub fn quantize(graph: &Graph, ranges: &Ranges, options: &Options) -> Result<Graph, QuantizeErrors> {
     let plan = Plan::new(graph, ranges, options)?;
-    let mut rewrite = Rewrite::new(graph, &plan);
+    let mut rewrite = Rewrite::new(graph, &plan, options.means.as_ref());
     let mut problems = vec![];
     if !options.integer_ends {
         rewrite.quantize_inputs();
@@ -162,6 +165,7 @@ type Broken = (Option<TensorId>, QuantizeRule);
 struct Rewrite<'a> {
     old: &'a Graph,
     plan: &'a Plan,
+    means: Option<&'a Means>,
     new: Graph,
     /// The same values in 16 bits, by the tensor of 8 bits.
     widened: HashMap<TensorId, TensorId>,
@@ -172,7 +176,7 @@ struct Rewrite<'a> {
 }
 
 impl<'a> Rewrite<'a> {
-    fn new(old: &'a Graph, plan: &'a Plan) -> Self {
+    fn new(old: &'a Graph, plan: &'a Plan, means: Option<&'a Means>) -> Self {
         let tensors = old.tensor_ids().map(|id| quantized(&old[id], plan.affine(id))).collect();
         let new = Graph {
             name: old.name.clone(),
@@ -181,7 +185,7 @@ impl<'a> Rewrite<'a> {
             inputs: old.inputs.clone(),
             outputs: old.outputs.clone(),
         };
-        Self { old, plan, new, widened: HashMap::new(), inputs: HashMap::new(), replaced: HashSet::new() }
+        Self { old, plan, means, new, widened: HashMap::new(), inputs: HashMap::new(), replaced: HashSet::new() }
     }
 
     fn node(&mut self, node: &Node) -> Result<(), Broken> {

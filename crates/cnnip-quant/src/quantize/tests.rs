@@ -84,7 +84,7 @@ fn integer_ends_have_no_conversions() {
 
 #[test]
 fn a_wide_tensor_widens_its_node_and_what_is_tied_to_it() {
-    let options = Options { wide: vec![Pattern::new("features")], integer_ends: true };
+    let options = Options { wide: vec![Pattern::new("features")], integer_ends: true, ..Options::default() };
     let graph = quantize(&network([1.0; 4], [1.0; 2]), &ranges(), &options).unwrap();
     for name in ["features", "gate", "joined", "image:int16"] {
         assert_eq!(named(&graph, name).element, ElementType::I16, "{name}");
@@ -109,7 +109,10 @@ fn all_problems_at_once() {
     let options = Options { wide: vec![Pattern::new("nothing*")], ..Options::default() };
     let errors = quantize(&network([1.0; 4], [0.0; 2]), &table, &options).unwrap_err();
     assert_eq!(errors.problems().len(), 4, "{errors}");
-    let errors = quantize(&network([f32::NAN, 0.0, 0.0, 0.0], [0.0; 2]), &ranges(), &Options::default()).unwrap_err();
+    let mut damaged = network([1.0; 4], [0.0; 2]);
+    let weights = damaged.tensor_named("weights").unwrap().index();
+    damaged.tensors[weights].data = Some(floats(&[f32::NAN, 0.0, 0.0, 0.0]).into());
+    let errors = quantize(&damaged, &ranges(), &Options::default()).unwrap_err();
     assert!(errors.to_string().contains("weights"), "{errors}");
     let twice = quantize(&network([1.0; 4], [0.0; 2]), &ranges(), &Options::default()).unwrap();
     let errors = quantize(&twice, &ranges(), &Options::default()).unwrap_err();
@@ -127,4 +130,21 @@ fn weights_that_are_integers_already_are_taken_for_what_they_stand_for() {
         .quantized(Quantization::symmetric_per_channel(0, [1.0 / 127.0, 1.0]));
     let hybrid = quantize(&graph, &ranges(), &Options::default()).unwrap();
     assert_eq!(integers(named(&hybrid, "weights")), integers(named(&real, "weights")));
+}
+
+#[test]
+fn biases_make_up_for_the_error_of_weights() {
+    let graph = network([1.0, 0.503, 0.25, 0.1252], [0.5, -2.0]);
+    let mut means = Means::default();
+    means.observe(named(&graph, "image"), &[0.5, 1.0, 0.5, 1.0]);
+    let plain = quantize(&graph, &ranges(), &Options::default()).unwrap();
+    let mended = quantize(&graph, &ranges(), &Options { means: Some(means), ..Options::default() }).unwrap();
+    // 0.503 is 63.881 steps of 1 / 127 and becomes 64; 0.1252 is 63.6016 of 0.25 / 127 and becomes 64. 1 and 0.25 are exact.
+    let input = scales(named(&plain, "image:quantized"))[0];
+    for (channel, (scale, steps)) in
+        [(1.0 / 127.0, 64.0 - 63.881), (0.25 / 127.0, 64.0 - 63.6016)].into_iter().enumerate()
+    {
+        let shift = integers(named(&plain, "bias"))[channel] - integers(named(&mended, "bias"))[channel];
+        assert_eq!(shift, integer_of(steps * scale, input * scale), "channel {channel}");
+    }
 }

@@ -1,6 +1,6 @@
 //! Constants: weights, biases, operands.
 
-use cnnip_graph::{Data, ElementType, Node, Quantization, Tensor, TensorId};
+use cnnip_graph::{Data, ElementType, Node, Op, Quantization, Tensor, TensorId};
 
 use super::{Broken, QuantizeRule, Rewrite, element};
 use crate::histogram::narrow;
@@ -114,7 +114,10 @@ pub(super) fn bias(
     let scale = |tensor: &Tensor| tensor.quantization.as_ref().map(|q| q.scales().to_vec()).unwrap_or_default();
     let input = scale(input).first().copied().unwrap_or(1.0);
     let scales: Vec<f64> = scale(weights).iter().map(|&weight| f64::from(input) * f64::from(weight)).collect();
-    let values = bias_values(rewrite, node, scales.len())?;
+    let mut values = bias_values(rewrite, node, scales.len())?;
+    if let Some(shift) = correction(rewrite, node, inputs[1]) {
+        values.iter_mut().zip(shift).for_each(|(bias, shift)| *bias -= narrow(shift));
+    }
     let element = if width == Width::Int16 { ElementType::I64 } else { ElementType::I32 };
     let limit = integer(largest_bias(width));
     let integers =
@@ -124,6 +127,46 @@ pub(super) fn bias(
     let tensor =
         Tensor { element, ..old.clone() }.constant(data).quantized(Quantization::symmetric_per_channel(0, scales));
     Ok(rewrite.replace(node.inputs[2], tensor))
+}
+
+/// By how much the mean of every output channel grows when the weights are rounded: the sum over taps and input channels of
+/// the weight's error times the mean of its input. `None` where the means are not known, or not by the weights' input channels.
+///
+/// Padding counts as if it were like the rest (Nagel et al. 2019, section 4.2, with measured means).
+fn correction(rewrite: &Rewrite<'_>, node: &Node, weights: TensorId) -> Option<Vec<f64>> {
+    let means = rewrite.means?.of(&rewrite.old[node.inputs[0]].name)?;
+    let (exact, rounded) = (floats(&rewrite.old[node.inputs[1]])?, floats(&rewrite.new[weights])?);
+    let input_channel = input_channels(node, &rewrite.new[weights], means.len())?;
+    let axis = node.op.weight_axis()?;
+    let outputs = Channels::of(&rewrite.new[weights], axis);
+    let mut shifts = vec![0.0; outputs.count];
+    for (at, (exact, rounded)) in exact.iter().zip(&rounded).enumerate() {
+        let error = f64::from(*rounded) - f64::from(*exact);
+        shifts[outputs.channel(at)] += error * means.get(input_channel(at))?;
+    }
+    Some(shifts)
+}
+
+/// The input channel of every weight, by its position.
+fn input_channels(node: &Node, weights: &Tensor, channels: usize) -> Option<Box<dyn Fn(usize) -> usize>> {
+    let &last = weights.shape.dims().last()?;
+    let per_output: usize = weights.shape.dims().iter().skip(1).product();
+    match &node.op {
+        Op::Conv2d(conv) => {
+            let outputs = *weights.shape.dims().first()? / conv.groups;
+            (last * conv.groups == channels).then_some(())?;
+            Some(Box::new(move |at| at / per_output / outputs * last + at % last))
+        }
+        Op::DepthwiseConv2d(conv) => {
+            let multiplier = conv.multiplier;
+            (last == channels * multiplier)
+                .then(|| Box::new(move |at| at % last / multiplier) as Box<dyn Fn(usize) -> usize>)
+        }
+        Op::FullyConnected(_) => {
+            (last == channels).then(|| Box::new(move |at| at % last) as Box<dyn Fn(usize) -> usize>)
+        }
+        _ => None,
+    }
 }
 
 /// The biases of `count` channels, zeros if there are none.
