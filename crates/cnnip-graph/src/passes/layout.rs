@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use super::edit::Edit;
+use super::edit::{Edit, remove};
 use super::{dead_code, fold_constants};
 use crate::evaluate::{evaluate, moved_quantization};
 use crate::graph::{Graph, Node, TensorId};
@@ -30,7 +30,29 @@ pub fn channels_last(graph: Graph) -> Graph {
     nodes.into_iter().for_each(|node| layout.node(node));
     let mut graph = layout.edit.graph;
     graph.nodes.iter_mut().for_each(|node| free(node, &graph.tensors));
-    named(dead_code(fold_constants(graph)))
+    named(dead_code(fold_constants(written_directly(graph))))
+}
+
+/// An output that is a copy of what a node gives is given by that node.
+fn written_directly(mut graph: Graph) -> Graph {
+    let mut gone = vec![false; graph.nodes.len()];
+    for index in 0..graph.nodes.len() {
+        let node = &graph.nodes[index];
+        let (Op::Reshape { .. }, &[input], &[output]) = (&node.op, node.inputs.as_slice(), node.outputs.as_slice())
+        else {
+            continue;
+        };
+        let (from, to) = (&graph[input], &graph[output]);
+        let copy = from.shape == to.shape && from.quantization == to.quantization && from.element == to.element;
+        let free = !from.is_constant() && !graph.inputs.contains(&input) && !graph.outputs.contains(&input);
+        if copy && free && graph.outputs.contains(&output) {
+            let lists = graph.nodes.iter_mut().flat_map(|node| node.inputs.iter_mut().chain(&mut node.outputs));
+            lists.filter(|id| **id == input).for_each(|id| *id = output);
+            gone[index] = true;
+        }
+    }
+    remove(&mut graph, &gone);
+    graph
 }
 
 /// The graph that is written, and what is known of its tensors.
