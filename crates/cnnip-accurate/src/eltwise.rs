@@ -80,7 +80,9 @@ impl Eltwise {
 
     /// Does the whole part, or nothing.
     fn kernel(&self, tools: &mut Tools, parts: [&[u8]; 2], output: &mut [u8]) -> bool {
-        if self.output != ElementType::Int8 {
+        // The bytes of a table may be called uint8.
+        let relabels = self.output == ElementType::Uint8 && matches!(self.arithmetic, Arithmetic::Bytes { .. });
+        if self.output != ElementType::Int8 && !relabels {
             return false;
         }
         let map = self.axes.output();

@@ -75,7 +75,9 @@ impl Host {
                         let _ = affine.quantize(real, Ties::Away, words);
                         store(output, words, i16::to_le_bytes);
                     }
-                    ElementType::U8 => drop(affine.quantize(real, Ties::Away, output)),
+                    ElementType::U8 => {
+                        let _ = affine.quantize(real, Ties::Away, output);
+                    }
                     _ => {
                         let _ = affine.quantize(real, Ties::Away, to);
                         store(output, to, i8::to_le_bytes);
@@ -88,7 +90,9 @@ impl Host {
                         load(words, input, i16::from_le_bytes);
                         let _ = affine.dequantize(words, real);
                     }
-                    ElementType::U8 => drop(affine.dequantize(input, real)),
+                    ElementType::U8 => {
+                        let _ = affine.dequantize(input, real);
+                    }
                     _ => {
                         load(from, input, i8::from_le_bytes);
                         let _ = affine.dequantize(from, real);
