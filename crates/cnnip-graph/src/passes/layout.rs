@@ -36,7 +36,7 @@ pub fn channels_last(graph: Graph) -> Graph {
 /// An output that is a copy of what a node gives is given by that node.
 fn written_directly(mut graph: Graph) -> Graph {
     let mut gone = vec![false; graph.nodes.len()];
-    for index in 0..graph.nodes.len() {
+    for (index, gone) in gone.iter_mut().enumerate() {
         let node = &graph.nodes[index];
         let (Op::Reshape { .. }, &[input], &[output]) = (&node.op, node.inputs.as_slice(), node.outputs.as_slice())
         else {
@@ -48,7 +48,7 @@ fn written_directly(mut graph: Graph) -> Graph {
         if copy && free && graph.outputs.contains(&output) {
             let lists = graph.nodes.iter_mut().flat_map(|node| node.inputs.iter_mut().chain(&mut node.outputs));
             lists.filter(|id| **id == input).for_each(|id| *id = output);
-            gone[index] = true;
+            *gone = true;
         }
     }
     remove(&mut graph, &gone);
