@@ -675,6 +675,8 @@ def _resize(name: str, options_type):
         options = options_type()
         options.alignCorners = dice.chance(0.3)
         options.halfPixelCenters = not options.alignCorners and dice.chance(0.5)
+        if name == "RESIZE_BILINEAR":  # the targets' limit
+            out = [min(size, 5 * (n - 1) + 1 if options.alignCorners else 5 * n) for n, size in zip(image[1:3], out, strict=True)]
         out_shape = (image[0], *out, image[3])
         note = f"{image} -> {out_shape} corners {options.alignCorners} half pixel {options.halfPixelCenters}"
         constants = [("size", np.array(out, np.int32))]

@@ -168,6 +168,90 @@ def depthwise_conv_2d(layer: Layer, x: np.ndarray) -> np.ndarray:
     return _requantize_channels(layer, sums)
 
 
+def transpose_conv(layer: Layer, x: np.ndarray) -> np.ndarray:
+    """Every input position adds its multiple of the kernel to the output; inputs are shape, weights, activation, bias."""
+    weights, o = layer.fixed(1).astype(np.int64), layer.options
+    n, rows, columns, channels = layer.out_shape()
+    kernel, strides = weights.shape[1:3], (o.strideH, o.strideW)
+    pairs = zip((rows, columns), kernel, strides, strict=True)
+    top, left = (same_padding(*pair, 1) if o.padding == schema.Padding.SAME else 0 for pair in pairs)
+    sums = np.zeros((n, rows, columns, channels), np.int64)
+    products = np.einsum("nyxi,ohwi->nyxhwo", x.astype(np.int64) - layer.source(2).zero_point, weights, optimize=True)
+    for y, z, h, w in np.ndindex(*x.shape[1:3], *kernel):
+        row, column = y * strides[0] + h - top, z * strides[1] + w - left
+        if 0 <= row < rows and 0 <= column < columns:
+            sums[:, row, column] += products[:, y, z, h, w]
+    bias = layer.fixed(3)
+    m, e = channel_multipliers(layer.source(2), layer.source(1), layer.result(), channels)
+    return _to_int8(multiply(sums + (0 if bias is None else bias), m, e) + layer.result().zero_point)
+
+
+def resize_nearest(layer: Layer, x: np.ndarray) -> np.ndarray:
+    """The sample nearest by binary32 arithmetic."""
+    o, f = layer.options, np.float32
+
+    def indices(size: int, out: int) -> np.ndarray:
+        less = int(o.alignCorners and out > 1)
+        at = (np.arange(out, dtype=f) + f(0.5 if o.halfPixelCenters else 0)) * (f(size - less) / f(out - less))
+        nearest = np.floor(at + f(0.5)) if o.alignCorners else np.floor(at)
+        return np.clip(nearest, 0, size - 1).astype(int)
+
+    _, rows, columns, _ = layer.out_shape()
+    return x[:, indices(x.shape[1], rows)][:, :, indices(x.shape[2], columns)]
+
+
+def resize_bilinear(layer: Layer, x: np.ndarray) -> np.ndarray:
+    """Positions of ten fraction bits; the weighted sum rounded, halves away from zero."""
+    o = layer.options
+
+    def samples(size: int, out: int):
+        less = int(o.alignCorners and out > 1)
+        step = (1024 * (size - less) + (out - less) // 2) // (out - less)
+        at = np.arange(out) * step + (step // 2 - 512 if o.halfPixelCenters else 0)
+        at = np.clip(at, 0, (size - 1) * 1024)
+        return at // 1024, np.minimum(at // 1024 + 1, size - 1), at % 1024
+
+    _, rows, columns, _ = layer.out_shape()
+    y0, y1, fy = samples(x.shape[1], rows)
+    x0, x1, fx = samples(x.shape[2], columns)
+    fy, fx, x = fy[None, :, None, None], fx[None, None, :, None], x.astype(np.int64)
+    top = x[:, y0][:, :, x0] * (1024 - fx) + x[:, y0][:, :, x1] * fx
+    bottom = x[:, y1][:, :, x0] * (1024 - fx) + x[:, y1][:, :, x1] * fx
+    total = top * (1024 - fy) + bottom * fy
+    return _to_int8(_divide_towards_zero(total + np.where(total > 0, 1 << 19, -(1 << 19)), 1 << 20))
+
+
+def arg_max(layer: Layer, x: np.ndarray) -> np.ndarray:
+    """The lowest index of the largest."""
+    return x.argmax(int(layer.fixed(1))).astype(np.int32)
+
+
+def arg_min(layer: Layer, x: np.ndarray) -> np.ndarray:
+    """The lowest index of the smallest."""
+    return x.argmin(int(layer.fixed(1))).astype(np.int32)
+
+
+def mirror_pad(layer: Layer, x: np.ndarray) -> np.ndarray:
+    """With the edge or without it."""
+    reflect = layer.options.mode == schema.MirrorPadMode.REFLECT
+    return np.pad(x, layer.fixed(1), "reflect" if reflect else "symmetric")
+
+
+def tile(layer: Layer, x: np.ndarray) -> np.ndarray:
+    """Several times along each axis."""
+    return np.tile(x, layer.fixed(1))
+
+
+def broadcast_to(layer: Layer, x: np.ndarray) -> np.ndarray:
+    """Extents of one repeated."""
+    return np.broadcast_to(x, layer.fixed(1))
+
+
+def reverse(layer: Layer, x: np.ndarray) -> np.ndarray:
+    """Last index first."""
+    return np.flip(x, tuple(layer.fixed(1).tolist()))
+
+
 def fully_connected(layer: Layer, x: np.ndarray) -> np.ndarray:
     """Matrix product over the last weight axis; leading dimensions are one batch."""
     weights = layer.fixed(1).astype(np.int64)
@@ -611,6 +695,15 @@ def _newton(a):
 OPERATORS = {
     "CONV_2D": conv_2d,
     "DEPTHWISE_CONV_2D": depthwise_conv_2d,
+    "TRANSPOSE_CONV": transpose_conv,
+    "RESIZE_NEAREST_NEIGHBOR": resize_nearest,
+    "RESIZE_BILINEAR": resize_bilinear,
+    "ARG_MAX": arg_max,
+    "ARG_MIN": arg_min,
+    "MIRROR_PAD": mirror_pad,
+    "TILE": tile,
+    "BROADCAST_TO": broadcast_to,
+    "REVERSE_V2": reverse,
     "FULLY_CONNECTED": fully_connected,
     "MAX_POOL_2D": max_pool_2d,
     "AVERAGE_POOL_2D": average_pool_2d,
