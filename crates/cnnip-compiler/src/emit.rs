@@ -65,7 +65,9 @@ impl Emitter<'_> {
         }
         encode(&Command::Run(operation.code()), &mut self.list.words)?;
         self.list.commands += 1;
-        self.busy(cnnip_timing::Cost::of(operation, self.target).cycles);
+        let cycles = cnnip_timing::Cost::of(operation, self.target).cycles;
+        self.list.cycles += cycles;
+        self.busy(cycles);
         Ok(())
     }
 
@@ -73,17 +75,16 @@ impl Emitter<'_> {
         encode(command, &mut self.list.words)?;
         self.list.commands += 1;
         let cycles = cnnip_timing::control_cycles(command.words());
+        self.list.cycles += cycles;
         match *command {
             Command::Signal { token } => self.list.steps.push(Step::Signal(token)),
             Command::Wait { token, count } => self.list.steps.push(Step::Wait(token, count)),
-            _ => return Ok(self.busy(cycles)),
+            _ => self.busy(cycles),
         }
-        self.list.cycles += cycles;
         Ok(())
     }
 
     fn busy(&mut self, cycles: u64) {
-        self.list.cycles += cycles;
         match self.list.steps.last_mut() {
             Some(Step::Busy(sum)) => *sum += cycles,
             _ => self.list.steps.push(Step::Busy(cycles)),

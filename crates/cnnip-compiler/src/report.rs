@@ -87,7 +87,7 @@ fn cycles(program: &Program, target: &Target) -> u64 {
     };
     let mut engines = kinds.into_iter().zip(program.lists()).map(steps).map(Timeline::new).collect::<Vec<_>>();
     let mut tokens = vec![VecDeque::new(); usize::from(u8::MAX) + 1];
-    while engines.iter_mut().fold(false, |moved, engine| engine.advance(&mut tokens) || moved) {}
+    while engines.iter_mut().any(|engine| engine.advance(&mut tokens)) {}
     engines.iter().map(|engine| engine.time).max().unwrap_or(0)
 }
 
