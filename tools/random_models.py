@@ -676,7 +676,8 @@ def _resize(name: str, options_type):
         options.alignCorners = dice.chance(0.3)
         options.halfPixelCenters = not options.alignCorners and dice.chance(0.5)
         if name == "RESIZE_BILINEAR":  # the targets' limit
-            out = [min(size, 5 * (n - 1) + 1 if options.alignCorners else 5 * n) for n, size in zip(image[1:3], out, strict=True)]
+            limits = [5 * (n - 1) + 1 if options.alignCorners else 5 * n for n in image[1:3]]
+            out = [min(pair) for pair in zip(limits, out, strict=True)]
         out_shape = (image[0], *out, image[3])
         note = f"{image} -> {out_shape} corners {options.alignCorners} half pixel {options.halfPixelCenters}"
         constants = [("size", np.array(out, np.int32))]
