@@ -26,7 +26,6 @@ mod eltwise;
 mod error;
 mod host;
 mod numbers;
-mod pattern;
 mod pool;
 mod sampling;
 mod simulator;
@@ -36,6 +35,5 @@ mod tensor;
 mod transfer;
 
 pub use error::{Fault, InputError, SimulatorError, Unsupported, Why};
-pub use pattern::Pattern;
 pub use simulator::{DEFAULT_MEMORY_BYTES, Simulator};
 pub use tensor::{State, Tensor, TensorView};

@@ -4,9 +4,10 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use cnnip_accurate::{Pattern, Simulator, State, Tensor};
+use cnnip_accurate::{Simulator, State, Tensor};
 use cnnip_analysis::NamedTensor;
 use cnnip_driver::TensorView;
+use cnnip_graph::Pattern;
 use cnnip_package::{ElementType, Place, Quantization, RegionId};
 use serde_json::{Value, json};
 
@@ -35,7 +36,7 @@ pub(crate) struct Accurate {
     #[arg(long, value_name = "DIR|FILE.npz")]
     dump: Option<PathBuf>,
     /// Which tensors to write: `*` is any text, `?` any character; may repeat [default: all]
-    #[arg(long, value_name = "PATTERN", requires = "dump")]
+    #[arg(long, value_name = "PATTERN", requires = "dump", value_parser = pattern)]
     tensors: Vec<Pattern>,
     /// Give real numbers instead of integers
     #[arg(long)]
@@ -49,6 +50,10 @@ pub(crate) struct Accurate {
     /// Print everything as JSON, errors included
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+fn pattern(text: &str) -> Result<Pattern, std::convert::Infallible> {
+    Ok(Pattern::new(text))
 }
 
 /// Runs the network and gives what is asked for.

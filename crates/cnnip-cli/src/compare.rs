@@ -7,12 +7,13 @@ use cnnip_analysis::compare::compare;
 use cnnip_analysis::local::local;
 use cnnip_analysis::report::{self, Page};
 use cnnip_analysis::{Comparison, Incomparable, Measure};
+use cnnip_graph::Pattern;
 use serde_json::{Value, json};
 
 use crate::error::Error;
 use crate::level::{self, Feed, Level, Run, level};
 use crate::stream::{DONE, Streams};
-use crate::{dump, files};
+use crate::files;
 
 /// What is to be compared.
 #[derive(Debug, Args)]
@@ -76,7 +77,7 @@ fn compared(arguments: &Compare, streams: &mut Streams<'_>) -> Result<bool, Erro
 
 fn restrict(run: &mut Run, only: &[String]) {
     if !only.is_empty() {
-        run.set.tensors.retain(|tensor| only.iter().any(|pattern| dump::matches(pattern, &tensor.name)));
+        run.set.tensors.retain(|tensor| only.iter().any(|pattern| Pattern::new(pattern).matches(&tensor.name)));
     }
 }
 

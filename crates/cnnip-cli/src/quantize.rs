@@ -6,8 +6,8 @@ use std::sync::Arc;
 use clap::{Args, ValueEnum};
 use cnnip_data::{Dataset, Fit, InputSpec, Normalize, PictureRule};
 use cnnip_float::{Embedded, Engine};
-use cnnip_graph::{Graph, Op, TensorId};
-use cnnip_quant::{Calibration, Method, Options, Pattern, Ranges};
+use cnnip_graph::{Graph, Op, Pattern, TensorId};
+use cnnip_quant::{Calibration, Method, Options, Ranges};
 
 use crate::error::Error;
 use crate::stream::Streams;
@@ -157,8 +157,11 @@ pub(crate) fn quantized(
     if let Some(file) = &arguments.save_ranges {
         files::write(file, |out| out.write_all(ranges.to_json().as_bytes()))?;
     }
-    let options =
-        Options { wide: arguments.int16.iter().map(Pattern::new).collect(), integer_ends: arguments.integer_ends };
+    let options = Options {
+        wide: arguments.int16.iter().map(|text| Pattern::new(text)).collect(),
+        integer_ends: arguments.integer_ends,
+        means: calibration.and_then(|calibration| calibration.means().cloned()),
+    };
     cnnip_quant::quantize(&graph, &ranges, &options).map_err(|errors| Error::Quantize { path: path.into(), errors })
 }
 

@@ -31,6 +31,7 @@ mod infer;
 pub mod onnx;
 mod op;
 pub mod passes;
+mod pattern;
 mod problem;
 mod tensor;
 mod text;
@@ -44,5 +45,6 @@ pub use op::{
     Activation, ArgExtremum, Blocks, Conv2d, DepthwiseConv2d, FullyConnected, Gather, Grid, Hw, Mean, Op, Pad,
     PadValue, Padding, Pool2d, ResizeBilinear, ResizeNearest, Slice, Take, TransposeConv2d,
 };
+pub use pattern::Pattern;
 pub use problem::{MAX_PROBLEMS, Place, Problem, Problems, Rule};
 pub use tensor::{Data, ElementType, MAX_ELEMENTS, MAX_RANK, Quantization, Shape, ShapeError, Source, Tensor};

@@ -6,11 +6,10 @@ mod weights;
 
 use std::collections::{HashMap, HashSet};
 
-use cnnip_graph::{ElementType, Graph, Node, Op, Place, Problems, Quantization, Tensor, TensorId};
+use cnnip_graph::{ElementType, Graph, Node, Op, Pattern, Place, Problems, Quantization, Tensor, TensorId};
 
 use crate::means::Means;
 use crate::parameters::{Affine, Width};
-use crate::pattern::Pattern;
 use crate::ranges::Ranges;
 use plan::Plan;
 

@@ -178,9 +178,9 @@ fn quantized_already(graph: &Graph) -> Vec<QuantizeProblem> {
 
 fn unused_patterns(graph: &Graph, options: &Options) -> Vec<QuantizeProblem> {
     let unused = options.wide.iter().filter(|one| graph.tensors.iter().all(|tensor| !one.matches(&tensor.name)));
-    let problem = |pattern: &crate::Pattern| QuantizeProblem {
+    let problem = |pattern: &cnnip_graph::Pattern| QuantizeProblem {
         place: Place::Model,
-        rule: QuantizeRule::Pattern { pattern: pattern.as_str().to_owned() },
+        rule: QuantizeRule::Pattern { pattern: pattern.to_string() },
     };
     unused.map(problem).collect()
 }

@@ -1,28 +1,30 @@
 //! Patterns of tensor names.
 
-use std::str::FromStr;
+use std::fmt;
 
 /// A pattern of names: `*` stands for any characters, `?` for one; everything else for itself.
 ///
 /// ```
-/// use cnnip_accurate::Pattern;
-/// let pattern: Pattern = "block?/*add".parse()?;
+/// use cnnip_graph::Pattern;
+///
+/// let pattern = Pattern::new("block?/*add");
 /// assert!(pattern.matches("block3/residual/add"));
 /// assert!(!pattern.matches("block13/add"));
-/// # Ok::<(), std::convert::Infallible>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Pattern(Vec<char>);
 
-impl FromStr for Pattern {
-    type Err = std::convert::Infallible;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        Ok(Self(text.chars().collect()))
-    }
-}
-
 impl Pattern {
+    /// The pattern of a text; every text is one.
+    pub fn new(text: &str) -> Self {
+        Self(text.chars().collect())
+    }
+
+    /// Whether it can fit more than one name.
+    pub fn is_plural(&self) -> bool {
+        self.0.iter().any(|letter| matches!(letter, '*' | '?'))
+    }
+
     /// Whether the whole name fits, in time proportional to the product of both lengths.
     pub fn matches(&self, name: &str) -> bool {
         let name: Vec<char> = name.chars().collect();
@@ -47,13 +49,20 @@ impl Pattern {
     }
 }
 
+/// Its text.
+impl fmt::Display for Pattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|letter| write!(f, "{letter}"))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn stars_take_as_much_as_is_needed() {
-        let matches = |pattern: &str, name: &str| pattern.parse::<Pattern>().is_ok_and(|pattern| pattern.matches(name));
+        let matches = |pattern: &str, name: &str| Pattern::new(pattern).matches(name);
         for (pattern, name) in [("*", ""), ("", ""), ("a*c", "abcbc"), ("*b?", "abc"), ("**x", "x"), ("a?c", "aéc")] {
             assert!(matches(pattern, name), "{pattern} {name}");
         }
