@@ -135,7 +135,7 @@ pub(super) fn scatter(reference: &[f64], other: &[f64]) -> String {
 
 /// A map of rows and columns in grey, from the smallest to the largest value.
 pub(super) fn map(values: &[f64], rows: usize, columns: usize, (low, high): (f64, f64), title: &str) -> String {
-    const MOST: usize = 48;
+    const MOST: usize = 24;
     let step = rows.max(columns).div_ceil(MOST).max(1);
     let (across, down) = (columns.div_ceil(step), rows.div_ceil(step));
     let cell = (96.0 / usize_f64(across.max(down).max(1))).max(1.0);
