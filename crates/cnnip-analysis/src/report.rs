@@ -1,16 +1,18 @@
 //! A comparison for people and for spreadsheets: table, CSV, and a page that needs nothing from elsewhere.
 
+mod bitmap;
 mod page;
 mod svg;
 
 use std::fmt::Write;
 
 use crate::compare::{Comparison, Measure};
+use crate::verdict::{Cause, Verdict};
 
 pub use page::{Page, html};
 
-/// One line per tensor.
-pub fn table(comparison: &Comparison, local: Option<&Comparison>) -> String {
+/// One line per tensor, then one per tensor that is not good.
+pub fn table(comparison: &Comparison, local: Option<&Comparison>, verdicts: &[Verdict]) -> String {
     let widest = comparison.measures.iter().map(|measure| measure.name.chars().count()).max().unwrap_or(0);
     let width = widest.clamp(6, 48);
     let mut out = format!(
@@ -50,7 +52,35 @@ pub fn table(comparison: &Comparison, local: Option<&Comparison>) -> String {
     if !comparison.skipped.is_empty() {
         let _ = writeln!(out, "made by one side only: {}", comparison.skipped.join(", "));
     }
+    for verdict in verdicts.iter().filter(|verdict| verdict.cause != Cause::Good) {
+        let _ = writeln!(out, "{}: {}", verdict.name, sentence(verdict));
+    }
     out
+}
+
+/// A verdict in words.
+pub(crate) fn sentence(verdict: &Verdict) -> String {
+    let Verdict { cause, observed, covered, clipped, .. } = verdict;
+    let range = |(low, high): (f64, f64)| format!("{low:.4} to {high:.4}");
+    let db = |value: f64| decibels(Some(value));
+    format!(
+        "{}: {} dB, {} dB in the middle channel; observed {}, covered {}, {:.2} % clipped; expected {} dB with the observed \
+         range, {} dB with 16 bits: {}",
+        cause.name(),
+        db(verdict.measured_db),
+        db(verdict.channel_db),
+        range(*observed),
+        range(*covered),
+        clipped * 100.0,
+        db(verdict.recalibrated_db),
+        db(verdict.int16_db),
+        cause.advice(),
+    )
+}
+
+/// The verdict on a tensor.
+pub(crate) fn judged<'v>(verdicts: &'v [Verdict], name: &str) -> Option<&'v Verdict> {
+    verdicts.iter().find(|verdict| verdict.name == name)
 }
 
 /// The measure of a tensor.
@@ -91,14 +121,16 @@ pub(crate) fn decibels(value: Option<f64>) -> String {
 }
 
 /// The header, then one row per tensor; a ratio without noise is `inf`, what does not apply is empty.
-pub fn csv(comparison: &Comparison, local: Option<&Comparison>) -> String {
-    let mut out = "tensor,elements,equal,different,max_lsb,max_abs,sqnr_db,cosine,saturated,local_sqnr_db\n".to_owned();
+pub fn csv(comparison: &Comparison, local: Option<&Comparison>, verdicts: &[Verdict]) -> String {
+    let mut out = "tensor,elements,equal,different,max_lsb,max_abs,sqnr_db,cosine,saturated,local_sqnr_db,\
+                   verdict,observed_min,observed_max,covered_min,covered_max,clipped,grid_db,channel_db,recalibrated_db,int16_db\n"
+        .to_owned();
     let number = |value: Option<f64>| value.map_or(String::new(), |value| value.to_string());
     for measure in &comparison.measures {
         let alone = local.and_then(|local| of(local, &measure.name)).and_then(|of| of.sqnr_db);
         let _ = writeln!(
             out,
-            "{},{},{},{},{},{},{},{},{},{}",
+            "{},{},{},{},{},{},{},{},{},{},{}",
             field(&measure.name),
             measure.elements,
             measure.equal,
@@ -109,9 +141,20 @@ pub fn csv(comparison: &Comparison, local: Option<&Comparison>) -> String {
             number(measure.cosine),
             number(measure.saturated),
             number(alone),
+            fields(judged(verdicts, &measure.name)),
         );
     }
     out
+}
+
+/// The fields of a verdict; empty ones if there is none.
+fn fields(verdict: Option<&Verdict>) -> String {
+    let Some(verdict) = verdict else { return ",".repeat(9) };
+    let Verdict { cause, observed, covered, clipped, grid_db, channel_db, recalibrated_db, int16_db, .. } = verdict;
+    let ratios = [*clipped, *grid_db, *channel_db, *recalibrated_db, *int16_db];
+    let numbers = [observed.0, observed.1, covered.0, covered.1].into_iter().chain(ratios);
+    let numbers = numbers.map(|number| number.to_string());
+    [cause.name().to_owned()].into_iter().chain(numbers).collect::<Vec<_>>().join(",")
 }
 
 /// A field of RFC 4180: in quotes where it needs them.
@@ -142,10 +185,10 @@ mod tests {
     fn table_and_csv_have_a_line_per_tensor() {
         let (a, b) = (set(&[1, 2, 3, 4]), set(&[1, 2, 3, 5]));
         let comparison = compare(&a, &b).unwrap();
-        let text = table(&comparison, None);
+        let text = table(&comparison, None, &[]);
         assert!(text.contains("1 of 1 tensors differ, first `a,\"b\"`"), "{text}");
         assert_eq!(
-            csv(&comparison, None).lines().nth(1).map(|line| line.starts_with("\"a,\"\"b\"\"\",4,false,1,1,0.5,")),
+            csv(&comparison, None, &[]).lines().nth(1).map(|line| line.starts_with("\"a,\"\"b\"\"\",4,false,1,1,0.5,")),
             Some(true)
         );
     }
@@ -154,7 +197,7 @@ mod tests {
     fn the_page_escapes_names_and_needs_nothing_from_elsewhere() {
         let (a, b) = (set(&[1, 2, 3, 4]), set(&[1, 2, 3, 5]));
         let comparison = compare(&a, &b).unwrap();
-        let page = html(&Page { comparison: &comparison, local: None, reference: &a, other: &b });
+        let page = html(&Page { comparison: &comparison, local: None, verdicts: &[], reference: &a, other: &b });
         assert!(page.contains("a,&quot;b&quot;") && page.contains("&lt;set&gt;") && !page.contains("<set>"));
         let outside = page.replace("http://www.w3.org/2000/svg", "");
         assert!(!outside.contains("http") && !outside.contains("<script"), "nothing is loaded");

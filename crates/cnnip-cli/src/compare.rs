@@ -6,14 +6,15 @@ use clap::Args;
 use cnnip_analysis::compare::compare;
 use cnnip_analysis::local::local;
 use cnnip_analysis::report::{self, Page};
-use cnnip_analysis::{Comparison, Incomparable, Measure};
+use cnnip_analysis::verdict::DEFAULT_GOAL_DB;
+use cnnip_analysis::{Comparison, Incomparable, Measure, Verdict, verdicts};
 use cnnip_graph::Pattern;
 use serde_json::{Value, json};
 
 use crate::error::Error;
+use crate::files;
 use crate::level::{self, Feed, Level, Run, level};
 use crate::stream::{DONE, Streams};
-use crate::files;
 
 /// What is to be compared.
 #[derive(Debug, Args)]
@@ -33,6 +34,9 @@ pub(crate) struct Compare {
     /// Also run every layer by itself, with the reference's inputs; one side must be accurate:MODEL or iss:MODEL
     #[arg(long)]
     local: bool,
+    /// Signal to noise in dB below which a tensor gets a verdict: range, bits, or from elsewhere
+    #[arg(long, value_name = "DB", default_value_t = DEFAULT_GOAL_DB)]
+    goal_db: f64,
     /// Print it as JSON
     #[arg(long)]
     json: bool,
@@ -60,17 +64,18 @@ fn compared(arguments: &Compare, streams: &mut Streams<'_>) -> Result<bool, Erro
     restrict(&mut other, &arguments.only);
     let comparison = compare(&reference.set, &other.set).map_err(|problems| incomparable(&problems))?;
     let alone = if arguments.local { Some(alone(&reference, &other)?) } else { None };
+    let verdicts = verdicts(&comparison, alone.as_ref(), &reference.set, &other.set, arguments.goal_db);
     if let Some(path) = &arguments.html {
-        let page =
-            Page { comparison: &comparison, local: alone.as_ref(), reference: &reference.set, other: &other.set };
+        let (reference, other) = (&reference.set, &other.set);
+        let page = Page { comparison: &comparison, local: alone.as_ref(), verdicts: &verdicts, reference, other };
         files::write(path, |out| out.write_all(report::html(&page).as_bytes()))?;
     }
     if arguments.json {
-        streams.data(&data(&comparison, alone.as_ref()));
+        streams.data(&data(&comparison, alone.as_ref(), &verdicts));
     } else if arguments.csv {
-        streams.say(report::csv(&comparison, alone.as_ref()).trim_end());
+        streams.say(report::csv(&comparison, alone.as_ref(), &verdicts).trim_end());
     } else {
-        streams.say(report::table(&comparison, alone.as_ref()).trim_end());
+        streams.say(report::table(&comparison, alone.as_ref(), &verdicts).trim_end());
     }
     Ok(comparison.is_equal())
 }
@@ -101,7 +106,7 @@ pub(crate) fn incomparable(problems: &[Incomparable]) -> Error {
     Error::Analysis { kind: "incomparable", message: lines.join("\n"), hint }
 }
 
-fn data(comparison: &Comparison, local: Option<&Comparison>) -> Value {
+fn data(comparison: &Comparison, local: Option<&Comparison>, verdicts: &[Verdict]) -> Value {
     let measures = |of: &Comparison| of.measures.iter().map(measure_data).collect::<Value>();
     json!({
         "reference": comparison.reference,
@@ -109,7 +114,24 @@ fn data(comparison: &Comparison, local: Option<&Comparison>) -> Value {
         "equal": comparison.is_equal(),
         "tensors": measures(comparison),
         "local": local.map(measures),
+        "verdicts": verdicts.iter().map(verdict_data).collect::<Value>(),
         "skipped": comparison.skipped,
+    })
+}
+
+fn verdict_data(verdict: &Verdict) -> Value {
+    json!({
+        "name": verdict.name,
+        "cause": verdict.cause.name(),
+        "advice": verdict.cause.advice(),
+        "observed": [verdict.observed.0, verdict.observed.1],
+        "covered": [verdict.covered.0, verdict.covered.1],
+        "clipped": verdict.clipped,
+        "measured_db": verdict.measured_db,
+        "grid_db": verdict.grid_db,
+        "channel_db": verdict.channel_db,
+        "recalibrated_db": verdict.recalibrated_db,
+        "int16_db": verdict.int16_db,
     })
 }
 

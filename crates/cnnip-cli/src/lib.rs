@@ -22,6 +22,7 @@ mod iss_run;
 mod level;
 mod model;
 mod names;
+mod precision;
 mod quantize;
 mod results;
 mod stream;

@@ -8,6 +8,7 @@ use cnnip_data::{Dataset, Fit, InputSpec, Normalize, PictureRule};
 use cnnip_float::{Embedded, Engine};
 use cnnip_graph::{Graph, Op, Pattern, TensorId};
 use cnnip_quant::{Calibration, Method, Options, Ranges};
+use serde_json::Value;
 
 use crate::error::Error;
 use crate::stream::Streams;
@@ -40,8 +41,9 @@ pub(crate) struct Quantize {
     /// Write the ranges that were used
     #[arg(long, value_name = "FILE.json")]
     save_ranges: Option<PathBuf>,
-    /// Give tensors of this name 16 bits; `*` stands for any characters; may repeat
-    #[arg(long, value_name = "PATTERN")]
+    /// Give tensors of this name 16 bits; `*` stands for any characters; `@FILE` names what `cnnip precision` wrote;
+    /// may repeat
+    #[arg(long, value_name = "PATTERN|@FILE")]
     int16: Vec<String>,
     /// Make the ranges of weights even across layers before
     #[arg(long)]
@@ -139,6 +141,34 @@ pub(crate) fn quantized(
             _ => Err(Error::AlreadyQuantized { path: path.into() }),
         };
     }
+    calibrate(path, graph, arguments, streams)?.quantized(path, &[])
+}
+
+/// A float model with all that its quantization needs.
+pub(crate) struct Calibrated {
+    /// The model, its weights evened out if that was asked for.
+    pub(crate) graph: Arc<Graph>,
+    ranges: Ranges,
+    options: Options,
+}
+
+impl Calibrated {
+    /// The model in integers, with tensors of these names in 16 bits beside those that the arguments say.
+    pub(crate) fn quantized(&self, path: &Path, wide: &[&str]) -> Result<Graph, Error> {
+        let mut options = self.options.clone();
+        options.wide.extend(wide.iter().map(|name| Pattern::new(name)));
+        cnnip_quant::quantize(&self.graph, &self.ranges, &options)
+            .map_err(|errors| Error::Quantize { path: path.into(), errors })
+    }
+}
+
+/// Calibrates a float model as the arguments say.
+pub(crate) fn calibrate(
+    path: &Path,
+    graph: Graph,
+    arguments: &Quantize,
+    streams: &mut Streams<'_>,
+) -> Result<Calibrated, Error> {
     let mut graph = graph;
     if arguments.equalize {
         cnnip_quant::equalize(&mut graph);
@@ -158,11 +188,36 @@ pub(crate) fn quantized(
         files::write(file, |out| out.write_all(ranges.to_json().as_bytes()))?;
     }
     let options = Options {
-        wide: arguments.int16.iter().map(|text| Pattern::new(text)).collect(),
+        wide: wide(&arguments.int16)?,
         integer_ends: arguments.integer_ends,
         means: calibration.and_then(|calibration| calibration.means().cloned()),
     };
-    cnnip_quant::quantize(&graph, &ranges, &options).map_err(|errors| Error::Quantize { path: path.into(), errors })
+    Ok(Calibrated { graph, ranges, options })
+}
+
+/// Patterns as they stand, and those of files.
+fn wide(given: &[String]) -> Result<Vec<Pattern>, Error> {
+    let mut patterns = vec![];
+    for text in given {
+        match text.strip_prefix('@') {
+            Some(file) => patterns.extend(listed(Path::new(file))?.iter().map(|name| Pattern::new(name))),
+            None => patterns.push(Pattern::new(text)),
+        }
+    }
+    Ok(patterns)
+}
+
+/// The names under `int16` in a JSON file.
+fn listed(path: &Path) -> Result<Vec<String>, Error> {
+    let text = files::read_text(path, MAX_RANGES_BYTES)?;
+    let read: Option<Value> = serde_json::from_str(&text).ok();
+    let names = read.as_ref().and_then(|read| read.get("int16")?.as_array());
+    let names = names.and_then(|names| names.iter().map(|name| name.as_str().map(str::to_owned)).collect());
+    names.ok_or_else(|| Error::Analysis {
+        kind: "usage",
+        message: format!("{}: not a list of tensors", path.display()),
+        hint: r#"the form is {"int16": ["NAME", ...]}"#.to_owned(),
+    })
 }
 
 fn calibrated(
@@ -230,6 +285,19 @@ fn is_planar(graph: &Graph, id: TensorId) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn patterns_come_from_the_command_line_and_from_files() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("int16.json");
+        std::fs::write(&path, r#"{"int16": ["a", "b/*"], "reached": true}"#).unwrap();
+        let given = ["x".to_owned(), format!("@{}", path.display())];
+        assert_eq!(wide(&given).unwrap(), ["x", "a", "b/*"].map(Pattern::new));
+        for text in ["", "{}", r#"{"int16": [1]}"#, "[]"] {
+            std::fs::write(&path, text).unwrap();
+            assert!(wide(&given).unwrap_err().text().contains("the form is"), "{text}");
+        }
+    }
 
     #[test]
     fn examples_are_spread_over_all() {

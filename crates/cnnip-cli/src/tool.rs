@@ -19,6 +19,7 @@ use crate::evaluate::{self, Evaluate};
 use crate::fast::{self, Fast};
 use crate::files;
 use crate::info;
+use crate::precision::{self, Precision};
 use crate::stream::{DONE, Streams};
 use crate::why::{self, Why};
 
@@ -54,6 +55,8 @@ enum Command {
     Bisect(Bisect),
     /// Derive one element of a tensor: every tap, the accumulator, every rounding
     Why(Why),
+    /// Find the fewest tensors of 16 bits with which a float model, quantized, is good enough
+    Precision(Precision),
     /// Time a model on every level there is, and on other runtimes
     Bench(Bench),
     /// Make a package from assembly text
@@ -116,6 +119,7 @@ pub fn cnnip(arguments: Vec<OsString>, streams: &mut Streams<'_>) -> u8 {
         Command::Accurate(arguments) => (accurate::run(arguments, streams), arguments.json),
         Command::Compare(arguments) => return compare::run(arguments, streams),
         Command::Bisect(arguments) => return bisect::run(arguments, streams),
+        Command::Precision(arguments) => return precision::run(arguments, streams),
         Command::Why(arguments) => (why::run(arguments, streams), arguments.json),
         Command::Fast(arguments) => (fast::run(arguments, streams), arguments.json),
         Command::Compile(arguments) => (compile::run(arguments, streams), arguments.json),

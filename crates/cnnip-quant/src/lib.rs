@@ -7,6 +7,7 @@
 //! | calibrate | [`observe`], [`calibrate`] | activations of example inputs → [`Ranges`] |
 //! | equalize | [`equalize()`] | float graph → the same function with weights of even ranges |
 //! | quantize | [`quantize()`] | float graph and ranges → quantized graph |
+//! | lift | [`mixed`] | a goal → the fewest tensors of 16 bits that reach it |
 //! | compress | [`compress`] | weights → weights that a device stores in less |
 //!
 //! Activations are int8 with a zero point, or int16 without; weights int8 symmetric per output channel; biases int32, or int64
@@ -21,6 +22,7 @@ pub mod calibrate;
 mod equalize;
 mod histogram;
 mod means;
+pub mod mixed;
 pub mod observe;
 mod parameters;
 mod quantize;

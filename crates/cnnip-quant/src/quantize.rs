@@ -13,6 +13,8 @@ use crate::parameters::{Affine, Width};
 use crate::ranges::Ranges;
 use plan::Plan;
 
+pub(crate) use plan::activations;
+
 /// What a caller may choose.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Options {

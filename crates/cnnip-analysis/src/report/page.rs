@@ -2,9 +2,10 @@
 
 use std::fmt::Write;
 
-use super::{decibels, of, svg};
+use super::{decibels, judged, of, sentence, svg};
 use crate::compare::{Comparison, Measure};
 use crate::tensors::{NamedTensor, TensorSet};
+use crate::verdict::{Cause, Verdict};
 use svg::escape;
 
 /// Maps that are drawn of a tensor, worst first.
@@ -17,6 +18,8 @@ pub struct Page<'a> {
     pub comparison: &'a Comparison,
     /// Every layer by itself.
     pub local: Option<&'a Comparison>,
+    /// What is to blame, tensor by tensor.
+    pub verdicts: &'a [Verdict],
     /// The reference's tensors.
     pub reference: &'a TensorSet,
     /// The other's tensors.
@@ -31,7 +34,7 @@ th:first-child,td:first-child{text-align:left;font-family:ui-monospace,monospace
 tr.unequal td:first-child{color:#a32020}.scroll{overflow-x:auto}section{border-top:1px solid #e3e6eb;padding:4px 0 12px}\
 figure{display:inline-block;margin:4px 18px 4px 0;vertical-align:top}figcaption{font-size:12px;color:#5a6472}\
 svg text{font:10px system-ui,sans-serif;fill:#5a6472}.grid{stroke:#d5d9e0}.bar,.cumulative{fill:#2f6fb0}.local{fill:#e0913a}\
-.exact{fill:#c3c8d0}circle{fill:#2f6fb0;fill-opacity:.45}.key{font-size:12px;color:#5a6472}.key b{display:inline-block;width:10px;height:10px;margin:0 4px 0 12px}";
+.exact{fill:#c3c8d0}img.map{image-rendering:pixelated;margin-right:4px}circle{fill:#2f6fb0;fill-opacity:.45}.key{font-size:12px;color:#5a6472}.key b{display:inline-block;width:10px;height:10px;margin:0 4px 0 12px}";
 
 /// One self-contained page.
 pub fn html(page: &Page<'_>) -> String {
@@ -43,7 +46,8 @@ pub fn html(page: &Page<'_>) -> String {
          <h1>{other} against {reference}</h1>\n"
     );
     let _ = write!(out, "<p id=\"verdict\">{}</p>\n{}", verdict(comparison), chart(comparison, *local));
-    out.push_str(&table(comparison, *local));
+    out.push_str(&causes(page.verdicts));
+    out.push_str(&table(comparison, *local, page.verdicts));
     out.push_str("<h2>Tensors that differ</h2>\n");
     let different: Vec<&Measure> = comparison.measures.iter().filter(|measure| !measure.equal).collect();
     if different.is_empty() {
@@ -83,11 +87,29 @@ fn chart(comparison: &Comparison, local: Option<&Comparison>) -> String {
     )
 }
 
-fn table(comparison: &Comparison, local: Option<&Comparison>) -> String {
+/// Tensors that are not good, each with its cause.
+fn causes(verdicts: &[Verdict]) -> String {
+    let bad: Vec<&Verdict> = verdicts.iter().filter(|verdict| verdict.cause != Cause::Good).collect();
+    if verdicts.is_empty() {
+        return String::new();
+    }
+    let mut out = "<h2>Verdicts</h2>\n".to_owned();
+    if bad.is_empty() {
+        return out + "<p>Every tensor is near enough.</p>\n";
+    }
+    out.push_str("<ul id=\"verdicts\">\n");
+    for verdict in bad {
+        let _ = writeln!(out, "<li><code>{}</code>: {}</li>", escape(&verdict.name), escape(&sentence(verdict)));
+    }
+    out + "</ul>\n"
+}
+
+fn table(comparison: &Comparison, local: Option<&Comparison>, verdicts: &[Verdict]) -> String {
     let head = ["tensor", "shape", "elements", "different", "max LSB", "max abs", "SQNR dB", "cosine", "saturated"];
     let mut out = "<h2>Tensors</h2><div class=\"scroll\"><table id=\"tensors\"><thead><tr>".to_owned();
     let local_head = local.map(|_| "local dB");
-    head.iter().copied().chain(local_head).for_each(|name| {
+    let verdict_head = (!verdicts.is_empty()).then_some("verdict");
+    head.iter().copied().chain(local_head).chain(verdict_head).for_each(|name| {
         let _ = write!(out, "<th>{name}</th>");
     });
     out.push_str("</tr></thead><tbody>\n");
@@ -111,6 +133,10 @@ fn table(comparison: &Comparison, local: Option<&Comparison>) -> String {
         if let Some(local) = local {
             let _ = write!(out, "<td>{}</td>", decibels(of(local, &measure.name).and_then(|of| of.sqnr_db)));
         }
+        if !verdicts.is_empty() {
+            let name = judged(verdicts, &measure.name).map_or("–", |verdict| verdict.cause.name());
+            let _ = write!(out, "<td>{name}</td>");
+        }
         out.push_str("</tr>\n");
     }
     out + "</tbody></table></div>\n"
@@ -132,6 +158,9 @@ fn tensor(page: &Page<'_>, measure: &Measure) -> String {
             "<figure>{}<figcaption>elements by difference, logarithmic</figcaption></figure>",
             svg::histogram(&measure.histogram)
         );
+    }
+    if let Some(verdict) = judged(page.verdicts, &measure.name).filter(|verdict| verdict.cause != Cause::Good) {
+        let _ = write!(out, "<p class=\"verdict\">{}</p>", escape(&sentence(verdict)));
     }
     let pair = page.reference.get(&measure.name).zip(page.other.get(&measure.name));
     if let Some((a, b)) = pair {

@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
+use super::bitmap;
+
 /// Text as HTML and XML take it.
 pub(super) fn escape(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
@@ -118,7 +120,7 @@ fn log(count: u64) -> f64 {
 
 /// Reference across, other up, at most `MOST_POINTS` evenly chosen elements.
 pub(super) fn scatter(reference: &[f64], other: &[f64]) -> String {
-    const MOST_POINTS: usize = 800;
+    const MOST_POINTS: usize = 500;
     let size = 150.0;
     let all = || reference.iter().chain(other).copied();
     let (low, high) = (all().fold(f64::INFINITY, f64::min), all().fold(f64::NEG_INFINITY, f64::max));
@@ -133,27 +135,27 @@ pub(super) fn scatter(reference: &[f64], other: &[f64]) -> String {
     out + "</svg>"
 }
 
-/// A map of rows and columns in grey, from the smallest to the largest value.
+/// A map of rows and columns in grey, from the smallest to the largest value; every so many elements of a large one.
 pub(super) fn map(values: &[f64], rows: usize, columns: usize, (low, high): (f64, f64), title: &str) -> String {
-    const MOST: usize = 24;
+    const MOST: usize = 32;
+    const SIZE: f64 = 96.0;
     let step = rows.max(columns).div_ceil(MOST).max(1);
     let (across, down) = (columns.div_ceil(step), rows.div_ceil(step));
-    let cell = (96.0 / usize_f64(across.max(down).max(1))).max(1.0);
+    let cell = SIZE / usize_f64(across.max(down).max(1));
     let span = if high > low { high - low } else { 1.0 };
-    let mut out = open("map", cell * usize_f64(across), cell * usize_f64(down), title);
-    for y in 0..down {
-        for x in 0..across {
-            let value = values.get(y * step * columns + x * step).copied().unwrap_or(low);
-            let grey = ((value - low) / span * 255.0).clamp(0.0, 255.0);
-            let _ = write!(
-                out,
-                "<rect x=\"{:.1}\" y=\"{:.1}\" width=\"{cell:.2}\" height=\"{cell:.2}\" fill=\"rgb({grey:.0},{grey:.0},{grey:.0})\"/>",
-                cell * usize_f64(x),
-                cell * usize_f64(y)
-            );
-        }
-    }
-    out + "</svg>"
+    let grey = |value: f64| {
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "clamped to 8 bits")]
+        let grey = ((value - low) / span * 255.0).round().clamp(0.0, 255.0) as u8;
+        grey
+    };
+    let places = (0..down).flat_map(|y| (0..across).map(move |x| y * step * columns + x * step));
+    let greys: Vec<u8> = places.map(|at| grey(values.get(at).copied().unwrap_or(low))).collect();
+    let short = |extent: usize| u16::try_from(extent).unwrap_or(u16::MAX);
+    let Some(uri) = bitmap::data_uri(&greys, short(down), short(across)) else { return String::new() };
+    let (width, height, title) = (cell * usize_f64(across), cell * usize_f64(down), escape(title));
+    format!(
+        "<img class=\"map\" width=\"{width:.0}\" height=\"{height:.0}\" alt=\"{title}\" title=\"{title}\" src=\"{uri}\">"
+    )
 }
 
 #[expect(clippy::cast_precision_loss, reason = "for drawing")]

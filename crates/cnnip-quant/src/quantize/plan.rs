@@ -139,7 +139,7 @@ impl Class {
 }
 
 /// Which tensors are real numbers and neither weights nor biases.
-fn activations(graph: &Graph) -> Vec<bool> {
+pub(crate) fn activations(graph: &Graph) -> Vec<bool> {
     let mut found = vec![false; graph.tensors.len()];
     for node in &graph.nodes {
         let has_weights = node.op.weight_axis().is_some();

@@ -1,0 +1,53 @@
+//! The page of a comparison, as a browser sees it.
+
+mod common;
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use common::Bench;
+
+const BROWSERS: [&str; 4] = ["chromium", "chromium-browser", "google-chrome", "chrome"];
+
+/// A browser that runs without a screen, if the machine has one.
+fn browser() -> Option<PathBuf> {
+    let folders = std::env::var_os("PATH")?;
+    let mut found = std::env::split_paths(&folders).flat_map(|folder| BROWSERS.map(|name| folder.join(name)));
+    found.find(|path| path.is_file())
+}
+
+/// The document after layout, as HTML.
+fn rendered(browser: &Path, page: &str, profile: &str) -> String {
+    let done = Command::new(browser)
+        .args(["--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--dump-dom"])
+        .arg(format!("--user-data-dir={profile}"))
+        .arg(format!("file://{page}"))
+        .output()
+        .expect("the browser starts");
+    assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+    String::from_utf8(done.stdout).expect("HTML is UTF-8")
+}
+
+fn count(page: &str, what: &str) -> usize {
+    page.matches(what).count()
+}
+
+#[test]
+fn a_browser_shows_the_chart_the_table_and_the_verdicts() {
+    let Some(browser) = browser() else {
+        eprintln!("skipped: no Chromium found");
+        return;
+    };
+    let bench = Bench::new();
+    let (model, image) = ("examples/digits/digits.tflite", "--input examples/digits/images/7_00.png");
+    bench.run(&format!("cnnip compare fast:{model} accurate:{model} {image} --goal-db 90 --local --html @page.html"));
+    let page = rendered(&browser, &bench.path("page.html"), &bench.path("profile"));
+    assert!(page.contains("<p id=\"verdict\">"), "{page}");
+    assert_eq!(count(&page, "<div class=\"scroll\" id=\"chart\"><svg"), 1);
+    let rows = count(&page, "<tr class=\"equal\">") + count(&page, "<tr class=\"unequal\">");
+    assert!(rows >= 6, "{rows} rows");
+    assert_eq!(count(&page, "<section class=\"tensor\">"), count(&page, "<tr class=\"unequal\">"));
+    assert!(count(&page, "<rect") > rows && count(&page, "<circle") > 0, "bars and points");
+    assert!(count(&page, "<img class=\"map\"") >= 3, "maps of the worst channels");
+    assert!(!page.contains("NaN"), "no coordinate is missing");
+}
