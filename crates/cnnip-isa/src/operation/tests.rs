@@ -187,7 +187,7 @@ fn affine() -> Eltwise {
     let input = |address, value| Stage {
         map: FeatureMap { address, ..output },
         broadcast: false,
-        zero: 0,
+        zero: -128,
         scale: scale(value),
     };
     Eltwise {
@@ -197,7 +197,7 @@ fn affine() -> Eltwise {
         second: Some(input(0x400, 0.25)),
         output,
         stage: scale(-3.0),
-        activation: Activation { zero: 0, min: -100, max: 90, table: None },
+        activation: Activation { zero: 3, min: -100, max: 90, table: None },
     }
 }
 
@@ -240,8 +240,8 @@ fn limits_of_resizes_arg_max_and_affine_sums() {
         (index, CnnRegister::InC, 33, "IN_C = 33 (0x21): must lie in 1..=32"),
         (index, CnnRegister::OutPix, 0, "OUT_PIX = 0 (0x0): lets destination elements alias: it must be at least 4"),
         (index, CnnRegister::OutAddr, 0x802, "OUT_ADDR = 2050 (0x802): must be a multiple of 4"),
-        (sum, CnnRegister::InZero, 1, "IN_ZERO = 1 (0x1): must lie in 0..=0"),
-        (sum, CnnRegister::OutZero, 1, "OUT_ZERO = 1 (0x1): must lie in 0..=0"),
+        (sum, CnnRegister::InZero, 128, "IN_ZERO = 128 (0x80): must lie in -128..=127"),
+        (sum, CnnRegister::OutZero, 128, "OUT_ZERO = 128 (0x80): must lie in -128..=127"),
         (sum, CnnRegister::Requant, 0, "REQUANT.MODE = 0 (0x0): is not legal for this operation and type"),
     ] {
         assert_eq!(refused(&operation, register, value), want);
