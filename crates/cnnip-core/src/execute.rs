@@ -5,6 +5,7 @@
 
 mod argmax;
 mod conv;
+mod decode;
 mod dma;
 mod element;
 mod eltwise;
@@ -14,6 +15,7 @@ mod reduce;
 mod resize;
 mod scales;
 
+pub(crate) use decode::check_stream;
 pub(crate) use fast::Fast;
 pub(crate) use scales::{check_record_scales, check_register_scales};
 
@@ -184,6 +186,7 @@ impl InFlight {
                 dma::fill(fill, &DmaNest::of(&fill.pattern, self.target).block(block), core, memory);
                 Ok(())
             }
+            Operation::Decode(decode) => decode::retire(decode, block, core, memory),
         }
     }
 }

@@ -47,7 +47,8 @@ impl Fast {
             Operation::Eltwise(eltwise) => self.eltwise(eltwise, sram),
             Operation::Lookup(lookup) => self.lookup(lookup, sram),
             Operation::Reduce(reduce) => self.reduce(reduce, sram),
-            Operation::Resize(_) | Operation::ArgMax(_) => None,
+            // The block form of a decode is whole blocks already.
+            Operation::Resize(_) | Operation::ArgMax(_) | Operation::Decode(_) => None,
             Operation::Copy(copy) => self.copy(copy, core, memory),
             Operation::Fill(fill) => self.fill(fill, core, memory),
         };
@@ -263,11 +264,11 @@ impl Extents {
         let mut extents = Self { sources: [const { 0..0 }; SOURCES], destination: 0..0, work };
         for operand in operation.operands().iter() {
             let place = match operand.role {
-                Role::Input | Role::Source => &mut extents.sources[0],
-                Role::Weights | Role::SecondInput => &mut extents.sources[1],
+                Role::Input | Role::Source | Role::Stream => &mut extents.sources[0],
+                Role::Weights | Role::SecondInput | Role::Offsets => &mut extents.sources[1],
                 Role::Records => &mut extents.sources[2],
                 Role::AccumulatorsIn => &mut extents.sources[3],
-                Role::Table => &mut extents.sources[4],
+                Role::Table | Role::Codebook => &mut extents.sources[4],
                 Role::Output | Role::AccumulatorsOut | Role::Destination => &mut extents.destination,
             };
             *place = byte_range(&operand.bytes);

@@ -134,6 +134,47 @@ proptest! {
 }
 
 #[test]
+fn decodes_round_trip_and_keep_their_rules() {
+    let book = Codebook { address: 0x900, kernels: 5, taps: 9, element_bytes: 2, index_bits: 3 };
+    let decode = Decode {
+        stream: Location::dram(3, 0x41),
+        stream_bytes: 77,
+        offsets: 0x40,
+        destination: Location::sram(0x100),
+        coding: Coding::Cluster(book),
+        first: 2,
+        blocks: 3,
+        block_bytes: 18 * 64,
+    };
+    for coding in [Coding::Raw, Coding::ZeroRun, decode.coding] {
+        let operation = Operation::Decode(Decode { coding, ..decode });
+        assert_eq!(round_trip(&operation), Ok(operation));
+        let reads = 2 + usize::from(coding == decode.coding);
+        assert_eq!(operation.operands().iter().filter(|operand| !operand.role.is_write()).count(), reads);
+    }
+    let book = |book| Decode { coding: Coding::Cluster(book), ..decode };
+    let codebook = Codebook { address: 0x900, kernels: 5, taps: 9, element_bytes: 2, index_bits: 3 };
+    let bad = [
+        (Decode { offsets: 0x41, ..decode }, "OFFSETS_ADDR"),
+        (Decode { blocks: 0, ..decode }, "BLOCKS"),
+        (Decode { blocks: u32::MAX, ..decode }, "BLOCKS"),
+        (Decode { first: 1 << 30, ..decode }, "BLOCKS"),
+        (Decode { stream_bytes: 0, ..decode }, "STREAM_BYTES"),
+        (Decode { block_bytes: 19, ..decode }, "BLOCK_BYTES"),
+        (book(Codebook { kernels: 9, ..codebook }), "CODEBOOK_KERNELS"),
+        (book(Codebook { index_bits: 0, ..codebook }), "CODEC.INDEX_BITS"),
+        (book(Codebook { taps: 0, ..codebook }), "CODEBOOK_SHAPE.TAPS"),
+    ];
+    for (decode, want) in bad {
+        let got = round_trip(&Operation::Decode(decode));
+        assert!(
+            matches!(got, Err(OperationError::IllegalParameter { register, .. }) if register == want),
+            "{want}: {got:?}"
+        );
+    }
+}
+
+#[test]
 fn pools_and_reductions_round_trip() {
     let input = FeatureMap::dense(0, [7, 9, 3], ElementType::Int16);
     let stage = OutputStage { mode: RoundingMode::Double, multiplier: 1 << 30, shift: -3 };
