@@ -62,6 +62,23 @@ pub enum PixelRule {
     None,
 }
 
+/// How weights are stored in external memory; results are the same with all. A piece of weights that would not get smaller
+/// stays as it is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum WeightCoding {
+    /// As the machine's layout has them.
+    #[default]
+    Raw,
+    /// Runs of zero bytes in two.
+    ZeroRun,
+    /// Indices into the distinct kernels, where they are few.
+    Cluster,
+    /// Without the blocks of 64 bytes that are all zero point: these cost no cycles either.
+    Sparse,
+    /// Whatever of these is smallest, piece by piece.
+    Smallest,
+}
+
 /// What the caller decides about a compilation.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Options {
@@ -73,6 +90,8 @@ pub struct Options {
     pub keep: Vec<String>,
     /// Values stay in the scratchpad between layers where that moves fewer bytes; otherwise all go through external memory.
     pub chain: bool,
+    /// How weights are stored.
+    pub weights: WeightCoding,
     /// Rule for pictures.
     pub pixels: PixelRule,
     /// Further provenance, such as the model file's hash; keys must be unique.
@@ -89,6 +108,7 @@ impl Options {
             rounding: Rounding::Double,
             keep: Vec::new(),
             chain: true,
+            weights: WeightCoding::Raw,
             pixels: PixelRule::Auto,
             provenance: Vec::new(),
             lowered: true,

@@ -14,10 +14,12 @@ mod pool;
 mod reduce;
 mod resize;
 mod scales;
+mod sparse;
 
 pub(crate) use decode::check_stream;
 pub(crate) use fast::Fast;
 pub(crate) use scales::{check_record_scales, check_register_scales};
+pub(crate) use sparse::check_bitmap;
 
 use cnnip_isa::Target;
 use cnnip_isa::operation::{Operation, Space};

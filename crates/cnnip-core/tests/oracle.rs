@@ -3,10 +3,12 @@
 use std::sync::{Arc, LazyLock};
 
 use cnnip_core::{Checks, EngineId, FaultCause, Machine, NoObserver, Options, Program, Region, RegionKind, Slot, Stop};
-use cnnip_isa::operation::{Codebook, Coding, Decode, Location, Operation, Space};
+use cnnip_isa::operation::{Codebook, Coding, Conv, Decode, Location, Operation, Space, Sparse, Weights};
 use cnnip_isa::{EngineKind, Target};
 use cnnip_kernels::{Backend, Kernels};
-use cnnip_testkit::generate::{Scene, Zone, array_operation, cnn_operation, dma_operation, single, stream};
+use cnnip_testkit::generate::{
+    Scene, Zone, array_operation, cnn_operation, dma_operation, single, sparse_conv, stream,
+};
 use cnnip_testkit::{Rng, oracle};
 
 const REGION_BYTES: u32 = 4096;
@@ -249,4 +251,66 @@ fn the_examples_of_weight_streams_hold() {
         let memory = oracle::Memory { sram: vec![0; 8], regions: vec![region] };
         assert_eq!(oracle::decode(&decode, &memory), Ok(vec![want.to_vec()]));
     }
+}
+
+fn sparse(scene: &mut Scene<'_>) -> (Operation, Contents) {
+    scene.max_side = 7;
+    let (conv, bitmap) = sparse_conv(scene);
+    let place = conv.weights.sparse.map_or(0, |sparse| sparse.bitmap);
+    (Operation::Conv(conv), vec![(Location::sram(place), bitmap)])
+}
+
+#[test]
+fn sparse_convolutions_stopped_anywhere_equal_the_oracle() {
+    let amid = (6000..6080).filter(|&seed| check(seed, sparse)).count();
+    assert!(amid > 20, "{amid}");
+}
+
+/// All weight blocks of a sparse convolution: the stored ones, and the zero point in the others.
+fn expanded(case: &Case, conv: &Conv, sparse: &Sparse) -> Vec<u8> {
+    let zero =
+        conv.weights.zero.to_le_bytes()[..conv.weights.element.bytes()].repeat(64 / conv.weights.element.bytes());
+    let at = |address: u32| usize::try_from(address).unwrap();
+    let mut stored = case.before.sram[at(conv.weights.address)..].chunks_exact(64);
+    let blocks = usize::try_from(conv.weight_bytes()).unwrap() / 64;
+    let is_stored = |block: &usize| case.before.sram[at(sparse.bitmap) + block / 8] >> (block % 8) & 1 == 1;
+    (0..blocks)
+        .flat_map(|block| if is_stored(&block) { stored.next().unwrap().to_vec() } else { zero.clone() })
+        .collect()
+}
+
+/// Weights with a bitmap give what the same weights give without, and take no longer where no block is partly used.
+#[test]
+fn a_bitmap_changes_no_result() {
+    let mut compared = 0;
+    for seed in 7000..7400 {
+        let mut case = Case::new(seed, sparse);
+        let Operation::Conv(conv) = case.operation else { panic!("a convolution") };
+        let weights = expanded(&case, &conv, &conv.weights.sparse.expect("a bitmap"));
+        // Beyond all that the operation uses, if there is room.
+        let room = case.before.sram.len().checked_sub(weights.len()).map_or(0, |at| at / 64 * 64);
+        let end = case.operation.operands().iter().map(|operand| operand.bytes.extent().end).max().unwrap();
+        if u64::try_from(room).unwrap() < end {
+            continue;
+        }
+        let run = |case: &Case| {
+            let (mut machine, _) = case.machine(Kernels::scalar());
+            let stop = machine.run(&mut NoObserver);
+            let cause = if let Stop::Fault(fault) = &stop { Some(fault.cause.clone()) } else { None };
+            (cause, machine.state().sram(0).unwrap()[..room].to_vec(), machine.state().cycle())
+        };
+        let address = u32::try_from(room).unwrap();
+        case.put(Location::sram(address), &weights);
+        let with = run(&case);
+        case.operation = Operation::Conv(Conv { weights: Weights { address, sparse: None, ..conv.weights }, ..conv });
+        let without = run(&case);
+        assert_eq!(with.0, without.0, "seed {seed}");
+        if with.0.is_none() {
+            assert!(with.1 == without.1, "seed {seed}: {conv:?}");
+            let inputs = conv.grouping().1;
+            assert!(with.2 <= without.2 || !inputs.is_multiple_of(conv.block_depth()), "seed {seed}: cycles");
+        }
+        compared += 1;
+    }
+    assert!(compared > 100, "{compared}");
 }

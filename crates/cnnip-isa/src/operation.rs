@@ -18,7 +18,7 @@ mod resize;
 mod rule;
 
 pub use argmax::ArgMax;
-pub use conv::{Accumulators, Conv, ConvKind, RECORD_BYTES, SPILL_BYTES, Weights};
+pub use conv::{Accumulators, BLOCK_BYTES, Conv, ConvKind, RECORD_BYTES, SPILL_BYTES, Sparse, Weights};
 pub use decode::{Codebook, Coding, Decode, OFFSET_BYTES};
 pub use dma::{Copy, DmaPattern, Fill, Location};
 pub use eltwise::{Eltwise, Lookup, Stage, TableScale};
@@ -64,6 +64,7 @@ pub enum Role {
     Input,
     SecondInput,
     Weights,
+    Bitmap,
     Records,
     AccumulatorsIn,
     AccumulatorsOut,
@@ -88,6 +89,7 @@ impl Role {
             Self::Input => "input",
             Self::SecondInput => "second input",
             Self::Weights => "weights",
+            Self::Bitmap => "bitmap",
             Self::Records => "records",
             Self::AccumulatorsIn => "accumulators in",
             Self::AccumulatorsOut => "accumulators out",

@@ -7,11 +7,13 @@ mod lists;
 mod motion;
 mod sampling;
 mod scene;
+mod sparse;
 mod stream;
 
 pub use corrupt::corrupt;
 pub use lists::{ListOptions, Lists, Sync, lists};
 pub use scene::{Scene, Zone};
+pub use sparse::sparse_conv;
 pub use stream::{Stream, stream};
 
 use cnnip_isa::operation::Operation;

@@ -114,7 +114,12 @@ fn weight_bytes(conv: &Conv) -> u64 {
 fn conv_operands(conv: &Conv) -> Vec<Touched> {
     let out = &conv.output;
     let outputs = u64::from(out.height) * u64::from(out.width) * u64::from(out.channels);
-    let mut operands = vec![read(map(&conv.input)), read(run(conv.weights.address, weight_bytes(conv)))];
+    let stored = conv.weights.sparse.map_or(weight_bytes(conv), |sparse| 64 * u64::from(sparse.stored));
+    let mut operands = vec![read(map(&conv.input))];
+    if stored > 0 {
+        operands.push(read(run(conv.weights.address, stored)));
+    }
+    operands.extend(conv.weights.sparse.map(|sparse| read(run(sparse.bitmap, (weight_bytes(conv) / 64).div_ceil(8)))));
     let stored = conv.accumulators.store.is_some();
     if conv.accumulators.bias || !stored {
         operands.push(read(run(conv.records, 16 * u64::from(out.channels))));

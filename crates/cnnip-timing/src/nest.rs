@@ -85,7 +85,7 @@ pub struct ArrayNest {
     pub nest: Nest,
     /// Elements of depth per step.
     pub step_depth: u32,
-    /// Depth of a block: taps times input channels of the group.
+    /// Depth of a block: taps times input channels of the group, or that of the most stored weight blocks.
     pub depth: u32,
     channels_per_group: u32,
     group_blocks: u64,
@@ -116,7 +116,11 @@ impl ArrayNest {
             ConvKind::Grouped { .. } => conv.grouping(),
             ConvKind::Depthwise { .. } => (1, 1, conv.output.channels),
         };
-        let depth = conv.window.taps() * input_channels;
+        let depth = match conv.weights.sparse {
+            // A block takes a step at least.
+            Some(sparse) => sparse.longest.max(1) * conv.block_depth(),
+            None => conv.window.taps() * input_channels,
+        };
         Self::new(groups, output_channels, depth, &conv.output, conv.input.element, target)
     }
 

@@ -28,7 +28,7 @@ fn conv() -> Conv {
         pad_value: -128,
         output: FeatureMap::dense(0x1000, [8, 8, 16], ElementType::Int8),
         window: Window { kernel_h: 3, kernel_w: 3, top: 1, left: 1, ..Window::UNIT },
-        weights: Weights { address: 0x4000, element: ElementType::Int8, zero: 0 },
+        weights: Weights { address: 0x4000, element: ElementType::Int8, zero: 0, sparse: None },
         records: 0x8000,
         accumulators: Accumulators { load: None, store: None, bias: true },
         requant: RoundingMode::Double,
@@ -172,6 +172,29 @@ fn decodes_round_trip_and_keep_their_rules() {
             "{want}: {got:?}"
         );
     }
+}
+
+#[test]
+fn sparse_weights_read_the_stored_blocks_and_the_bitmap() {
+    let with = |kind, stored, longest| {
+        let sparse = Some(Sparse { bitmap: 0x77, stored, longest });
+        Operation::Conv(Conv { kind, weights: Weights { sparse, ..conv().weights }, ..conv() })
+    };
+    let grouped = ConvKind::Grouped { groups: 1 };
+    let operation = with(grouped, 5, 5);
+    assert_eq!(round_trip(&operation), Ok(operation));
+    let bytes =
+        |of| operation.operands().iter().find(|operand| operand.role == of).map(|operand| operand.bytes.extent());
+    assert_eq!((bytes(Role::Weights), bytes(Role::Bitmap)), (Some(0x4000..0x4000 + 5 * 64), Some(0x77..0x79)));
+    let refused = |operation: Operation| match round_trip(&operation) {
+        Err(OperationError::IllegalParameter { register, .. }) => register,
+        _ => "nothing",
+    };
+    assert_eq!([refused(with(grouped, 10, 9)), refused(with(grouped, 9, 10))], ["W_STORED", "W_LONGEST"]);
+    let depthwise = Conv { output: FeatureMap::dense(0x1000, [8, 8, 4], ElementType::Int8), ..conv() };
+    let weights = Weights { sparse: Some(Sparse { bitmap: 0, stored: 0, longest: 0 }), ..depthwise.weights };
+    let depthwise = Conv { kind: ConvKind::Depthwise { multiplier: 1 }, weights, ..depthwise };
+    assert_eq!(refused(Operation::Conv(depthwise)), "W_MODE.SPARSE");
 }
 
 #[test]
