@@ -12,6 +12,8 @@ pub enum Rounding {
     Single,
     /// Convolutions and fully connected layers scale in binary32, as XNNPACK does; all else as `Double`.
     Float,
+    /// As `Float`, and the other operators of 8 bits as ONNX Runtime's kernels: `float` of an ONNX model.
+    Onnx,
 }
 
 impl Rounding {
@@ -20,14 +22,14 @@ impl Rounding {
         match self {
             Self::Double => RoundingMode::Double,
             Self::Single => RoundingMode::Single,
-            Self::Float => RoundingMode::Float,
+            Self::Float | Self::Onnx => RoundingMode::Float,
         }
     }
 
     /// Mode of all other scaled operators.
     pub const fn of_others(self) -> RoundingMode {
         match self {
-            Self::Double | Self::Float => RoundingMode::Double,
+            Self::Double | Self::Float | Self::Onnx => RoundingMode::Double,
             Self::Single => RoundingMode::Single,
         }
     }
@@ -37,7 +39,7 @@ impl Rounding {
         match self {
             Self::Double => "double",
             Self::Single => "single",
-            Self::Float => "float",
+            Self::Float | Self::Onnx => "float",
         }
     }
 }

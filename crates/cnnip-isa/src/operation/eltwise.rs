@@ -111,14 +111,19 @@ impl Eltwise {
         let output = FeatureMap::read_output(reader, element, None)?;
         let second = if function == EltwiseFunction::Pass { None } else { Some(read_second(reader, &output, rules)?) };
         let pre_shift = reader.field(CnnRegister::Eltwise, cnn_field::ELTWISE_PRE_SHIFT);
+        let stage = OutputStage::read_output(reader, rules.output_modes)?;
         Ok(Self {
             function,
             pre_shift: within("ELTWISE.PRE_SHIFT", pre_shift, 0, rules.max_pre_shift)?,
             first: read_first(reader, input, &output, rules)?,
             second,
             output,
-            stage: OutputStage::read_output(reader, rules.output_modes)?,
-            activation: Activation::read(reader, element)?,
+            stage,
+            // A uint8 result may pass through 16 bits for the sake of its zero point.
+            activation: match stage.mode {
+                RoundingMode::FloatZero => Activation::read_any_zero(reader, element)?,
+                _ => Activation::read(reader, element)?,
+            },
         })
     }
 
