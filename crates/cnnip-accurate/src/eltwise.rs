@@ -3,7 +3,7 @@
 use cnnip_isa::{ElementType, EltwiseFunction};
 use cnnip_kernels::{Eltwise8, Map, Output8, Source8, Stage};
 use cnnip_lowered::Table;
-use cnnip_numerics::eltwise::{Function, Input, Output};
+use cnnip_numerics::eltwise::{Affine, Function, Input, Output};
 use cnnip_numerics::quantize::{Curve, half_table};
 use cnnip_numerics::{Scale, table};
 
@@ -32,6 +32,7 @@ pub(crate) struct Eltwise {
 #[derive(Debug)]
 enum Arithmetic {
     Stages(cnnip_numerics::Eltwise),
+    Affine(Affine),
     Bytes { table: Box<[i8; 256]>, bytes: Box<[u8; 256]> },
     Words(Box<[i16; 513]>),
     Half { curve: Curve, table: Box<[u16; 256]>, multiplier: u32, shift: u32 },
@@ -43,9 +44,6 @@ impl Eltwise {
         inputs: &[ElementType],
         output: ElementType,
     ) -> Result<Self, Why> {
-        if layer.function == EltwiseFunction::Affine {
-            return Err(Why::Kind { what: "the function affine" });
-        }
         let function = function(layer.function).unwrap_or(Function::Pass);
         let of = |at: usize| layer.inputs.get(at);
         Ok(Self {
@@ -148,6 +146,7 @@ impl Eltwise {
 impl Arithmetic {
     fn new(layer: &cnnip_lowered::Eltwise, function: Function) -> Result<Self, Why> {
         Ok(match &layer.table {
+            None if layer.function == EltwiseFunction::Affine => Self::Affine(affine(layer)),
             None => Self::Stages(stages(layer, function)?),
             Some(Table::Bytes(entries)) => {
                 Self::Bytes { bytes: Box::new(entries.map(i8::cast_unsigned)), table: entries.clone() }
@@ -163,6 +162,7 @@ impl Arithmetic {
         let word = i16::try_from(a).unwrap_or(i16::MAX);
         Ok(match self {
             Self::Stages(stages) => stages.apply(a, b)?,
+            Self::Affine(affine) => affine.apply(a, b),
             Self::Bytes { table, .. } => table::lookup_256(table, i8::try_from(a).unwrap_or(i8::MAX)).into(),
             Self::Words(entries) => table::lookup_513(entries, word).into(),
             Self::Half { curve, table, multiplier, shift } => {
@@ -173,6 +173,20 @@ impl Arithmetic {
                 }
             }
         })
+    }
+}
+
+/// The numbers of the function `affine`.
+fn affine(layer: &cnnip_lowered::Eltwise) -> Affine {
+    let of = |at: usize| layer.inputs.get(at);
+    let factor = |at: usize| of(at).map_or(0.0, |input| f32::from_bits(input.stage.multiplier));
+    Affine {
+        scales: [factor(0), factor(1)],
+        zero_points: [0, 1].map(|at| of(at).map_or(0, |input| input.zero)),
+        offset: f32::from_bits(layer.stage.multiplier),
+        zero_point: layer.activation.zero,
+        min: layer.activation.min,
+        max: layer.activation.max,
     }
 }
 

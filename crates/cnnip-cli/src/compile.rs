@@ -7,7 +7,7 @@ use cnnip_compiler::{Options, PixelRule, Rounding, compile_stages};
 use cnnip_isa::Target;
 
 use crate::error::Error;
-use crate::model::Reading;
+use crate::model::{Format, Reading};
 use crate::quantize::{self, Quantize};
 use crate::stream::Streams;
 use crate::tool::target;
@@ -23,7 +23,7 @@ pub(crate) struct Compile {
     /// Machine to compile for
     #[arg(long, default_value = "v4h", value_parser = target)]
     target: &'static Target,
-    /// Rounding of accumulators: as TFLite Micro, with one rounding, or in binary32 as XNNPACK
+    /// Rounding of accumulators: as TFLite Micro, with one rounding, or in binary32 as XNNPACK, and of ONNX models as ONNX Runtime
     #[arg(long, value_enum, default_value_t = RoundingName::Double)]
     rounding: RoundingName,
     /// Keep a tensor in memory to the end of a job; may repeat
@@ -80,10 +80,10 @@ pub(crate) fn run(arguments: &Compile, streams: &mut Streams<'_>) -> Result<(), 
     let path = &arguments.model;
     files::distinct(path, &arguments.output)?;
     let reading = Reading { dims: arguments.dims.iter().cloned().collect(), dump: arguments.dump_passes.clone() };
-    let graph = model::read(path, &reading)?;
+    let (graph, format) = model::read_with_format(path, &reading)?;
     let graph = quantize::quantized(path, graph, &arguments.quantize, streams)?;
     let stages =
-        compile_stages(&graph, &options(arguments)).map_err(|errors| Error::Compile { path: path.clone(), errors })?;
+        compile_stages(&graph, &options(arguments, format)).map_err(|errors| Error::Compile { path: path.clone(), errors })?;
     let report = stages.report(arguments.target);
     files::write_package(&arguments.output, &stages.package)?;
     if arguments.json {
@@ -97,13 +97,14 @@ pub(crate) fn run(arguments: &Compile, streams: &mut Streams<'_>) -> Result<(), 
     Ok(())
 }
 
-fn options(arguments: &Compile) -> Options {
+fn options(arguments: &Compile, format: Format) -> Options {
     let model = arguments.model.file_name().map(|name| name.to_string_lossy().into_owned());
     Options {
-        rounding: match arguments.rounding {
-            RoundingName::Double => Rounding::Double,
-            RoundingName::Single => Rounding::Single,
-            RoundingName::Float => Rounding::Float,
+        rounding: match (arguments.rounding, format) {
+            (RoundingName::Double, _) => Rounding::Double,
+            (RoundingName::Single, _) => Rounding::Single,
+            (RoundingName::Float, Format::Tflite) => Rounding::Float,
+            (RoundingName::Float, Format::Onnx) => Rounding::Onnx,
         },
         keep: arguments.keep.clone(),
         chain: !arguments.no_chain,

@@ -24,13 +24,39 @@ pub(crate) struct Reading {
     pub(crate) dump: Option<PathBuf>,
 }
 
-/// Reads a model: ONNX if it is called so or begins so and has not the identifier of TFLite. ONNX models and those of floats
-/// go through the standard passes.
+/// What a model file is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Format {
+    Tflite,
+    Onnx,
+}
+
+impl Format {
+    /// ONNX if it is called so or begins so and has not the identifier of TFLite.
+    fn of(path: &Path, bytes: &[u8]) -> Self {
+        let named_onnx = path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("onnx"));
+        if !named_onnx && bytes.first() != Some(&ONNX_FIRST_BYTE) || bytes.get(4..8) == Some(b"TFL3") {
+            return Self::Tflite;
+        }
+        Self::Onnx
+    }
+}
+
+/// Reads a model. ONNX models and those of floats go through the standard passes.
 pub(crate) fn read(path: &Path, reading: &Reading) -> Result<Graph, Error> {
+    read_with_format(path, reading).map(|(graph, _)| graph)
+}
+
+/// Reads a model as [`read`] does, and says what it was.
+pub(crate) fn read_with_format(path: &Path, reading: &Reading) -> Result<(Graph, Format), Error> {
     let bytes = files::read(path, MAX_MODEL_BYTES)?;
+    let format = Format::of(path, &bytes);
+    parse(path, reading, bytes, format).map(|graph| (graph, format))
+}
+
+fn parse(path: &Path, reading: &Reading, bytes: Vec<u8>, format: Format) -> Result<Graph, Error> {
     let failed = |problems| Error::Model { path: path.into(), problems };
-    let named_onnx = path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("onnx"));
-    if !named_onnx && bytes.first() != Some(&ONNX_FIRST_BYTE) || bytes.get(4..8) == Some(b"TFL3") {
+    if format == Format::Tflite {
         let graph = import_tflite(&bytes).map_err(failed)?;
         return if is_float(&graph) { prepared(graph, reading) } else { dumped(graph, reading) };
     }

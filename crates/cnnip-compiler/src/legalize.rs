@@ -9,6 +9,7 @@ mod eltwise;
 mod host;
 mod join;
 mod movement;
+mod onnx;
 mod pool;
 mod product;
 mod reduce;
@@ -47,6 +48,9 @@ pub(crate) fn legalize(graph: &Graph, options: &Options) -> Result<Network, Comp
 
 fn legalize_node<'a>(context: &mut Context<'a>, index: usize, node: &'a Node) -> Result<(), Rule> {
     let mut at = context.at(index, node);
+    if let Some(done) = onnx::legalize(&mut at, &node.op) {
+        return done;
+    }
     match &node.op {
         Op::Conv2d(conv) => product::conv(&mut at, conv),
         Op::TransposeConv2d(conv) => transposed::transposed(&mut at, conv),

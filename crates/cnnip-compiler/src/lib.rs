@@ -41,6 +41,7 @@
 
 mod assemble;
 mod cascade;
+mod codec;
 mod constants;
 mod emit;
 mod error;
@@ -61,7 +62,7 @@ mod tilemap;
 pub use error::{CompileErrors, Problem, Rule};
 pub use job::{Buffer, Job, LayerJobs};
 pub use memory::{MemoryMap, Role};
-pub use options::{Options, PixelRule, Rounding};
+pub use options::{Options, PixelRule, Rounding, WeightCoding};
 pub use report::Report;
 pub use schedule::{EngineItems, Item, Program};
 
@@ -136,7 +137,7 @@ fn placed(legalized: &Network, options: &Options) -> Result<Placed, CompileError
     let target = options.target;
     let with = |residency: &residency::Residency| {
         let memory = memory::plan(legalized, residency)?;
-        let (jobs, constants) = lower::all(legalized, &memory, residency, target)?;
+        let (jobs, constants) = lower::all(legalized, &memory, residency, options)?;
         Ok(Placed { memory, jobs, constants })
     };
     let none = residency::Residency::none(legalized, target);

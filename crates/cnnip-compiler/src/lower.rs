@@ -20,6 +20,7 @@ use crate::constants::Constants;
 use crate::error::{CompileErrors, Problem, Rule};
 use crate::job::{Job, LayerJobs, Scratchpad};
 use crate::memory::{MemoryMap, Role};
+use crate::options::{Options, WeightCoding};
 use crate::residency::{Recent, Residency};
 use cnnip_lowered::{Layer, Network, Origin, ValueId, Work};
 
@@ -55,6 +56,7 @@ pub(crate) struct Site<'a> {
     pub(crate) setting: Setting<'a>,
     pub(crate) memory: &'a MemoryMap,
     pub(crate) target: &'static Target,
+    pub(crate) weights: WeightCoding,
     pub(crate) constants: &'a mut Constants,
     /// Where earlier layers had their buffers.
     pub(crate) recent: &'a mut Recent,
@@ -107,8 +109,9 @@ pub(crate) fn all(
     legalized: &Network,
     memory: &MemoryMap,
     residency: &Residency,
-    target: &'static Target,
+    options: &Options,
 ) -> Result<(Vec<LayerJobs>, Constants), CompileErrors> {
+    let (target, weights) = (options.target, options.weights);
     let mut constants = operands(legalized, memory);
     let mut lowered = vec![];
     let mut problems = vec![];
@@ -117,7 +120,7 @@ pub(crate) fn all(
     for (index, layer) in legalized.layers.iter().enumerate() {
         constants.begin(index);
         let setting = Setting { network: legalized, residency, target, layer: index };
-        let mut site = Site { setting, memory, target, constants: &mut constants, recent: &mut recent, room };
+        let mut site = Site { setting, memory, target, weights, constants: &mut constants, recent: &mut recent, room };
         match one(&mut site, layer) {
             Ok(Some(Lowered { plan, pad, jobs })) => {
                 room = site.room;

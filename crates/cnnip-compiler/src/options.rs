@@ -12,6 +12,8 @@ pub enum Rounding {
     Single,
     /// Convolutions and fully connected layers scale in binary32, as XNNPACK does; all else as `Double`.
     Float,
+    /// As `Float`, and the other operators of 8 bits as ONNX Runtime's kernels: `float` of an ONNX model.
+    Onnx,
 }
 
 impl Rounding {
@@ -20,14 +22,14 @@ impl Rounding {
         match self {
             Self::Double => RoundingMode::Double,
             Self::Single => RoundingMode::Single,
-            Self::Float => RoundingMode::Float,
+            Self::Float | Self::Onnx => RoundingMode::Float,
         }
     }
 
     /// Mode of all other scaled operators.
     pub const fn of_others(self) -> RoundingMode {
         match self {
-            Self::Double | Self::Float => RoundingMode::Double,
+            Self::Double | Self::Float | Self::Onnx => RoundingMode::Double,
             Self::Single => RoundingMode::Single,
         }
     }
@@ -37,7 +39,7 @@ impl Rounding {
         match self {
             Self::Double => "double",
             Self::Single => "single",
-            Self::Float => "float",
+            Self::Float | Self::Onnx => "float",
         }
     }
 }
@@ -62,6 +64,23 @@ pub enum PixelRule {
     None,
 }
 
+/// How weights are stored in external memory; results are the same with all. A piece of weights that would not get smaller
+/// stays as it is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum WeightCoding {
+    /// As the machine's layout has them.
+    #[default]
+    Raw,
+    /// Runs of zero bytes in two.
+    ZeroRun,
+    /// Indices into the distinct kernels, where they are few.
+    Cluster,
+    /// Without the blocks of 64 bytes that are all zero point: these cost no cycles either.
+    Sparse,
+    /// Whatever of these is smallest, piece by piece.
+    Smallest,
+}
+
 /// What the caller decides about a compilation.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Options {
@@ -73,6 +92,8 @@ pub struct Options {
     pub keep: Vec<String>,
     /// Values stay in the scratchpad between layers where that moves fewer bytes; otherwise all go through external memory.
     pub chain: bool,
+    /// How weights are stored.
+    pub weights: WeightCoding,
     /// Rule for pictures.
     pub pixels: PixelRule,
     /// Further provenance, such as the model file's hash; keys must be unique.
@@ -89,6 +110,7 @@ impl Options {
             rounding: Rounding::Double,
             keep: Vec::new(),
             chain: true,
+            weights: WeightCoding::Raw,
             pixels: PixelRule::Auto,
             provenance: Vec::new(),
             lowered: true,

@@ -71,6 +71,9 @@ fn moved(operation: &Operation) -> (u64, u64) {
             (bytes * outside(copy.source), bytes * outside(copy.destination))
         }
         Operation::Fill(fill) => (0, fill.pattern.bytes() * outside(fill.destination)),
+        Operation::Decode(decode) => {
+            (decode.coded_bytes() * outside(decode.stream), decode.bytes() * outside(decode.destination))
+        }
         _ => (0, 0),
     }
 }

@@ -5,6 +5,7 @@
 
 mod argmax;
 mod conv;
+mod decode;
 mod dma;
 mod element;
 mod eltwise;
@@ -13,9 +14,12 @@ mod pool;
 mod reduce;
 mod resize;
 mod scales;
+mod sparse;
 
+pub(crate) use decode::check_stream;
 pub(crate) use fast::Fast;
 pub(crate) use scales::{check_record_scales, check_register_scales};
+pub(crate) use sparse::check_bitmap;
 
 use cnnip_isa::Target;
 use cnnip_isa::operation::{Operation, Space};
@@ -184,6 +188,7 @@ impl InFlight {
                 dma::fill(fill, &DmaNest::of(&fill.pattern, self.target).block(block), core, memory);
                 Ok(())
             }
+            Operation::Decode(decode) => decode::retire(decode, block, core, memory),
         }
     }
 }

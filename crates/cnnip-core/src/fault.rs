@@ -112,6 +112,40 @@ pub enum StackError {
     NoLoop,
 }
 
+/// What is wrong with a block of a weight stream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum StreamError {
+    /// Its offsets do not name a part of the stream.
+    #[error("lies at bytes {start:#x}..{end:#x} of a stream of {size:#x} bytes")]
+    Offsets {
+        /// The block's offset.
+        start: u32,
+        /// The next block's offset.
+        end: u32,
+        /// Bytes of the stream.
+        size: u32,
+    },
+    /// Its bytes end too early.
+    #[error("ends before it is full")]
+    Short,
+    /// It has more bytes than it needs, or they decode to more than a block.
+    #[error("goes on after it is full")]
+    Long,
+    /// An index beyond the codebook.
+    #[error("has index {index} at position {position}, the codebook has {kernels} kernels")]
+    Index {
+        /// Number of the index in the block.
+        position: u32,
+        /// Its value.
+        index: u32,
+        /// Kernels in the codebook.
+        kernels: u32,
+    },
+    /// Bits that are set after the last index.
+    #[error("has bits set after its last index")]
+    Padding,
+}
+
 /// What went wrong. Codes and meanings are those of `isa-spec/faults.toml`.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 #[non_exhaustive]
@@ -230,6 +264,14 @@ pub enum FaultCause {
         /// What was granted.
         budget: u64,
     },
+    /// A coded weight stream that does not decode.
+    #[error("block {block} of the stream {why}")]
+    WeightStream {
+        /// Number of the block in the stream.
+        block: u32,
+        /// The rule.
+        why: StreamError,
+    },
     /// `TRAP` was executed.
     #[error("the program reports code {code}")]
     Trap {
@@ -256,6 +298,7 @@ impl FaultCause {
             Self::Deadlock { .. } => FaultCode::Deadlock,
             Self::ControlStack(_) => FaultCode::ControlStack,
             Self::Budget { .. } => FaultCode::Budget,
+            Self::WeightStream { .. } => FaultCode::WeightStream,
             Self::Trap { .. } => FaultCode::Trap,
         }
     }

@@ -25,7 +25,7 @@ mod tokens;
 
 pub use engine::{EngineId, Frame, Slot};
 pub use execute::Accumulating;
-pub use fault::{CommandId, Fault, FaultCause, Limit, RegionError, StackError, Waiting};
+pub use fault::{CommandId, Fault, FaultCause, Limit, RegionError, StackError, StreamError, Waiting};
 pub use machine::{Checks, Machine, Options, Stop};
 pub use memory::{MemoryError, Region, RegionKind, SharedBytes};
 pub use observer::{NoObserver, Observer};

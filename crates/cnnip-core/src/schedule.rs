@@ -8,7 +8,7 @@ use cnnip_isa::{Command, DecodeError, OperationCode, Pairs, RegisterError, Regis
 use cnnip_timing::{Nest, control_cycles};
 
 use crate::engine::{Frame, STACK_FRAMES};
-use crate::execute::{InFlight, check_record_scales, check_register_scales};
+use crate::execute::{InFlight, check_bitmap, check_record_scales, check_register_scales, check_stream};
 use crate::tokens::Signal;
 use crate::{CommandId, EngineId, Fault, FaultCause, Limit, Machine, Observer, StackError, Stop, Waiting};
 
@@ -354,7 +354,10 @@ impl Machine {
         self.check_cycle_budget(end)?;
         operation.check_overlap().map_err(FaultCause::Operation)?;
         self.check_accesses(at, &operation)?;
-        check_record_scales(&operation, self.state.memory.data(at.engine.core, Space::Sram))?;
+        let sram = self.state.memory.data(at.engine.core, Space::Sram);
+        check_bitmap(&operation, sram)?;
+        check_record_scales(&operation, sram)?;
+        check_stream(&operation, at.engine.core, &self.state.memory)?;
         self.note_accesses(at, &operation);
         observer.operation(at.engine, at.pc, &operation, at.cycle, end);
         self.state.engines[at.engine.index()].in_flight = Some(InFlight::new(operation, at, self.target));

@@ -193,9 +193,9 @@ fn encodings_registers_and_parameters() {
             "IllegalParameter at dma1 pc 0x2 cycle 2: COUNT0 = 0 (0x0): must lie in 1..=65535",
         ),
         case(
-            "specified, but not built",
+            "a decode without a stream",
             &[(DMA0, "run DECODE")],
-            "Unsupported at dma0 pc 0x0 cycle 0: DECODE is specified but not built",
+            "IllegalParameter at dma0 pc 0x0 cycle 0: BLOCK_BYTES = 0 (0x0): must lie in 1..=4294967295",
         ),
         after_load.tokens(&[(0, DMA0, CNN)]),
     ];
@@ -516,6 +516,10 @@ fn values_in_memory() {
     let mode = |mode: &str| conv.to_owned() + "set REQUANT MODE=" + mode + "\nrun CONV\n";
     // Every byte is 0x01: a bias of 0x0101010101010101 and a shift of 0x01010101.
     let ones = (DMA0, fill(0, 0x200) + "signal 0\n");
+    let sparse = |stored: u32, longest: u32| {
+        let conv = conv.replace("LAYOUT=dense8", "LAYOUT=dense8 SPARSE=1, W_ZERO 0, W_BITMAP 0x100");
+        conv + &format!("set W_STORED {stored}, W_LONGEST {longest}\nset REQUANT MODE=double\nrun CONV\n")
+    };
     let no_shift = (DMA0, fill(0, 0x200) + &fill_with(0, 0x1c, 4) + "signal 0\n");
     let zero_scale = copy((Some(2), 0), (None, 0), 0x200) + "signal 0\n";
     let cases = [
@@ -530,6 +534,18 @@ fn values_in_memory() {
             ones.clone(),
             (CNN, mode("float")),
             "IllegalParameter at cnn pc 0x1b cycle 119: scale of the record of channel 0: shift 16843009 is outside 0..=0 of mode Float",
+        ),
+        two(
+            "more blocks than the bitmap has",
+            ones.clone(),
+            (CNN, sparse(0, 1)),
+            "IllegalParameter at cnn pc 0x20 cycle 124: W_STORED = 0 (0x0): must be 1, as the bitmap implies",
+        ),
+        two(
+            "fewer blocks than a row of the bitmap has",
+            ones.clone(),
+            (CNN, sparse(1, 0)),
+            "IllegalParameter at cnn pc 0x20 cycle 124: W_LONGEST = 0 (0x0): must lie in 1..=1",
         ),
         two(
             "an output needs a mode",
@@ -575,13 +591,54 @@ fn a_map_is_not_transposed_in_place() {
     case.tokens(&[(0, DMA0, CNN)]).check();
 }
 
+/// Words in the scratchpad, and a decode of one block of 8 bytes from its byte 64 on; the table of offsets is at 0, the codebook
+/// at 128: three kernels of two bytes.
+fn decode(codec: &str, offsets: [u32; 2], stream: [u32; 2]) -> String {
+    let words = [(0, offsets[0]), (4, offsets[1]), (64, stream[0]), (68, stream[1]), (128, 0x0403_0201), (132, 0x0605)];
+    let mut text = "set DST_PLACE KIND=sram\nset RUN_BYTES 4, COUNT0 1, 1, 1, 1\n".to_owned();
+    for (address, word) in words {
+        text += &format!("set DST_ADDR {address}\nset FILL_VALUE {word}, FILL_BYTES 4\nrun FILL\n");
+    }
+    text + &format!(
+        "set SRC_PLACE KIND=sram, SRC_ADDR 64, DST_PLACE KIND=sram, DST_ADDR 512\n\
+         set CODEC CODEC={codec}, STREAM_BYTES 8, OFFSETS_ADDR 0, FIRST_BLOCK 0, BLOCKS 1, BLOCK_BYTES 8, \
+         CODEBOOK_ADDR 128, CODEBOOK_KERNELS 3, CODEBOOK_SHAPE TAPS=2 BYTES=1\nrun DECODE\nend\n"
+    )
+}
+
+#[test]
+fn weight_streams_that_do_not_decode() {
+    let bad = [
+        ("raw", [0, 7], [1, 2], "ends before it is full"),
+        ("raw", [0, 9], [1, 2], "lies at bytes 0x0..0x9 of a stream of 0x8 bytes"),
+        ("raw", [5, 4], [1, 2], "lies at bytes 0x5..0x4 of a stream of 0x8 bytes"),
+        ("zero_run", [0, 2], [0x0700, 0], ""),
+        ("zero_run", [0, 2], [0x0800, 0], "goes on after it is full"),
+        ("zero_run", [0, 2], [0x0600, 0], "ends before it is full"),
+        ("zero_run", [0, 1], [0x0700, 0], "ends before it is full"),
+        ("zero_run", [0, 3], [0x0007_0700, 0], "goes on after it is full"),
+        ("cluster INDEX_BITS=2", [0, 1], [0b10_01_00_10, 0], ""),
+        ("cluster INDEX_BITS=2", [0, 1], [0b10_11_00_10, 0], "has index 3 at position 2, the codebook has 3 kernels"),
+        ("cluster INDEX_BITS=2", [0, 2], [0b10_01_00_10, 0], "goes on after it is full"),
+        ("cluster INDEX_BITS=3", [0, 1], [0, 0], "ends before it is full"),
+        ("cluster INDEX_BITS=3", [0, 2], [0x1000, 0], "has bits set after its last index"),
+    ];
+    for (codec, offsets, stream, why) in bad {
+        let want = match why {
+            "" => String::new(),
+            _ => format!("WeightStream at dma0 pc 0x3b cycle 443: block 0 of the stream {why}"),
+        };
+        case(codec, &[(DMA0, &decode(codec, offsets, stream))], Box::leak(want.into_boxed_str())).check();
+    }
+}
+
 /// Every fault that this version can report has a program that reports it.
 #[test]
 fn every_code_has_a_program() {
     let source = include_str!("faults.rs");
     let missing: Vec<&str> = FaultCode::ALL
         .iter()
-        .filter(|&&code| code != FaultCode::WeightStream) // DECODE is not built
+        .filter(|&&code| code != FaultCode::Unsupported) // all that is specified is built
         .map(|code| code.name())
         .filter(|name| !source.contains(&format!("\"{name} at ")))
         .collect();

@@ -3,10 +3,12 @@
 use std::sync::{Arc, LazyLock};
 
 use cnnip_core::{Checks, EngineId, FaultCause, Machine, NoObserver, Options, Program, Region, RegionKind, Slot, Stop};
-use cnnip_isa::operation::Operation;
+use cnnip_isa::operation::{Codebook, Coding, Conv, Decode, Location, Operation, Space, Sparse, Weights};
 use cnnip_isa::{EngineKind, Target};
 use cnnip_kernels::{Backend, Kernels};
-use cnnip_testkit::generate::{Scene, Zone, array_operation, cnn_operation, dma_operation, single};
+use cnnip_testkit::generate::{
+    Scene, Zone, array_operation, cnn_operation, dma_operation, single, sparse_conv, stream,
+};
 use cnnip_testkit::{Rng, oracle};
 
 const REGION_BYTES: u32 = 4096;
@@ -30,8 +32,11 @@ fn target(rng: &mut Rng) -> &'static Target {
     }
 }
 
-/// Makes a random operation.
-type Generate = fn(&mut Scene<'_>) -> Operation;
+/// Bytes that must stand at an address of a memory.
+type Contents = Vec<(Location, Vec<u8>)>;
+
+/// Makes a random operation, and what it needs in memory.
+type Generate = fn(&mut Scene<'_>) -> (Operation, Contents);
 
 /// An operation with the memory it starts from.
 struct Case {
@@ -55,8 +60,19 @@ impl Case {
         let regions = (0..4).map(|_| rng.bytes(usize::try_from(REGION_BYTES).unwrap())).collect();
         let mut scene =
             Scene { rng: &mut rng, target, zone, region_bytes: REGION_BYTES, max_side: 12, overflows: true };
-        let operation = generate(&mut scene);
-        Self { target, operation, before: oracle::Memory { sram, regions }, rng }
+        let (operation, contents) = generate(&mut scene);
+        let mut case = Self { target, operation, before: oracle::Memory { sram, regions }, rng };
+        contents.iter().for_each(|(place, bytes)| case.put(*place, bytes));
+        case
+    }
+
+    fn put(&mut self, place: Location, bytes: &[u8]) {
+        let memory = match place.space {
+            Space::Sram => &mut self.before.sram,
+            Space::Dram(region) => &mut self.before.regions[usize::from(region)],
+        };
+        let first = usize::try_from(place.address).unwrap();
+        memory[first..first + bytes.len()].copy_from_slice(bytes);
     }
 
     fn engine(&self) -> EngineId {
@@ -141,20 +157,160 @@ fn check_going_on(case: &Case, machine: &mut Machine, start: u64, what: &str) {
 
 #[test]
 fn two_hundred_operations_stopped_amid_a_block_equal_the_oracle() {
-    let amid = (0..2000).filter(|&seed| check(seed, array_operation)).take(200).count();
+    let amid = (0..2000).filter(|&seed| check(seed, |scene| (array_operation(scene), Vec::new()))).take(200).count();
     assert_eq!(amid, 200);
 }
 
 #[test]
 fn cnn_operations_stopped_anywhere_equal_the_oracle() {
     for seed in 2000..2300 {
-        check(seed, cnn_operation);
+        check(seed, |scene| (cnn_operation(scene), Vec::new()));
     }
 }
 
 #[test]
 fn dma_operations_stopped_anywhere_equal_the_oracle() {
     for seed in 3000..3100 {
-        check(seed, dma_operation);
+        check(seed, |scene| (dma_operation(scene), Vec::new()));
     }
+}
+
+fn decode(scene: &mut Scene<'_>) -> (Operation, Contents) {
+    let stream = stream(scene);
+    let place = |address| Location { address, ..stream.decode.stream };
+    let contents = stream.contents.into_iter().map(|(address, bytes)| (place(address), bytes)).collect();
+    (Operation::Decode(stream.decode), contents)
+}
+
+#[test]
+fn decodes_stopped_anywhere_equal_the_oracle() {
+    for seed in 4000..4400 {
+        check(seed, decode);
+    }
+}
+
+/// A stream with a changed byte decodes to what the oracle says, or faults before anything is written, at the oracle's block.
+#[test]
+fn bad_streams_fault_at_their_start() {
+    let mut faults = 0;
+    for seed in 5000..5600 {
+        let mut case = Case::new(seed, decode);
+        let Operation::Decode(op) = case.operation else { panic!("a decode") };
+        let table = case.rng.chance(40);
+        let (base, bytes) =
+            if table { (op.offsets, 4 * (op.first + op.blocks + 1)) } else { (op.stream.address, op.stream_bytes) };
+        let address = base + case.rng.within(0..=bytes - 1);
+        let value = if case.rng.chance(50) { 0 } else { u8::try_from(case.rng.within(0..=255)).unwrap() };
+        case.put(Location { address, ..op.stream }, &[value]);
+        let (mut machine, start) = case.machine(Kernels::scalar());
+        let what = format!("seed {seed}: {op:?}");
+        match (machine.run(&mut NoObserver), oracle::decode(&op, &case.before)) {
+            (Stop::Done, Ok(_)) => {
+                let end = oracle::after(&case.operation, case.target, &case.before, u64::MAX);
+                assert_memory(&machine, &end.memory, &what);
+            }
+            (Stop::Fault(fault), Err(number)) => {
+                assert!(
+                    matches!(fault.cause, FaultCause::WeightStream { block, .. } if block == number),
+                    "{what}: {fault}"
+                );
+                assert_eq!(fault.at.cycle, start, "{what}");
+                assert_memory(&machine, &case.before, &what);
+                faults += 1;
+            }
+            (stop, want) => panic!("{what}: {stop:?} instead of {want:?}"),
+        }
+    }
+    assert!(faults > 100, "{faults} faults");
+}
+
+/// The streams that stand in `numerics.md`, weight streams.
+#[test]
+fn the_examples_of_weight_streams_hold() {
+    let book = Codebook { address: 12, kernels: 3, taps: 2, element_bytes: 1, index_bits: 2 };
+    let examples: [(Coding, &[u8], [u8; 8]); 2] = [
+        (Coding::ZeroRun, &[5, 0, 5, 7], [5, 0, 0, 0, 0, 0, 0, 7]),
+        (Coding::Cluster(book), &[0x92], [5, 1, 3, 5, 6, 2, 4, 6]),
+    ];
+    for (coding, stream, want) in examples {
+        let bytes = u8::try_from(stream.len()).unwrap();
+        let mut region = vec![0, 0, 0, 0, bytes, 0, 0, 0];
+        region.extend(stream);
+        region.resize(12, 0);
+        region.extend([1, 2, 3, 4, 5, 6]);
+        let decode = Decode {
+            stream: Location::dram(0, 8),
+            stream_bytes: u32::from(bytes),
+            offsets: 0,
+            destination: Location::sram(0),
+            coding,
+            first: 0,
+            blocks: 1,
+            block_bytes: 8,
+        };
+        let memory = oracle::Memory { sram: vec![0; 8], regions: vec![region] };
+        assert_eq!(oracle::decode(&decode, &memory), Ok(vec![want.to_vec()]));
+    }
+}
+
+fn sparse(scene: &mut Scene<'_>) -> (Operation, Contents) {
+    scene.max_side = 7;
+    let (conv, bitmap) = sparse_conv(scene);
+    let place = conv.weights.sparse.map_or(0, |sparse| sparse.bitmap);
+    (Operation::Conv(conv), vec![(Location::sram(place), bitmap)])
+}
+
+#[test]
+fn sparse_convolutions_stopped_anywhere_equal_the_oracle() {
+    let amid = (6000..6080).filter(|&seed| check(seed, sparse)).count();
+    assert!(amid > 20, "{amid}");
+}
+
+/// All weight blocks of a sparse convolution: the stored ones, and the zero point in the others.
+fn expanded(case: &Case, conv: &Conv, sparse: &Sparse) -> Vec<u8> {
+    let zero =
+        conv.weights.zero.to_le_bytes()[..conv.weights.element.bytes()].repeat(64 / conv.weights.element.bytes());
+    let at = |address: u32| usize::try_from(address).unwrap();
+    let mut stored = case.before.sram[at(conv.weights.address)..].chunks_exact(64);
+    let blocks = usize::try_from(conv.weight_bytes()).unwrap() / 64;
+    let is_stored = |block: &usize| case.before.sram[at(sparse.bitmap) + block / 8] >> (block % 8) & 1 == 1;
+    (0..blocks)
+        .flat_map(|block| if is_stored(&block) { stored.next().unwrap().to_vec() } else { zero.clone() })
+        .collect()
+}
+
+/// Weights with a bitmap give what the same weights give without, and take no longer where no block is partly used.
+#[test]
+fn a_bitmap_changes_no_result() {
+    let mut compared = 0;
+    for seed in 7000..7400 {
+        let mut case = Case::new(seed, sparse);
+        let Operation::Conv(conv) = case.operation else { panic!("a convolution") };
+        let weights = expanded(&case, &conv, &conv.weights.sparse.expect("a bitmap"));
+        // Beyond all that the operation uses, if there is room.
+        let room = case.before.sram.len().checked_sub(weights.len()).map_or(0, |at| at / 64 * 64);
+        let end = case.operation.operands().iter().map(|operand| operand.bytes.extent().end).max().unwrap();
+        if u64::try_from(room).unwrap() < end {
+            continue;
+        }
+        let run = |case: &Case| {
+            let (mut machine, _) = case.machine(Kernels::scalar());
+            let stop = machine.run(&mut NoObserver);
+            let cause = if let Stop::Fault(fault) = &stop { Some(fault.cause.clone()) } else { None };
+            (cause, machine.state().sram(0).unwrap()[..room].to_vec(), machine.state().cycle())
+        };
+        let address = u32::try_from(room).unwrap();
+        case.put(Location::sram(address), &weights);
+        let with = run(&case);
+        case.operation = Operation::Conv(Conv { weights: Weights { address, sparse: None, ..conv.weights }, ..conv });
+        let without = run(&case);
+        assert_eq!(with.0, without.0, "seed {seed}");
+        if with.0.is_none() {
+            assert!(with.1 == without.1, "seed {seed}: {conv:?}");
+            let inputs = conv.grouping().1;
+            assert!(with.2 <= without.2 || !inputs.is_multiple_of(conv.block_depth()), "seed {seed}: cycles");
+        }
+        compared += 1;
+    }
+    assert!(compared > 100, "{compared}");
 }

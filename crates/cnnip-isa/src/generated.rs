@@ -949,7 +949,9 @@ pub enum OperationCode {
     Copy = 0x40,
     /// Writes FILL_VALUE, FILL_BYTES bytes of it at a time, to the destination of a strided copy.
     Fill = 0x41,
-    /// Decodes blocks of a coded weight stream into the blocked weight layout.
+    /// Decodes BLOCKS blocks of a coded weight stream, from FIRST_BLOCK on, one after the other to
+    /// DST_ADDR. Offsets and codebook lie in the memory of the stream; CODEBOOK registers count for
+    /// clusters only. The blocks are checked before anything is written.
     Decode = 0x42,
 }
 
@@ -1048,6 +1050,7 @@ impl OperationCode {
                 | Self::Argmax
                 | Self::Copy
                 | Self::Fill
+                | Self::Decode
         )
     }
 
@@ -1057,7 +1060,7 @@ impl OperationCode {
         match self {
             Self::Conv => &[
                 0x00, 0x01, 0x02, 0x03, 0x04, 0x05, 0x06, 0x07, 0x10, 0x11, 0x12, 0x13, 0x14, 0x15, 0x16, 0x17, 0x18,
-                0x19, 0x1a, 0x1b, 0x1c, 0x20, 0x21, 0x22, 0x23, 0x24, 0x25, 0x26, 0x27, 0x28, 0x2b, 0x2c,
+                0x19, 0x1a, 0x1b, 0x1c, 0x20, 0x21, 0x22, 0x23, 0x2d, 0x2e, 0x24, 0x25, 0x26, 0x27, 0x28, 0x2b, 0x2c,
             ],
             Self::Depthwise => &[
                 0x00, 0x01, 0x02, 0x03, 0x04, 0x05, 0x06, 0x07, 0x10, 0x11, 0x12, 0x13, 0x14, 0x15, 0x16, 0x17, 0x18,
@@ -1156,7 +1159,8 @@ pub enum CnnRegister {
     WMode = 0x21,
     /// Zero point of the weights; 0 unless the weights are 8-bit.
     WZero = 0x22,
-    /// SRAM byte address of the bitmap, one bit per 64-byte block, least significant bit first.
+    /// SRAM byte address of the bitmap, one bit per 64-byte block in the order of the layout, least
+    /// significant bit first.
     WBitmap = 0x23,
     /// SRAM byte address of the per-channel records: 16 bytes each, bias (int64), multiplier (32
     /// bits, integer or float by REQUANT.MODE), shift (int32).
@@ -1179,6 +1183,11 @@ pub enum CnnRegister {
     Activation = 0x2b,
     /// SRAM byte address of the table.
     TableAddr = 0x2c,
+    /// Stored weight blocks: the bits that are set in the bitmap.
+    WStored = 0x2d,
+    /// Stored weight blocks of the 16 output channels that have most of them, or more; what a
+    /// sparse convolution takes time for.
+    WLongest = 0x2e,
     /// The element-wise function and its stages.
     Eltwise = 0x30,
     /// Multiplier of the first input's stage.
@@ -1250,6 +1259,8 @@ impl CnnRegister {
         Self::OutShift,
         Self::Activation,
         Self::TableAddr,
+        Self::WStored,
+        Self::WLongest,
         Self::Eltwise,
         Self::InMult,
         Self::InShift,
@@ -1315,6 +1326,8 @@ impl CnnRegister {
             0x2a => Some(Self::OutShift),
             0x2b => Some(Self::Activation),
             0x2c => Some(Self::TableAddr),
+            0x2d => Some(Self::WStored),
+            0x2e => Some(Self::WLongest),
             0x30 => Some(Self::Eltwise),
             0x31 => Some(Self::InMult),
             0x32 => Some(Self::InShift),
@@ -1376,6 +1389,8 @@ impl CnnRegister {
             Self::OutShift => "OUT_SHIFT",
             Self::Activation => "ACTIVATION",
             Self::TableAddr => "TABLE_ADDR",
+            Self::WStored => "W_STORED",
+            Self::WLongest => "W_LONGEST",
             Self::Eltwise => "ELTWISE",
             Self::InMult => "IN_MULT",
             Self::InShift => "IN_SHIFT",
@@ -1699,7 +1714,7 @@ pub const CNN_REGISTERS: &[RegisterSpec] = &[
                 width: 1,
                 min: 0,
                 max: 1,
-                doc: "a bitmap at W_BITMAP tells which 64-byte blocks are stored; the others equal W_ZERO",
+                doc: "a bitmap at W_BITMAP tells which 64-byte blocks are stored, one after the other at W_ADDR; the others equal W_ZERO; not legal for DEPTHWISE",
                 values: None,
             },
         ],
@@ -1715,7 +1730,7 @@ pub const CNN_REGISTERS: &[RegisterSpec] = &[
     RegisterSpec {
         index: 0x23,
         name: "W_BITMAP",
-        doc: "SRAM byte address of the bitmap, one bit per 64-byte block, least significant bit first.",
+        doc: "SRAM byte address of the bitmap, one bit per 64-byte block in the order of the layout, least significant bit first.",
         kind: RegisterKind::Unsigned,
         mask: 0xffff_ffff,
         fields: &[],
@@ -1832,6 +1847,22 @@ pub const CNN_REGISTERS: &[RegisterSpec] = &[
         index: 0x2c,
         name: "TABLE_ADDR",
         doc: "SRAM byte address of the table.",
+        kind: RegisterKind::Unsigned,
+        mask: 0xffff_ffff,
+        fields: &[],
+    },
+    RegisterSpec {
+        index: 0x2d,
+        name: "W_STORED",
+        doc: "Stored weight blocks: the bits that are set in the bitmap.",
+        kind: RegisterKind::Unsigned,
+        mask: 0xffff_ffff,
+        fields: &[],
+    },
+    RegisterSpec {
+        index: 0x2e,
+        name: "W_LONGEST",
+        doc: "Stored weight blocks of the 16 output channels that have most of them, or more; what a sparse convolution takes time for.",
         kind: RegisterKind::Unsigned,
         mask: 0xffff_ffff,
         fields: &[],
@@ -2067,8 +2098,8 @@ pub mod cnn_field {
     pub const PAD_TOP: Field = Field { shift: 8, width: 8 };
     /// `W_MODE.LAYOUT`: order
     pub const W_MODE_LAYOUT: Field = Field { shift: 0, width: 4 };
-    /// `W_MODE.SPARSE`: a bitmap at W_BITMAP tells which 64-byte blocks are stored; the others
-    /// equal W_ZERO
+    /// `W_MODE.SPARSE`: a bitmap at W_BITMAP tells which 64-byte blocks are stored, one after the
+    /// other at W_ADDR; the others equal W_ZERO; not legal for DEPTHWISE
     pub const W_MODE_SPARSE: Field = Field { shift: 4, width: 1 };
     /// `ACC_MODE.LOAD`: start from the 64-bit accumulators at ACC_IN_ADDR
     pub const ACC_MODE_LOAD: Field = Field { shift: 0, width: 1 };

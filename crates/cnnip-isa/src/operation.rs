@@ -6,6 +6,7 @@
 
 mod argmax;
 mod conv;
+mod decode;
 mod dma;
 mod eltwise;
 mod footprint;
@@ -17,7 +18,8 @@ mod resize;
 mod rule;
 
 pub use argmax::ArgMax;
-pub use conv::{Accumulators, Conv, ConvKind, RECORD_BYTES, SPILL_BYTES, Weights};
+pub use conv::{Accumulators, BLOCK_BYTES, Conv, ConvKind, RECORD_BYTES, SPILL_BYTES, Sparse, Weights};
+pub use decode::{Codebook, Coding, Decode, OFFSET_BYTES};
 pub use dma::{Copy, DmaPattern, Fill, Location};
 pub use eltwise::{Eltwise, Lookup, Stage, TableScale};
 pub use footprint::{Footprint, Space};
@@ -51,6 +53,8 @@ pub enum Operation {
     Copy(Copy),
     /// `FILL`.
     Fill(Fill),
+    /// `DECODE`.
+    Decode(Decode),
 }
 
 /// What an operand is to its operation, for fault reports.
@@ -60,12 +64,16 @@ pub enum Role {
     Input,
     SecondInput,
     Weights,
+    Bitmap,
     Records,
     AccumulatorsIn,
     AccumulatorsOut,
     Table,
     Output,
     Source,
+    Stream,
+    Offsets,
+    Codebook,
     Destination,
 }
 
@@ -81,12 +89,16 @@ impl Role {
             Self::Input => "input",
             Self::SecondInput => "second input",
             Self::Weights => "weights",
+            Self::Bitmap => "bitmap",
             Self::Records => "records",
             Self::AccumulatorsIn => "accumulators in",
             Self::AccumulatorsOut => "accumulators out",
             Self::Table => "table",
             Self::Output => "output",
             Self::Source => "source",
+            Self::Stream => "stream",
+            Self::Offsets => "offsets",
+            Self::Codebook => "codebook",
             Self::Destination => "destination",
         }
     }
@@ -137,7 +149,7 @@ impl Operation {
             OperationCode::Fill => Fill::read(&reader).map(Self::Fill),
             OperationCode::Resize => Resize::read(&reader).map(Self::Resize),
             OperationCode::Argmax => ArgMax::read(&reader).map(Self::ArgMax),
-            OperationCode::Decode => Err(OperationError::Unsupported { what: code.name() }),
+            OperationCode::Decode => Decode::read(&reader).map(Self::Decode),
         }
     }
 
@@ -153,6 +165,7 @@ impl Operation {
             Self::ArgMax(_) => OperationCode::Argmax,
             Self::Copy(_) => OperationCode::Copy,
             Self::Fill(_) => OperationCode::Fill,
+            Self::Decode(_) => OperationCode::Decode,
         }
     }
 
@@ -168,6 +181,7 @@ impl Operation {
             Self::ArgMax(argmax) => argmax.store(registers),
             Self::Copy(copy) => copy.store(registers),
             Self::Fill(fill) => fill.store(registers),
+            Self::Decode(decode) => decode.store(registers),
         }
     }
 
@@ -184,6 +198,7 @@ impl Operation {
             Self::ArgMax(argmax) => argmax.operands(&mut operands),
             Self::Copy(copy) => copy.operands(&mut operands),
             Self::Fill(fill) => fill.operands(&mut operands),
+            Self::Decode(decode) => decode.operands(&mut operands),
         }
         operands
     }

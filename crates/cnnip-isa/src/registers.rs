@@ -113,12 +113,13 @@ impl RegisterFile {
     /// Writes consecutive registers, as SET does.
     ///
     /// # Errors
-    /// As [`write`](Self::write), for the first register that is wrong; nothing is written then.
+    /// The first register that does not exist, else the first reserved bit that is set; nothing is written then.
     pub fn write_burst(&mut self, first: u8, values: &[u32]) -> Result<(), RegisterError> {
+        // A burst beyond the last index has met one without register before.
+        let index = |offset: usize| u8::try_from(usize::from(first) + offset).unwrap_or(u8::MAX);
+        (0..values.len()).try_for_each(|offset| self.check(index(offset), 0))?;
         for (offset, &value) in values.iter().enumerate() {
-            // A burst beyond the last index has met one without register before.
-            let index = u8::try_from(usize::from(first) + offset).unwrap_or(u8::MAX);
-            self.check(index, value)?;
+            self.check(index(offset), value)?;
         }
         let start = usize::from(first);
         if let Some(words) = self.words.get_mut(start..start + values.len()) {
@@ -280,6 +281,8 @@ mod tests {
         let mut registers = before.clone();
         let unknown = Err(RegisterError::UnknownRegister { index: 0x0d, engine: EngineKind::Cnn });
         assert_eq!(registers.write_burst(CnnRegister::In2Zero.index(), &[1, 1, 1]), unknown);
+        let gap = Err(RegisterError::UnknownRegister { index: 0x3b, engine: EngineKind::Cnn });
+        assert_eq!(registers.write_burst(CnnRegister::Reduce.index(), &[1 << 5, 1, 1]), gap, "before the reserved bit");
         let beyond = RegisterError::UnknownRegister { index: 0xff, engine: EngineKind::Cnn };
         assert_eq!(registers.write_burst(0xff, &[0, 0]), Err(beyond));
         let pairs = [[u32::from(CnnRegister::InC.index()), 5], [u32::from(CnnRegister::Pool.index()), 2]];

@@ -11,6 +11,11 @@ pub(crate) const fn nearest_f32(value: i64) -> f32 {
     value as f32
 }
 
+/// The nearest binary32 number, ties to even.
+pub(crate) const fn narrowed(value: f64) -> f32 {
+    value as f32
+}
+
 /// The binary64 number; exact for all values this crate passes (below 2^53).
 pub(crate) const fn exact_f64(value: i64) -> f64 {
     value as f64

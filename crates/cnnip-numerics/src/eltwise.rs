@@ -126,19 +126,43 @@ impl Input {
     }
 }
 
-/// A sum of two float-scaled inputs in one rounding: `round_even(fma(a, scale_a, fma(b, scale_b, offset)))`, clamped.
+/// A sum of two float-scaled inputs: `fma(a, scale_a, fma(b, scale_b, offset))` in binary32, rounded to even and clamped.
 ///
-/// Each `fma` rounds once to binary32. The zero points of inputs and output are part of `offset`. This is what ONNX Runtime's
-/// `QLinearAdd` computes on processors with fused multiply-add.
+/// Each `fma` rounds once to binary32. This is what ONNX Runtime's `QLinearAdd` computes on processors with fused multiply-add;
+/// the quantization's zero points are part of `offset`. Those here are 0, but for uint8 elements that are held as int8.
 ///
 /// ```
-/// use cnnip_numerics::eltwise::affine;
-/// assert_eq!(affine(10, 0.5, 20, 0.25, -3.0, -128, 127), 7);
+/// use cnnip_numerics::eltwise::Affine;
+/// let sum = Affine { scales: [0.5, 0.25], zero_points: [0, 0], offset: -3.0, zero_point: 0, min: -128, max: 127 };
+/// assert_eq!(sum.apply(10, 20), 7);
 /// ```
-#[must_use]
-pub fn affine(a: i16, scale_a: f32, b: i16, scale_b: f32, offset: f32, min: i32, max: i32) -> i32 {
-    let sum = f32::from(b).mul_add(scale_b, offset);
-    crate::finish(round_even(f32::from(a).mul_add(scale_a, sum)), 0, min, max)
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Affine {
+    /// Factors of a and b.
+    pub scales: [f32; 2],
+    /// Subtracted from a and b, exactly.
+    pub zero_points: [i32; 2],
+    /// What is added in binary32, before the rounding.
+    pub offset: f32,
+    /// What is added after the rounding.
+    pub zero_point: i32,
+    /// Smallest output.
+    pub min: i32,
+    /// Largest output.
+    pub max: i32,
+}
+
+impl Affine {
+    /// One output element, of elements of 8 bits.
+    #[must_use]
+    pub fn apply(&self, a: i32, b: i32) -> i32 {
+        let [a, b] = [(a, self.zero_points[0]), (b, self.zero_points[1])].map(|(x, zero)| {
+            let difference = x.saturating_sub(zero);
+            f32::from(i16::try_from(difference).unwrap_or(if difference < 0 { i16::MIN } else { i16::MAX }))
+        });
+        let sum = a.mul_add(self.scales[0], b.mul_add(self.scales[1], self.offset));
+        crate::finish(round_even(sum), self.zero_point, self.min, self.max)
+    }
 }
 
 #[cfg(test)]

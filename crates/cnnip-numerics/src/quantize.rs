@@ -6,6 +6,7 @@ mod activation;
 mod affine;
 mod curve;
 mod multiplier;
+mod real;
 mod resize;
 mod sampled;
 
@@ -16,6 +17,7 @@ pub use multiplier::{
     EltwiseScales, QuantizedMultiplier, add_scales, float_conv_scale, mean_multiplier, product_scale,
     quantize_multiplier, requantize_scale, significand_and_shift,
 };
+pub use real::{Quantized, real_table, sigmoid};
 pub use resize::{RESIZE_FRACTION, half_pixel_origin, resize_step};
 pub use sampled::sampled_table;
 

@@ -1,6 +1,6 @@
 //! Executes the worked examples of `isa-spec/numerics.md`.
 
-use cnnip_numerics::eltwise::{self, Function, Input, Output};
+use cnnip_numerics::eltwise::{Affine, Function, Input, Output};
 use cnnip_numerics::quantize::{self, QuantizedMultiplier};
 use cnnip_numerics::resize::{Tap, bilinear};
 use cnnip_numerics::{Eltwise, RoundingMode, Scale, average, finish, table};
@@ -89,8 +89,15 @@ fn element_wise(case: &Case) -> String {
 }
 
 fn affine(case: &Case) -> String {
-    let (a, b) = (case.get("a"), case.get("b"));
-    eltwise::affine(a, case.get("A"), b, case.get("B"), case.get("C"), case.get("min"), case.get("max")).to_string()
+    let sum = Affine {
+        scales: [case.get("A"), case.get("B")],
+        zero_points: [case.get("za"), case.get("zb")],
+        offset: case.get("C"),
+        zero_point: case.get("zo"),
+        min: case.get("min"),
+        max: case.get("max"),
+    };
+    sum.apply(case.get("a"), case.get("b")).to_string()
 }
 
 fn lookup(case: &Case) -> String {

@@ -7,10 +7,14 @@ mod lists;
 mod motion;
 mod sampling;
 mod scene;
+mod sparse;
+mod stream;
 
 pub use corrupt::corrupt;
 pub use lists::{ListOptions, Lists, Sync, lists};
 pub use scene::{Scene, Zone};
+pub use sparse::sparse_conv;
+pub use stream::{Stream, stream};
 
 use cnnip_isa::operation::Operation;
 use cnnip_isa::{Command, EngineKind, RegisterFile, encode, registers_of};
@@ -116,8 +120,11 @@ fn is_in_place(operation: &Operation) -> bool {
         Operation::Lookup(op) => op.input == op.output,
         Operation::Conv(conv) => conv.accumulators.load == conv.accumulators.store,
         Operation::Reduce(reduce) => reduce.accumulators.load == reduce.accumulators.store,
-        Operation::Pool(_) | Operation::Resize(_) | Operation::ArgMax(_) | Operation::Copy(_) | Operation::Fill(_) => {
-            false
-        }
+        Operation::Pool(_)
+        | Operation::Resize(_)
+        | Operation::ArgMax(_)
+        | Operation::Copy(_)
+        | Operation::Fill(_)
+        | Operation::Decode(_) => false,
     }
 }

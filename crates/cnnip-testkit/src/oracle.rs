@@ -6,6 +6,7 @@
 
 mod argmax;
 mod conv;
+mod decode;
 mod dma;
 mod eltwise;
 mod memory;
@@ -14,6 +15,7 @@ mod reduce;
 mod resize;
 mod scale;
 
+pub use decode::decode;
 pub use memory::Memory;
 
 use cnnip_isa::operation::Operation;
@@ -92,6 +94,7 @@ pub fn after(operation: &Operation, target: &Target, memory: &Memory, cycles: u6
         Operation::ArgMax(op) => work(op, target, memory, cycles),
         Operation::Copy(op) => dma::copy(op, target, memory, cycles),
         Operation::Fill(op) => dma::fill(op, target, memory, cycles),
+        Operation::Decode(op) => decode::after(op, target, memory, cycles),
     }
 }
 
@@ -107,6 +110,7 @@ pub fn cycles(operation: &Operation, target: &Target) -> u64 {
         Operation::ArgMax(op) => length(op, target),
         Operation::Copy(op) => dma::cycles(&op.pattern, target),
         Operation::Fill(op) => dma::cycles(&op.pattern, target),
+        Operation::Decode(op) => decode::cycles(op, target),
     }
 }
 

@@ -3,7 +3,8 @@
 use std::collections::BTreeSet;
 
 use cnnip_isa::operation::{
-    Accumulators, Conv, ConvKind, DmaPattern, Eltwise, FeatureMap, Location, Operation, Reduce, Space, Stage, Table,
+    Accumulators, Coding, Conv, ConvKind, Decode, DmaPattern, Eltwise, FeatureMap, Location, Operation, Reduce, Space,
+    Stage, Table,
 };
 use cnnip_isa::{ElementType, TableKind};
 
@@ -43,6 +44,7 @@ pub fn touched(operation: &Operation) -> Vec<Touched> {
             strided(copy.destination, &copy.pattern, &copy.destination_steps, true),
         ],
         Operation::Fill(fill) => vec![strided(fill.destination, &fill.pattern, &fill.destination_steps, true)],
+        Operation::Decode(decode) => decode_operands(decode),
     }
 }
 
@@ -112,7 +114,12 @@ fn weight_bytes(conv: &Conv) -> u64 {
 fn conv_operands(conv: &Conv) -> Vec<Touched> {
     let out = &conv.output;
     let outputs = u64::from(out.height) * u64::from(out.width) * u64::from(out.channels);
-    let mut operands = vec![read(map(&conv.input)), read(run(conv.weights.address, weight_bytes(conv)))];
+    let stored = conv.weights.sparse.map_or(weight_bytes(conv), |sparse| 64 * u64::from(sparse.stored));
+    let mut operands = vec![read(map(&conv.input))];
+    if stored > 0 {
+        operands.push(read(run(conv.weights.address, stored)));
+    }
+    operands.extend(conv.weights.sparse.map(|sparse| read(run(sparse.bitmap, (weight_bytes(conv) / 64).div_ceil(8)))));
     let stored = conv.accumulators.store.is_some();
     if conv.accumulators.bias || !stored {
         operands.push(read(run(conv.records, 16 * u64::from(out.channels))));
@@ -145,6 +152,24 @@ fn reduce_operands(reduce: &Reduce) -> Vec<Touched> {
     if reduce.accumulators.store.is_none() {
         operands.push(write(run(reduce.output.address, channels * width(reduce.output.element))));
     }
+    operands
+}
+
+fn decode_operands(decode: &Decode) -> Vec<Touched> {
+    let (blocks, space) = (u64::from(decode.blocks), decode.stream.space);
+    let source =
+        |address: u64, bytes: u64| Touched { space, write: false, bytes: (address..address + bytes).collect() };
+    let offsets = u64::from(decode.offsets) + 4 * u64::from(decode.first);
+    let mut operands = vec![
+        source(u64::from(decode.stream.address), u64::from(decode.stream_bytes)),
+        source(offsets, 4 * (blocks + 1)),
+    ];
+    if let Coding::Cluster(book) = decode.coding {
+        let bytes = u64::from(book.kernels) * u64::from(book.taps) * u64::from(book.element_bytes);
+        operands.push(source(u64::from(book.address), bytes));
+    }
+    let written = run(decode.destination.address, blocks * u64::from(decode.block_bytes));
+    operands.push(Touched { space: decode.destination.space, write: true, bytes: written });
     operands
 }
 

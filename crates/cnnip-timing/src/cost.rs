@@ -43,6 +43,10 @@ fn traffic(operation: &Operation) -> (u64, u64) {
             let count = |space| if outside(space) { bytes } else { 0 };
             (count(copy.source.space), count(copy.destination.space))
         }
+        Operation::Decode(decode) => {
+            let count = |space, bytes| if outside(space) { bytes } else { 0 };
+            (count(decode.stream.space, decode.coded_bytes()), count(decode.destination.space, decode.bytes()))
+        }
         Operation::Fill(fill) if outside(fill.destination.space) => (0, fill.pattern.bytes()),
         _ => (0, 0),
     }

@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use cnnip_isa::operation::{
-    ArgMax, Conv, ConvKind, DmaPattern, Eltwise, FeatureMap, Lookup, Operation, Pool, Reduce, Resize,
+    ArgMax, Conv, ConvKind, Decode, DmaPattern, Eltwise, FeatureMap, Lookup, Operation, Pool, Reduce, Resize,
 };
 use cnnip_isa::{ElementType, ResizeMode, Target};
 
@@ -42,6 +42,7 @@ impl Nest {
             Operation::ArgMax(argmax) => VectorNest::of_argmax(argmax, target).nest,
             Operation::Copy(copy) => DmaNest::of(&copy.pattern, target).nest,
             Operation::Fill(fill) => DmaNest::of(&fill.pattern, target).nest,
+            Operation::Decode(decode) => decode_nest(decode, target),
         }
     }
 
@@ -84,7 +85,7 @@ pub struct ArrayNest {
     pub nest: Nest,
     /// Elements of depth per step.
     pub step_depth: u32,
-    /// Depth of a block: taps times input channels of the group.
+    /// Depth of a block: taps times input channels of the group, or that of the most stored weight blocks.
     pub depth: u32,
     channels_per_group: u32,
     group_blocks: u64,
@@ -115,7 +116,11 @@ impl ArrayNest {
             ConvKind::Grouped { .. } => conv.grouping(),
             ConvKind::Depthwise { .. } => (1, 1, conv.output.channels),
         };
-        let depth = conv.window.taps() * input_channels;
+        let depth = match conv.weights.sparse {
+            // A block takes a step at least.
+            Some(sparse) => sparse.longest.max(1) * conv.block_depth(),
+            None => conv.window.taps() * input_channels,
+        };
         Self::new(groups, output_channels, depth, &conv.output, conv.input.element, target)
     }
 
@@ -300,6 +305,22 @@ impl DmaNest {
     pub fn block(&self, index: u64) -> DmaBlock {
         let first = index % self.words * self.word;
         DmaBlock { run: index / self.words, bytes: first..(first + self.word).min(self.run) }
+    }
+}
+
+/// Bytes the decoder delivers for each byte that it could read in the same time.
+const DECODED_PER_READ: u32 = 4;
+
+/// Nest of `DECODE`: blocks of one step, which takes as long as the slower of the average block's coded and decoded side.
+fn decode_nest(decode: &Decode, target: &Target) -> Nest {
+    let word = u64::from(target.dma_bytes_per_cycle);
+    let tables = decode.offsets_bytes() + decode.coding.codebook_bytes();
+    let bytes = decode.stream_bytes.div_ceil(decode.blocks).max(decode.block_bytes.div_ceil(DECODED_PER_READ));
+    Nest {
+        issue: u64::from(target.dma_latency_cycles) + tables.div_ceil(word),
+        blocks: u64::from(decode.blocks),
+        steps: 1,
+        step_cycles: u64::from(bytes).div_ceil(word),
     }
 }
 

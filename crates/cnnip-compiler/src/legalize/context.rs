@@ -204,6 +204,14 @@ pub(super) fn signed(element: ElementType, data: &Data) -> Data {
     bytes.into()
 }
 
+/// What an element has more in the model than in the machine, where uint8 is re-labelled int8.
+pub(super) const fn relabelling(element: ElementType) -> i32 {
+    match element {
+        ElementType::U8 => RELABEL,
+        _ => 0,
+    }
+}
+
 /// The zero point of a tensor whose uint8 elements are re-labelled int8.
 pub(super) fn signed_zero(element: ElementType, zero: i64) -> i32 {
     let zero = i32::try_from(zero).unwrap_or(0);
@@ -388,6 +396,22 @@ impl<'a> At<'a, '_> {
         let from = &self.context.legalized.values[self.output_id().0];
         let value = Value { name, shape, origin: Origin::Computed, ..from.clone() };
         self.context.add_value(value)
+    }
+
+    /// A 16-bit value of `shape` that the graph does not have.
+    pub(super) fn temporary_wide(&mut self, suffix: &str, shape: Vec<u32>) -> ValueId {
+        let id = self.temporary_output(suffix, shape);
+        let value = &mut self.context.legalized.values[id.0];
+        (value.element, value.quantization) = (ElementType::I16, None);
+        id
+    }
+
+    /// A 16-bit constant that the graph does not have.
+    pub(super) fn constant_wide(&mut self, suffix: &str, shape: Vec<u32>, elements: &[i16]) -> ValueId {
+        let id = self.temporary_wide(suffix, shape);
+        let bytes: Vec<u8> = elements.iter().flat_map(|element| element.to_le_bytes()).collect();
+        self.context.legalized.values[id.0].origin = Origin::Constant(bytes.into());
+        id
     }
 
     /// Says that the output has the bytes of input 0.

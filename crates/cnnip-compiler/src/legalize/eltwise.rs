@@ -165,14 +165,14 @@ pub(super) fn lookup(at: &mut At<'_, '_>, table: Table) {
 }
 
 /// The axes of an element-wise layer: neighbours that all inputs treat alike are one axis.
-struct Layout {
-    extents: Vec<u32>,
+pub(super) struct Layout {
+    pub(super) extents: Vec<u32>,
     /// Per input, elements from one index to the next.
     steps: Vec<Vec<u32>>,
 }
 
 impl Layout {
-    fn of(at: &At<'_, '_>) -> Self {
+    pub(super) fn of(at: &At<'_, '_>) -> Self {
         let output = extents(at.output());
         let inputs = (0..2).filter_map(|index| at.optional(index));
         let steps = inputs.map(|input| broadcast_steps(&extents(input), &output)).collect();
@@ -180,12 +180,12 @@ impl Layout {
     }
 
     /// A value that is laid out as input `index`, less its zero point.
-    fn operand(&self, index: usize, value: ValueId, zero: i32) -> EltwiseInput {
+    pub(super) fn operand(&self, index: usize, value: ValueId, zero: i32) -> EltwiseInput {
         EltwiseInput { value, steps: self.steps[index].clone(), zero, stage: OutputStage::NONE }
     }
 
     /// A layer without pre-shift and table.
-    fn eltwise(
+    pub(super) fn eltwise(
         &self,
         function: EltwiseFunction,
         inputs: Vec<EltwiseInput>,

@@ -1,6 +1,7 @@
 //! Mean, sum and extrema over any axes: the reduced axes are brought together, then reduced.
 
 use cnnip_graph::Mean as MeanOp;
+use cnnip_isa::operation::OutputStage;
 use cnnip_numerics::quantize::{QuantizedMultiplier, mean_multiplier, quantize_multiplier, requantize_scale};
 
 use super::context::{At, copy, extents, steps};
@@ -23,9 +24,19 @@ fn scaled(
     by: fn(QuantizedMultiplier, u32) -> QuantizedMultiplier,
 ) -> Result<(), Rule> {
     let ([input], output) = at.alike()?;
-    let (value, view) = together(at, op);
     let scale = quantize_multiplier(requantize_scale(input.scale, output.scale))?;
-    let stage = at.stage(by(scale, view.count));
+    summed(at, op, |at, count| Ok(at.stage(by(scale, count))))
+}
+
+/// A sum that is scaled by the stage for its number of elements.
+pub(super) fn summed(
+    at: &mut At<'_, '_>,
+    op: &MeanOp,
+    stage: impl FnOnce(&At<'_, '_>, u32) -> Result<OutputStage, Rule>,
+) -> Result<(), Rule> {
+    let ([input], output) = at.alike()?;
+    let (value, view) = together(at, op);
+    let stage = stage(at, view.count)?;
     let activation = output.full_range();
     let work = Sum {
         input: value,

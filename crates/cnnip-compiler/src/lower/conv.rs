@@ -3,12 +3,14 @@
 use std::ops::Range;
 
 use cnnip_isa::operation::{
-    Accumulators, Activation, Conv, ConvKind, FeatureMap, Location, Operation, Weights, Window,
+    Accumulators, Activation, BLOCK_BYTES, Codebook, Coding, Conv, ConvKind, Decode, FeatureMap, Location, Operation,
+    Sparse, Weights, Window,
 };
 use cnnip_isa::{ElementType, RoundingMode};
 
 use super::region::{Frame, MapBox, Span, StoredMap, len};
 use super::{Lowered, Setting, Site};
+use crate::codec::{Blocked, SparseBlocks, Stored, Stream, stored};
 use crate::error::Rule;
 use crate::job::{Job, Scratchpad, Turns};
 use crate::memory::Role;
@@ -78,14 +80,34 @@ struct InputKey {
     channels: Range<u32>,
 }
 
-/// Where a piece of weights lies in the constant region.
+/// A piece of weights in the constant region, and what brings it into a buffer; addresses count from the buffer's start.
 #[derive(Clone, Copy, Debug)]
 struct Blob {
-    offset: u64,
-    bytes: u32,
-    /// Bytes from its start to the records.
+    decode: Option<Decode>,
+    /// Bytes that are copied as they are, records among them.
+    copy: Option<Part>,
     records: u32,
+    sparse: Option<Sparse>,
 }
+
+/// Bytes of the constant region, and where they go.
+#[derive(Clone, Copy, Debug)]
+struct Part {
+    offset: u64,
+    to: u32,
+    bytes: u32,
+}
+
+/// Weights and records in a buffer.
+#[derive(Clone, Copy, Debug)]
+struct LoadedWeights {
+    address: u32,
+    records: u32,
+    sparse: Option<Sparse>,
+}
+
+/// Output channels of a weight block.
+const LANES: u32 = 16;
 
 struct Lowering<'a, 's> {
     site: &'a mut Site<'s>,
@@ -165,7 +187,7 @@ impl<'a, 's> Lowering<'a, 's> {
     fn job(&mut self, pixels: &Pixels, channels: &Channels, phase: &Phase) -> Job {
         let mut job = Job::default();
         let (input, frame) = self.input(&mut job, pixels, channels, phase);
-        let (weights, records) = self.load_weights(&mut job, channels, phase);
+        let LoadedWeights { address, records, sparse } = self.load_weights(&mut job, channels, phase);
         let last = phase.number + 1 == self.phases.len();
         let output = self.output(&mut job, pixels, channels, last);
         let conv = Conv {
@@ -176,9 +198,10 @@ impl<'a, 's> Lowering<'a, 's> {
             output,
             window: self.window(&frame, pixels, phase),
             weights: Weights {
-                address: weights,
+                address,
                 element: self.layer().weights.element,
                 zero: self.layer().weights.zero,
+                sparse,
             },
             records: if last { records } else { 0 },
             accumulators: Accumulators {
@@ -297,16 +320,22 @@ impl<'a, 's> Lowering<'a, 's> {
         if self.shape.filled { 0 } else { small(span.start - sweep.start(outputs.start)) }
     }
 
-    /// Has weights and records in a buffer; returns their addresses.
-    fn load_weights(&mut self, job: &mut Job, channels: &Channels, phase: &Phase) -> (u32, u32) {
+    /// Has weights and records in a buffer.
+    fn load_weights(&mut self, job: &mut Job, channels: &Channels, phase: &Phase) -> LoadedWeights {
         let blob = self.blob(channels, phase);
         let turn = self.weights.next((channels.number, phase.number));
         let address = self.pad.address(turn.buffer);
         if !turn.hit {
-            let source = self.site.memory.locate(Role::Constant, blob.offset);
-            job.loads.extend(copies(source, Location::sram(address), blob.bytes, &[], self.site.target.max_extent));
+            let to = |bytes: u32| Location::sram(address + bytes);
+            let decode = blob.decode.map(|decode| Operation::Decode(Decode { destination: to(0), ..decode }));
+            job.loads.extend(decode);
+            if let Some(part) = blob.copy {
+                let source = self.site.memory.locate(Role::Constant, part.offset);
+                job.loads.extend(copies(source, to(part.to), part.bytes, &[], self.site.target.max_extent));
+            }
         }
-        (address, address + blob.records)
+        let sparse = blob.sparse.map(|sparse| Sparse { bitmap: address + sparse.bitmap, ..sparse });
+        LoadedWeights { address, records: address + blob.records, sparse }
     }
 
     /// The weights of a phase in the constant region; the last phase has the records behind them.
@@ -329,11 +358,76 @@ impl<'a, 's> Lowering<'a, 's> {
         let weights = blocks(self.layer(), &piece);
         let last = phase.number + 1 == self.phases.len();
         let records = last.then(|| records(self.layer(), &piece));
-        let bytes = small(weights.len() + records.as_ref().map_or(0, Vec::len));
-        let offset = self.site.constants.push_weights(piece, &weights, records.as_deref());
-        let blob = Blob { offset, bytes, records: small(weights.len()) };
+        let blocked = self.blocked(&weights, &piece);
+        let blob = match stored(self.site.weights, &blocked) {
+            Stored::Raw => {
+                let offset = self.site.constants.push_weights(piece, &weights, records.as_deref());
+                let bytes = small(weights.len() + records.as_ref().map_or(0, Vec::len));
+                let copy = Some(Part { offset, to: 0, bytes });
+                Blob { decode: None, copy, records: small(weights.len()), sparse: None }
+            }
+            Stored::Sparse(sparse) => self.sparse_blob(sparse, &records.unwrap_or_default()),
+            Stored::Stream(stream) => self.stream_blob(&stream, &blocked, &records.unwrap_or_default()),
+        };
         self.blobs[at] = Some(blob);
         blob
+    }
+
+    fn blocked<'b>(&self, bytes: &'b [u8], piece: &WeightPiece) -> Blocked<'b> {
+        let layer = self.layer();
+        let (taps, element) = (len(&piece.rows) * len(&piece.columns), width(layer.weights.element));
+        let (positions, depth) = if layer.depthwise {
+            (1, 0)
+        } else {
+            (len(&piece.depth).next_multiple_of(4 / element), taps * len(&piece.depth))
+        };
+        Blocked { bytes, row: taps * positions * LANES * element, taps, element, zero: layer.weights.zero, depth }
+    }
+
+    /// Stored blocks, records and the bitmap, in one copy.
+    fn sparse_blob(&mut self, mut sparse: SparseBlocks, records: &[u8]) -> Blob {
+        let stored = small(sparse.bytes.len()) / small(BLOCK_BYTES);
+        let at = small(sparse.bytes.len());
+        sparse.bytes.extend_from_slice(records);
+        let bitmap = small(sparse.bytes.len());
+        sparse.bytes.append(&mut sparse.bitmap);
+        let copy = Part { offset: self.site.constants.push(&sparse.bytes), to: 0, bytes: small(sparse.bytes.len()) };
+        let sparse = Sparse { bitmap, stored, longest: sparse.longest };
+        Blob { decode: None, copy: Some(copy), records: at, sparse: Some(sparse) }
+    }
+
+    /// A stream with its tables, and records that are copied behind what it decodes to.
+    fn stream_blob(&mut self, stream: &Stream, blocked: &Blocked<'_>, records: &[u8]) -> Blob {
+        let (bytes, [codebook, start]) = stream.joined();
+        let offset = self.site.constants.push(&bytes);
+        let at = self.site.memory.locate(Role::Constant, offset);
+        let coding = match &stream.codebook {
+            None => Coding::ZeroRun,
+            Some((kernels, index_bits)) => Coding::Cluster(Codebook {
+                address: at.address + codebook,
+                kernels: small(kernels.len()) / (blocked.taps * blocked.element),
+                taps: blocked.taps,
+                element_bytes: blocked.element,
+                index_bits: *index_bits,
+            }),
+        };
+        let decode = Decode {
+            stream: Location { address: at.address + start, ..at },
+            stream_bytes: small(stream.bytes.len()),
+            offsets: at.address,
+            destination: Location::sram(0),
+            coding,
+            first: 0,
+            blocks: small(stream.offsets.len() - 1),
+            block_bytes: blocked.row,
+        };
+        let to = small(blocked.bytes.len());
+        let copy = (!records.is_empty()).then(|| Part {
+            offset: self.site.constants.push(records),
+            to,
+            bytes: small(records.len()),
+        });
+        Blob { decode: Some(decode), copy, records: to, sparse: None }
     }
 
     /// The output of a phase: where accumulators are stored only its size counts, the last one writes it.

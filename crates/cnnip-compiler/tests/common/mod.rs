@@ -26,6 +26,7 @@ pub(crate) fn tiny(sram_bytes: u32) -> &'static Target {
 }
 
 /// Random bytes for every input of the graph.
+#[allow(dead_code, reason = "not every test file has random inputs")]
 pub(crate) fn random_inputs(graph: &Graph, rng: &mut Rng) -> Vec<Vec<i8>> {
     let bytes = |count: usize| (0..count).map(|_| rng_byte(rng)).collect::<Vec<i8>>();
     let size = |tensor: &cnnip_graph::Tensor| tensor.shape.elements() * tensor.element.size();
@@ -37,21 +38,29 @@ fn rng_byte(rng: &mut Rng) -> i8 {
     i8::try_from(rng.signed(-128..=127)).expect("in range")
 }
 
-/// Compiles and runs a graph twice, once keeping every tensor and once only what must be kept, and compares all tensors
-/// that survive a job with the slow evaluator.
+/// Compiles and runs a graph, and compares all tensors that survive a job with the slow evaluator.
 ///
 /// # Panics
 /// If anything is not as it must be.
+#[allow(dead_code, reason = "not every test file asks the evaluator")]
 pub(crate) fn check(graph: &Graph, options: &Options, inputs: &[Vec<i8>]) {
-    let computed = graph.nodes.iter().flat_map(|node| &node.outputs);
-    let keep: Vec<String> = computed.map(|&id| graph[id].name.clone()).collect();
-    let outputs: Vec<String> = graph.outputs.iter().map(|&id| graph[id].name.clone()).collect();
     let profile = match options.rounding {
         Rounding::Double => Profile::Double,
         Rounding::Single => Profile::Single,
-        Rounding::Float => Profile::Float,
+        Rounding::Float | Rounding::Onnx => Profile::Float,
     };
-    let mut expected = evaluate(graph, inputs, profile);
+    check_against(graph, options, inputs, evaluate(graph, inputs, profile));
+}
+
+/// Compiles and runs a graph twice, once keeping every tensor and once only what must be kept, and compares all tensors
+/// that survive a job with what is expected, by tensor of the graph.
+///
+/// # Panics
+/// If anything is not as it must be.
+pub(crate) fn check_against(graph: &Graph, options: &Options, inputs: &[Vec<i8>], mut expected: Vec<Option<Vec<i8>>>) {
+    let computed = graph.nodes.iter().flat_map(|node| &node.outputs);
+    let keep: Vec<String> = computed.map(|&id| graph[id].name.clone()).collect();
+    let outputs: Vec<String> = graph.outputs.iter().map(|&id| graph[id].name.clone()).collect();
     relabel(graph, &mut expected);
     for kept in [keep.clone(), vec![]] {
         let options = Options { keep: kept.clone(), ..options.clone() };

@@ -2,14 +2,14 @@
 
 use std::ops::Range;
 
-use cnnip_isa::operation::{Conv, ConvKind};
+use cnnip_isa::operation::{Conv, ConvKind, Sparse};
 use cnnip_isa::{ElementType, WeightLayout};
 use cnnip_numerics::Scale;
 use cnnip_timing::ArrayBlock;
 
 use super::element::{at, look_up, position, read, read_spill, write, write_spill};
-use super::outputs;
 use super::scales::{mode, record};
+use super::{outputs, sparse};
 use crate::FaultCause;
 
 /// Output channels of one weight block.
@@ -34,6 +34,9 @@ pub(super) fn start(conv: &Conv, block: &ArrayBlock, sram: &[u8], acc: &mut Vec<
 
 /// Adds the products of the depth elements `depth`.
 pub(super) fn step(conv: &Conv, block: &ArrayBlock, depth: Range<u32>, sram: &[u8], acc: &mut [i64]) {
+    if let Some(sparse) = &conv.weights.sparse {
+        return step_stored(conv, sparse, block, &depth, sram, acc);
+    }
     let group_inputs = match conv.kind {
         ConvKind::Grouped { groups } => conv.input.channels / groups,
         ConvKind::Depthwise { .. } => 1,
@@ -45,6 +48,65 @@ pub(super) fn step(conv: &Conv, block: &ArrayBlock, depth: Range<u32>, sram: &[u
         for (column, acc) in block.columns.clone().zip(acc.chunks_exact_mut(weights.len())) {
             add_products(conv, block, &tap, column, &weights, sram, acc);
         }
+    }
+}
+
+/// As [`step`], for the elements of stored blocks only: each 16 output channels have their own.
+fn step_stored(conv: &Conv, sparse: &Sparse, block: &ArrayBlock, depth: &Range<u32>, sram: &[u8], acc: &mut [i64]) {
+    let lanes = block.channels.len();
+    let rows = sparse::rows(conv, block.channels.clone());
+    for row in rows {
+        let stored = sparse::stored(conv, sparse, row.number, sram);
+        for element in depth.clone() {
+            let Some(weights) = StoredWeights::of(conv, &stored, element) else { break };
+            for channel in row.channels.clone() {
+                let lane = index(channel - block.channels.start);
+                add_stored(conv, block, &weights, channel, sram, acc.iter_mut().skip(lane).step_by(lanes));
+            }
+        }
+    }
+}
+
+/// The weights that 16 output channels have for one element of depth.
+struct StoredWeights {
+    tap: Tap,
+    /// Position of the first channel's weight among all stored ones.
+    first: u64,
+}
+
+impl StoredWeights {
+    /// Those of element `element` of the stored blocks, if there are so many.
+    fn of(conv: &Conv, stored: &[sparse::Stored], element: u32) -> Option<Self> {
+        let (_, inputs, _) = conv.grouping();
+        let (per, within) = (conv.block_depth(), element % conv.block_depth());
+        let block = stored.get(index(element / per))?;
+        let (tap, input) = (block.number / inputs.div_ceil(per), block.number % inputs.div_ceil(per));
+        let tap = Tap { ky: tap / conv.window.kernel_w, kx: tap % conv.window.kernel_w, input: input * per + within };
+        Some(Self { tap, first: u64::from(block.place) * u64::from(BLOCK * per) + u64::from(within) })
+    }
+}
+
+/// Adds the products of a channel's weight to its accumulators, one per column. A block may be deeper than the input.
+fn add_stored<'a>(
+    conv: &Conv,
+    block: &ArrayBlock,
+    StoredWeights { tap, first }: &StoredWeights,
+    channel: u32,
+    sram: &[u8],
+    accumulators: impl Iterator<Item = &'a mut i64>,
+) {
+    let (_, inputs, outputs) = conv.grouping();
+    if tap.input >= inputs {
+        return;
+    }
+    let lane = u64::from(channel % outputs % BLOCK * conv.block_depth());
+    let bytes = if conv.weights.element == ElementType::Int16 { 2 } else { 1 };
+    let weight = read(sram, at(conv.weights.address, (first + lane) * bytes), conv.weights.element);
+    for (column, acc) in block.columns.clone().zip(accumulators) {
+        let input = block.group * inputs + tap.input;
+        let pixel = input_pixel(conv, block.row, column, tap);
+        let x = pixel.map_or(conv.pad_value, |pixel| element_of(conv, pixel, input, sram)) - conv.input_zero;
+        *acc = acc.wrapping_add(i64::from(x * (weight - conv.weights.zero)));
     }
 }
 
@@ -118,6 +180,11 @@ fn dense(conv: &Conv, tap: &Tap, tap_index: u64, channel: u32, per: u32) -> u64 
     let block = block * u64::from(conv.window.taps()) + tap_index;
     let block = block * u64::from(inputs.div_ceil(per)) + u64::from(tap.input / per);
     (block * u64::from(BLOCK) + u64::from(oc % BLOCK)) * u64::from(per) + u64::from(tap.input % per)
+}
+
+/// A count that is below what fits in memory.
+fn index(count: u32) -> usize {
+    usize::try_from(count).unwrap_or(usize::MAX)
 }
 
 /// Writes the block's results.

@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use cnnip_isa::EltwiseFunction;
 use cnnip_isa::operation::{Eltwise, Lookup, Stage};
-use cnnip_numerics::eltwise::{Function, Input, Output, affine};
+use cnnip_numerics::eltwise::{Affine, Function, Input, Output};
 use cnnip_numerics::{AccumulatorOverflow, IllegalParameter, Scale};
 
 use super::element::{coordinates, look_up, look_up_half, position, read, write};
@@ -37,7 +37,7 @@ enum Arithmetic {
 impl Arithmetic {
     fn of(op: &Eltwise) -> Result<Self, IllegalParameter> {
         function(op.function)
-            .map_or_else(|| Ok(Self::Affine(Affine::of(op))), |function| staged(op, function).map(Self::Staged))
+            .map_or_else(|| Ok(Self::Affine(affine(op))), |function| staged(op, function).map(Self::Staged))
     }
 
     fn apply(&self, a: i32, b: i32) -> Result<i32, AccumulatorOverflow> {
@@ -48,30 +48,17 @@ impl Arithmetic {
     }
 }
 
-/// The factors of `affine`, its constant and clamp.
-struct Affine {
-    first: f32,
-    second: f32,
-    constant: f32,
-    min: i32,
-    max: i32,
-}
-
-impl Affine {
-    fn of(op: &Eltwise) -> Self {
-        Self {
-            first: f32::from_bits(op.first.scale.multiplier),
-            second: f32::from_bits(op.second.as_ref().map_or(0, |second| second.scale.multiplier)),
-            constant: f32::from_bits(op.stage.multiplier),
-            min: op.activation.min,
-            max: op.activation.max,
-        }
-    }
-
-    fn apply(&self, a: i32, b: i32) -> i32 {
-        // Elements of 8 bits.
-        let [a, b] = [a, b].map(|x| i16::try_from(x).unwrap_or(i16::MAX));
-        affine(a, self.first, b, self.second, self.constant, self.min, self.max)
+/// The numbers of `affine`.
+fn affine(op: &Eltwise) -> Affine {
+    let factor = |stage: &Stage| f32::from_bits(stage.scale.multiplier);
+    let second = op.second.as_ref();
+    Affine {
+        scales: [factor(&op.first), second.map_or(0.0, factor)],
+        zero_points: [op.first.zero, second.map_or(0, |second| second.zero)],
+        offset: f32::from_bits(op.stage.multiplier),
+        zero_point: op.activation.zero,
+        min: op.activation.min,
+        max: op.activation.max,
     }
 }
 

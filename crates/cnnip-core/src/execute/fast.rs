@@ -17,7 +17,7 @@ use cnnip_kernels::{
 };
 
 use super::scales::mode;
-use super::{eltwise, reduce};
+use super::{eltwise, reduce, sparse};
 use crate::memory::{Bound, Memory, index};
 
 /// The kernels of this processor and their working memory.
@@ -28,6 +28,8 @@ pub(crate) struct Fast {
     /// Copies of sources whose extent reaches into the destination's.
     copies: [Vec<u8>; SOURCES],
     sums: Vec<i64>,
+    /// All blocks of weights of which only some are stored.
+    dense: Vec<u8>,
 }
 
 /// Sources of one operation at most: input, weights, records, accumulators, table.
@@ -35,7 +37,7 @@ const SOURCES: usize = 5;
 
 impl Fast {
     pub(crate) fn new(kernels: Kernels) -> Self {
-        Self { kernels, scratch: Scratch::new(), copies: Default::default(), sums: Vec::new() }
+        Self { kernels, scratch: Scratch::new(), copies: Default::default(), sums: Vec::new(), dense: Vec::new() }
     }
 
     /// Does the whole operation, or declines by `false` without having written anything.
@@ -47,7 +49,8 @@ impl Fast {
             Operation::Eltwise(eltwise) => self.eltwise(eltwise, sram),
             Operation::Lookup(lookup) => self.lookup(lookup, sram),
             Operation::Reduce(reduce) => self.reduce(reduce, sram),
-            Operation::Resize(_) | Operation::ArgMax(_) => None,
+            // The block form of a decode is whole blocks already.
+            Operation::Resize(_) | Operation::ArgMax(_) | Operation::Decode(_) => None,
             Operation::Copy(copy) => self.copy(copy, core, memory),
             Operation::Fill(fill) => self.fill(fill, core, memory),
         };
@@ -59,8 +62,10 @@ impl Fast {
             return self.conv_wide(conv, sram);
         }
         let operands = Extents::of(&Operation::Conv(*conv), conv.macs());
-        let Self { kernels, scratch, copies, .. } = self;
+        let Self { kernels, scratch, copies, dense, .. } = self;
+        sparse::expand(conv, sram, dense)?;
         let ([input, weights, records, load, _], destination) = operands.split(sram, copies)?;
+        let weights = if conv.weights.sparse.is_some() { dense } else { weights };
         let source = source(input, &conv.input, conv.input_zero)?;
         let window = window(&conv.window);
         let target = target(conv, load, destination)?;
@@ -100,8 +105,10 @@ impl Fast {
             return None;
         }
         let operands = Extents::of(&Operation::Conv(*conv), conv.macs());
-        let Self { kernels, scratch, copies, .. } = self;
+        let Self { kernels, scratch, copies, dense, .. } = self;
+        sparse::expand(conv, sram, dense)?;
         let ([input, weights, records, load, _], destination) = operands.split(sram, copies)?;
+        let weights = if conv.weights.sparse.is_some() { dense } else { weights };
         let input = Source16 { bytes: input, map: map(&conv.input) };
         let pad_value = i16::try_from(conv.pad_value).ok()?;
         let window = window(&conv.window);
@@ -263,11 +270,13 @@ impl Extents {
         let mut extents = Self { sources: [const { 0..0 }; SOURCES], destination: 0..0, work };
         for operand in operation.operands().iter() {
             let place = match operand.role {
-                Role::Input | Role::Source => &mut extents.sources[0],
-                Role::Weights | Role::SecondInput => &mut extents.sources[1],
+                // Looked at before the kernels run.
+                Role::Bitmap => continue,
+                Role::Input | Role::Source | Role::Stream => &mut extents.sources[0],
+                Role::Weights | Role::SecondInput | Role::Offsets => &mut extents.sources[1],
                 Role::Records => &mut extents.sources[2],
                 Role::AccumulatorsIn => &mut extents.sources[3],
-                Role::Table => &mut extents.sources[4],
+                Role::Table | Role::Codebook => &mut extents.sources[4],
                 Role::Output | Role::AccumulatorsOut | Role::Destination => &mut extents.destination,
             };
             *place = byte_range(&operand.bytes);

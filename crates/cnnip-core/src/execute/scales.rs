@@ -52,7 +52,8 @@ pub(crate) fn check_register_scales(operation: &Operation) -> Result<(), FaultCa
         | Operation::Resize(_)
         | Operation::ArgMax(_)
         | Operation::Copy(_)
-        | Operation::Fill(_) => Ok(()),
+        | Operation::Fill(_)
+        | Operation::Decode(_) => Ok(()),
     }
 }
 

@@ -11,6 +11,9 @@ pub const SPILL_BYTES: u32 = 8;
 /// Output channels of one weight block.
 pub(super) const BLOCK_CHANNELS: u32 = 16;
 
+/// Bytes of a weight block of `CONV`: 16 output channels of 4 bytes of input channels.
+pub const BLOCK_BYTES: u64 = 64;
+
 /// Grouped or depthwise.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ConvKind {
@@ -35,6 +38,19 @@ pub struct Weights {
     pub element: ElementType,
     /// Zero point; 0 for 16 bit.
     pub zero: i32,
+    /// Which blocks are stored, if not all are.
+    pub sparse: Option<Sparse>,
+}
+
+/// Weight blocks that a bitmap names; the others hold the zero point in every place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Sparse {
+    /// SRAM byte address of the bitmap.
+    pub bitmap: u32,
+    /// Stored blocks.
+    pub stored: u32,
+    /// The most stored blocks that 16 output channels have, or more.
+    pub longest: u32,
 }
 
 /// Where accumulators start and go.
@@ -112,14 +128,33 @@ impl Conv {
         match self.kind {
             ConvKind::Grouped { groups } => {
                 let (_, ic, oc) = self.grouping();
-                let depth = 4 / element_bytes(self.weights.element).max(1);
-                u64::from(groups) * u64::from(oc.div_ceil(BLOCK_CHANNELS)) * taps * u64::from(ic.div_ceil(depth)) * 64
+                let blocks = u64::from(groups) * u64::from(oc.div_ceil(BLOCK_CHANNELS)) * taps;
+                blocks * u64::from(ic.div_ceil(self.block_depth())) * BLOCK_BYTES
             }
             ConvKind::Depthwise { .. } => {
                 let blocks = u64::from(self.output.channels.div_ceil(BLOCK_CHANNELS));
                 blocks * taps * u64::from(BLOCK_CHANNELS * element_bytes(self.weights.element))
             }
         }
+    }
+
+    /// Input channels that a weight block covers: 4 bytes of them. 1 for a depthwise convolution, which has no such blocks.
+    pub fn block_depth(&self) -> u32 {
+        match self.kind {
+            ConvKind::Grouped { .. } => 4 / element_bytes(self.weights.element).max(1),
+            ConvKind::Depthwise { .. } => 1,
+        }
+    }
+
+    /// Weight blocks of 16 output channels: taps times blocks of input channels.
+    pub fn row_blocks(&self) -> u32 {
+        let (_, inputs, _) = self.grouping();
+        self.window.taps().saturating_mul(inputs.div_ceil(self.block_depth()))
+    }
+
+    /// Bytes of the weights that are stored.
+    pub fn stored_bytes(&self) -> u64 {
+        self.weights.sparse.map_or(self.weight_bytes(), |sparse| u64::from(sparse.stored) * BLOCK_BYTES)
     }
 
     /// Multiply-accumulates of the operation, padding positions included.
@@ -203,13 +238,20 @@ impl Conv {
                 Rule::Equal { expected, because: "the operation and FORMAT.WEIGHTS" },
             ));
         }
-        if reader.field(CnnRegister::WMode, cnn_field::W_MODE_SPARSE) == 0 {
-            return Ok(());
+        match (self.kind, self.weights.sparse) {
+            (_, None) => Ok(()),
+            (ConvKind::Depthwise { .. }, Some(_)) => {
+                Err(illegal("W_MODE.SPARSE", 1, Rule::NotLegalHere { here: "DEPTHWISE" }))
+            }
+            (ConvKind::Grouped { .. }, Some(sparse)) => self.check_sparse(&sparse),
         }
-        Err(match self.kind {
-            ConvKind::Grouped { .. } => OperationError::Unsupported { what: "W_MODE.SPARSE" },
-            ConvKind::Depthwise { .. } => illegal("W_MODE.SPARSE", 1, Rule::NotLegalHere { here: "DEPTHWISE" }),
-        })
+    }
+
+    fn check_sparse(&self, sparse: &Sparse) -> Result<(), OperationError> {
+        let blocks = u32::try_from(self.weight_bytes() / BLOCK_BYTES).unwrap_or(u32::MAX);
+        within("W_STORED", sparse.stored, 0, blocks)?;
+        within("W_LONGEST", sparse.longest, 0, self.row_blocks())?;
+        Ok(())
     }
 
     pub(super) fn store(&self, registers: &mut RegisterFile) {
@@ -228,7 +270,13 @@ impl Conv {
             ConvKind::Depthwise { multiplier } => registers.set_cnn(CnnRegister::Multiplier, multiplier),
         }
         registers.set_cnn(CnnRegister::WAddr, self.weights.address);
-        registers.set_cnn(CnnRegister::WMode, cnn_field::W_MODE_LAYOUT.put(self.layout().code()));
+        let sparse = cnn_field::W_MODE_SPARSE.put(u32::from(self.weights.sparse.is_some()));
+        registers.set_cnn(CnnRegister::WMode, cnn_field::W_MODE_LAYOUT.put(self.layout().code()) | sparse);
+        if let Some(sparse) = self.weights.sparse {
+            registers.set_cnn(CnnRegister::WBitmap, sparse.bitmap);
+            registers.set_cnn(CnnRegister::WStored, sparse.stored);
+            registers.set_cnn(CnnRegister::WLongest, sparse.longest);
+        }
         registers.set_cnn(CnnRegister::WZero, self.weights.zero.cast_unsigned());
         registers.set_cnn(CnnRegister::RecAddr, self.records);
         self.accumulators.store_registers(registers);
@@ -241,7 +289,12 @@ impl Conv {
     pub(super) fn operands(&self, operands: &mut Operands) {
         let sram = |address: u32, bytes: u64| Footprint::dense(Space::Sram, u64::from(address), bytes);
         operands.push(Role::Input, self.input.footprint());
-        operands.push(Role::Weights, sram(self.weights.address, self.weight_bytes()));
+        if self.stored_bytes() > 0 {
+            operands.push(Role::Weights, sram(self.weights.address, self.stored_bytes()));
+        }
+        if let Some(sparse) = self.weights.sparse {
+            operands.push(Role::Bitmap, sram(sparse.bitmap, (self.weight_bytes() / BLOCK_BYTES).div_ceil(8)));
+        }
         if self.reads_records() {
             let bytes = u64::from(self.output.channels) * u64::from(RECORD_BYTES);
             operands.push(Role::Records, sram(self.records, bytes));
@@ -333,6 +386,11 @@ fn read_weights(reader: &Reader<'_>, input: ElementType) -> Result<Weights, Oper
         address: aligned("W_ADDR", reader.cnn(CnnRegister::WAddr), 64)?,
         element,
         zero: within_signed("W_ZERO", reader.signed(CnnRegister::WZero), zero_range(element))?,
+        sparse: (reader.field(CnnRegister::WMode, cnn_field::W_MODE_SPARSE) == 1).then(|| Sparse {
+            bitmap: reader.cnn(CnnRegister::WBitmap),
+            stored: reader.cnn(CnnRegister::WStored),
+            longest: reader.cnn(CnnRegister::WLongest),
+        }),
     })
 }
 

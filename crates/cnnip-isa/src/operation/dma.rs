@@ -24,7 +24,7 @@ impl Location {
         Self { space: Space::Dram(region), address }
     }
 
-    fn read(reader: &Reader<'_>, names: &LocationNames) -> Result<Self, OperationError> {
+    pub(super) fn read(reader: &Reader<'_>, names: &LocationNames) -> Result<Self, OperationError> {
         let word = reader.dma(names.place);
         let kind = reader.choice(names.kind_name, "Place", names.kind.get(word), Place::from_code)?;
         let region = names.region.get(word);
@@ -41,7 +41,7 @@ impl Location {
         Ok(Self { space, address: reader.dma(names.address) })
     }
 
-    fn store(&self, names: &LocationNames, registers: &mut RegisterFile) {
+    pub(super) fn store(&self, names: &LocationNames, registers: &mut RegisterFile) {
         let word = match self.space {
             Space::Sram => names.kind.put(Place::Sram.code()),
             Space::Dram(region) => names.kind.put(Place::Dram.code()) | names.region.put(u32::from(region)),
@@ -54,7 +54,7 @@ impl Location {
 /// Highest region number.
 const MAX_REGION: u32 = 31;
 
-struct LocationNames {
+pub(super) struct LocationNames {
     place: DmaRegister,
     address: DmaRegister,
     kind: Field,
@@ -63,7 +63,7 @@ struct LocationNames {
     region_name: &'static str,
 }
 
-const SOURCE: LocationNames = LocationNames {
+pub(super) const SOURCE: LocationNames = LocationNames {
     place: DmaRegister::SrcPlace,
     address: DmaRegister::SrcAddr,
     kind: dma_field::SRC_PLACE_KIND,
@@ -72,7 +72,7 @@ const SOURCE: LocationNames = LocationNames {
     region_name: "SRC_PLACE.REGION",
 };
 
-const DESTINATION: LocationNames = LocationNames {
+pub(super) const DESTINATION: LocationNames = LocationNames {
     place: DmaRegister::DstPlace,
     address: DmaRegister::DstAddr,
     kind: dma_field::DST_PLACE_KIND,

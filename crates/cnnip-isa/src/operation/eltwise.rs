@@ -36,7 +36,7 @@ impl Stage {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Eltwise {
     /// What is computed. For `affine` the scales of the inputs and of the output are its binary32 factors and its constant,
-    /// and there is neither a shift nor a zero point.
+    /// and there is no shift.
     pub function: EltwiseFunction,
     /// Left shift of (x - zero) before the input stages.
     pub pre_shift: u32,
@@ -111,28 +111,20 @@ impl Eltwise {
         let output = FeatureMap::read_output(reader, element, None)?;
         let second = if function == EltwiseFunction::Pass { None } else { Some(read_second(reader, &output, rules)?) };
         let pre_shift = reader.field(CnnRegister::Eltwise, cnn_field::ELTWISE_PRE_SHIFT);
-        let eltwise = Self {
+        let stage = OutputStage::read_output(reader, rules.output_modes)?;
+        Ok(Self {
             function,
             pre_shift: within("ELTWISE.PRE_SHIFT", pre_shift, 0, rules.max_pre_shift)?,
             first: read_first(reader, input, &output, rules)?,
             second,
             output,
-            stage: OutputStage::read_output(reader, rules.output_modes)?,
-            activation: Activation::read(reader, element)?,
-        };
-        eltwise.check_affine()?;
-        Ok(eltwise)
-    }
-
-    /// The zero points of `affine` are in its constant.
-    fn check_affine(&self) -> Result<(), OperationError> {
-        if self.function != EltwiseFunction::Affine {
-            return Ok(());
-        }
-        within_signed("IN_ZERO", self.first.zero, (0, 0))?;
-        within_signed("IN2_ZERO", self.second.map_or(0, |second| second.zero), (0, 0))?;
-        within_signed("OUT_ZERO", self.activation.zero, (0, 0))?;
-        Ok(())
+            stage,
+            // A uint8 result may pass through 16 bits for the sake of its zero point.
+            activation: match stage.mode {
+                RoundingMode::FloatZero => Activation::read_any_zero(reader, element)?,
+                _ => Activation::read(reader, element)?,
+            },
+        })
     }
 
     pub(super) fn store(&self, registers: &mut RegisterFile) {

@@ -363,6 +363,14 @@ impl Activation {
         Ok(Self { table, ..Self::read_no_table(reader, element)? })
     }
 
+    /// As [`read`](Self::read), where any zero point of the type is legal.
+    pub(super) fn read_any_zero(reader: &Reader<'_>, element: ElementType) -> Result<Self, OperationError> {
+        let zero = within_signed("OUT_ZERO", reader.signed(CnnRegister::OutZero), type_range(element))?;
+        let table = Table::read_fused(reader, element)?;
+        let (min, max) = Self::read_clamp(reader, element)?;
+        Ok(Self { zero, min, max, table })
+    }
+
     pub(super) fn store_clamp(&self, registers: &mut RegisterFile) {
         registers.set_cnn(CnnRegister::OutMin, self.min.cast_unsigned());
         registers.set_cnn(CnnRegister::OutMax, self.max.cast_unsigned());

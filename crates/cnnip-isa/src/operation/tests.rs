@@ -28,7 +28,7 @@ fn conv() -> Conv {
         pad_value: -128,
         output: FeatureMap::dense(0x1000, [8, 8, 16], ElementType::Int8),
         window: Window { kernel_h: 3, kernel_w: 3, top: 1, left: 1, ..Window::UNIT },
-        weights: Weights { address: 0x4000, element: ElementType::Int8, zero: 0 },
+        weights: Weights { address: 0x4000, element: ElementType::Int8, zero: 0, sparse: None },
         records: 0x8000,
         accumulators: Accumulators { load: None, store: None, bias: true },
         requant: RoundingMode::Double,
@@ -134,6 +134,70 @@ proptest! {
 }
 
 #[test]
+fn decodes_round_trip_and_keep_their_rules() {
+    let book = Codebook { address: 0x900, kernels: 5, taps: 9, element_bytes: 2, index_bits: 3 };
+    let decode = Decode {
+        stream: Location::dram(3, 0x41),
+        stream_bytes: 77,
+        offsets: 0x40,
+        destination: Location::sram(0x100),
+        coding: Coding::Cluster(book),
+        first: 2,
+        blocks: 3,
+        block_bytes: 18 * 64,
+    };
+    for coding in [Coding::Raw, Coding::ZeroRun, decode.coding] {
+        let operation = Operation::Decode(Decode { coding, ..decode });
+        assert_eq!(round_trip(&operation), Ok(operation));
+        let reads = 2 + usize::from(coding == decode.coding);
+        assert_eq!(operation.operands().iter().filter(|operand| !operand.role.is_write()).count(), reads);
+    }
+    let book = |book| Decode { coding: Coding::Cluster(book), ..decode };
+    let codebook = Codebook { address: 0x900, kernels: 5, taps: 9, element_bytes: 2, index_bits: 3 };
+    let bad = [
+        (Decode { offsets: 0x41, ..decode }, "OFFSETS_ADDR"),
+        (Decode { blocks: 0, ..decode }, "BLOCKS"),
+        (Decode { blocks: u32::MAX, ..decode }, "BLOCKS"),
+        (Decode { first: 1 << 30, ..decode }, "BLOCKS"),
+        (Decode { stream_bytes: 0, ..decode }, "STREAM_BYTES"),
+        (Decode { block_bytes: 19, ..decode }, "BLOCK_BYTES"),
+        (book(Codebook { kernels: 9, ..codebook }), "CODEBOOK_KERNELS"),
+        (book(Codebook { index_bits: 0, ..codebook }), "CODEC.INDEX_BITS"),
+        (book(Codebook { taps: 0, ..codebook }), "CODEBOOK_SHAPE.TAPS"),
+    ];
+    for (decode, want) in bad {
+        let got = round_trip(&Operation::Decode(decode));
+        assert!(
+            matches!(got, Err(OperationError::IllegalParameter { register, .. }) if register == want),
+            "{want}: {got:?}"
+        );
+    }
+}
+
+#[test]
+fn sparse_weights_read_the_stored_blocks_and_the_bitmap() {
+    let with = |kind, stored, longest| {
+        let sparse = Some(Sparse { bitmap: 0x77, stored, longest });
+        Operation::Conv(Conv { kind, weights: Weights { sparse, ..conv().weights }, ..conv() })
+    };
+    let grouped = ConvKind::Grouped { groups: 1 };
+    let operation = with(grouped, 5, 5);
+    assert_eq!(round_trip(&operation), Ok(operation));
+    let bytes =
+        |of| operation.operands().iter().find(|operand| operand.role == of).map(|operand| operand.bytes.extent());
+    assert_eq!((bytes(Role::Weights), bytes(Role::Bitmap)), (Some(0x4000..0x4000 + 5 * 64), Some(0x77..0x79)));
+    let refused = |operation: Operation| match round_trip(&operation) {
+        Err(OperationError::IllegalParameter { register, .. }) => register,
+        _ => "nothing",
+    };
+    assert_eq!([refused(with(grouped, 10, 9)), refused(with(grouped, 9, 10))], ["W_STORED", "W_LONGEST"]);
+    let depthwise = Conv { output: FeatureMap::dense(0x1000, [8, 8, 4], ElementType::Int8), ..conv() };
+    let weights = Weights { sparse: Some(Sparse { bitmap: 0, stored: 0, longest: 0 }), ..depthwise.weights };
+    let depthwise = Conv { kind: ConvKind::Depthwise { multiplier: 1 }, weights, ..depthwise };
+    assert_eq!(refused(Operation::Conv(depthwise)), "W_MODE.SPARSE");
+}
+
+#[test]
 fn pools_and_reductions_round_trip() {
     let input = FeatureMap::dense(0, [7, 9, 3], ElementType::Int16);
     let stage = OutputStage { mode: RoundingMode::Double, multiplier: 1 << 30, shift: -3 };
@@ -187,7 +251,7 @@ fn affine() -> Eltwise {
     let input = |address, value| Stage {
         map: FeatureMap { address, ..output },
         broadcast: false,
-        zero: 0,
+        zero: -128,
         scale: scale(value),
     };
     Eltwise {
@@ -197,7 +261,7 @@ fn affine() -> Eltwise {
         second: Some(input(0x400, 0.25)),
         output,
         stage: scale(-3.0),
-        activation: Activation { zero: 0, min: -100, max: 90, table: None },
+        activation: Activation { zero: 3, min: -100, max: 90, table: None },
     }
 }
 
@@ -240,8 +304,8 @@ fn limits_of_resizes_arg_max_and_affine_sums() {
         (index, CnnRegister::InC, 33, "IN_C = 33 (0x21): must lie in 1..=32"),
         (index, CnnRegister::OutPix, 0, "OUT_PIX = 0 (0x0): lets destination elements alias: it must be at least 4"),
         (index, CnnRegister::OutAddr, 0x802, "OUT_ADDR = 2050 (0x802): must be a multiple of 4"),
-        (sum, CnnRegister::InZero, 1, "IN_ZERO = 1 (0x1): must lie in 0..=0"),
-        (sum, CnnRegister::OutZero, 1, "OUT_ZERO = 1 (0x1): must lie in 0..=0"),
+        (sum, CnnRegister::InZero, 128, "IN_ZERO = 128 (0x80): must lie in -128..=127"),
+        (sum, CnnRegister::OutZero, 128, "OUT_ZERO = 128 (0x80): must lie in -128..=127"),
         (sum, CnnRegister::Requant, 0, "REQUANT.MODE = 0 (0x0): is not legal for this operation and type"),
     ] {
         assert_eq!(refused(&operation, register, value), want);

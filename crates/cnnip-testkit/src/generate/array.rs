@@ -65,6 +65,7 @@ fn convolution(scene: &mut Scene<'_>, kind: ConvKind, input_channels: u32, outpu
             address: scene.place(64, 64)?,
             element: weight_element,
             zero: if scene.rng.chance(30) { zero_point(weight_element, scene.rng) } else { 0 },
+            sparse: None,
         },
         records: scene.zone.records(requant),
         accumulators,

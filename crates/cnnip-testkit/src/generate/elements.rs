@@ -73,13 +73,13 @@ pub(super) fn eltwise(scene: &mut Scene<'_>) -> Option<Operation> {
     }))
 }
 
-/// The sum in binary32: 8 bits, no zero points.
+/// The sum in binary32, of 8 bits.
 fn affine(scene: &mut Scene<'_>) -> Option<Operation> {
     let size = size(scene);
     let output = scene.destination(size, ElementType::Int8)?;
     let input = |scene: &mut Scene<'_>, element| {
         let input = stage(scene, &output, element, RoundingMode::None)?;
-        Some(Stage { zero: 0, scale: scale(RoundingMode::Float, scene.rng), ..input })
+        Some(Stage { scale: scale(RoundingMode::Float, scene.rng), ..input })
     };
     let element = scene.rng.pick(&[ElementType::Int8, ElementType::Uint8]);
     Some(Operation::Eltwise(Eltwise {
@@ -89,7 +89,7 @@ fn affine(scene: &mut Scene<'_>) -> Option<Operation> {
         second: Some(input(scene, ElementType::Int8)?),
         output,
         stage: scale(RoundingMode::Float, scene.rng),
-        activation: Activation { zero: 0, ..activation(scene, ElementType::Int8, true)? },
+        activation: activation(scene, ElementType::Int8, true)?,
     }))
 }
 

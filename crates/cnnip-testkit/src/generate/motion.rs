@@ -50,7 +50,7 @@ fn span(pattern: &DmaPattern, steps: &[u32; 4]) -> u64 {
 }
 
 /// A place for `bytes` bytes in the scratchpad or in one of `regions`.
-fn location(scene: &mut Scene<'_>, bytes: u64, regions: &[u8]) -> Option<Location> {
+pub(super) fn location(scene: &mut Scene<'_>, bytes: u64, regions: &[u8]) -> Option<Location> {
     if scene.rng.chance(50) {
         return Some(Location::sram(scene.place(bytes, 1)?));
     }

@@ -1,6 +1,6 @@
 //! `CONV` and `DEPTHWISE`.
 
-use cnnip_isa::operation::{Conv, ConvKind, OutputStage};
+use cnnip_isa::operation::{Conv, ConvKind, OutputStage, Sparse};
 use cnnip_isa::{ElementType, Target};
 
 use super::memory::{Write, width};
@@ -24,7 +24,11 @@ impl Work for Conv {
     fn depth(&self, target: &Target) -> (u64, u64) {
         let [_, inputs, _] = grouping(self);
         let taps = u64::from(self.window.kernel_h) * u64::from(self.window.kernel_w);
-        (taps * u64::from(inputs), u64::from(target.mac_depth))
+        let depth = match self.weights.sparse {
+            Some(sparse) => u64::from(sparse.longest.max(1)) * u64::from(per(self)),
+            None => taps * u64::from(inputs),
+        };
+        (depth, u64::from(target.mac_depth))
     }
 
     fn step_cycles(&self, target: &Target) -> u64 {
@@ -39,6 +43,9 @@ impl Work for Conv {
     }
 
     fn take(&self, place: Place, index: u64, memory: &Memory, acc: i128) -> i128 {
+        if let Some(sparse) = &self.weights.sparse {
+            return take_stored(self, sparse, place, small(index), memory, acc);
+        }
         let [_, inputs, _] = grouping(self);
         let (tap, input) = (small(index / u64::from(inputs)), small(index % u64::from(inputs)));
         let tap = [tap / self.window.kernel_w, tap % self.window.kernel_w];
@@ -100,7 +107,7 @@ fn weight_at(conv: &Conv, channel: u32, [ky, kx]: [u32; 2], input: u32) -> u64 {
         }
         // [g][oc/16][kh][kw][ic/per][16][per]
         ConvKind::Grouped { .. } => {
-            let per = if conv.weights.element == ElementType::Int16 { 2 } else { 4 };
+            let per = per(conv);
             let outer = [(groups, group), (outputs.div_ceil(16), oc / 16), (kh, ky), (kw, kx)];
             let inner = [(inputs.div_ceil(per), input / per), (16, oc % 16), (per, input % per)];
             [&outer[..], &inner[..]].concat()
@@ -108,4 +115,43 @@ fn weight_at(conv: &Conv, channel: u32, [ky, kx]: [u32; 2], input: u32) -> u64 {
     };
     let number = shape_and_index.iter().fold(0, |n, &(size, index)| n * u64::from(size) + u64::from(index));
     u64::from(conv.weights.address) + number * width(conv.weights.element)
+}
+
+/// Input channels of a weight block.
+fn per(conv: &Conv) -> u32 {
+    if conv.weights.element == ElementType::Int16 { 2 } else { 4 }
+}
+
+/// The accumulator after element `index` of the stored blocks of the place's channel; blocks are looked for from the first.
+fn take_stored(conv: &Conv, sparse: &Sparse, place: Place, index: u32, memory: &Memory, acc: i128) -> i128 {
+    let [_, inputs, outputs] = grouping(conv);
+    let (per, kw) = (per(conv), conv.window.kernel_w);
+    let deep = inputs.div_ceil(per);
+    let channel = place[2];
+    let row = channel / outputs * outputs.div_ceil(16) + channel % outputs / 16;
+    let blocks = conv.window.kernel_h * kw * deep;
+    let mut stored = 0;
+    let mut of_row = 0;
+    for bit in 0..(row + 1) * blocks {
+        let byte = memory.unsigned(u64::from(sparse.bitmap) + u64::from(bit / 8), 1);
+        if byte >> (bit % 8) & 1 == 0 {
+            continue;
+        }
+        if bit >= row * blocks {
+            if of_row == index / per {
+                let (tap, input) = (bit % blocks / deep, bit % blocks % deep * per + index % per);
+                if input >= inputs {
+                    return acc;
+                }
+                let x = input_at(conv, place, [tap / kw, tap % kw], input, memory) - i128::from(conv.input_zero);
+                let weight = u64::from(stored * 16 * per + channel % outputs % 16 * per + index % per);
+                let bytes = width(conv.weights.element);
+                let w = memory.signed(u64::from(conv.weights.address) + weight * bytes, bytes);
+                return acc + x * (w - i128::from(conv.weights.zero));
+            }
+            of_row += 1;
+        }
+        stored += 1;
+    }
+    acc
 }

@@ -64,10 +64,13 @@ impl Work for Eltwise {
 /// The sum of two scaled inputs, each step in binary32.
 fn affine(op: &Eltwise, place: Place, memory: &Memory) -> i128 {
     let [first, second] = [Some(&op.first), op.second.as_ref()].map(|stage| {
-        stage.map_or((0, 0.0), |stage| (element(stage, place, memory), f32::from_bits(stage.scale.multiplier)))
+        stage.map_or((0, 0.0), |stage| {
+            let difference = element(stage, place, memory) - i128::from(stage.zero);
+            (difference, f32::from_bits(stage.scale.multiplier))
+        })
     });
     let sum = scale::fused(second, f32::from_bits(op.stage.multiplier));
-    let value = scale::clamp(&op.activation, scale::even(scale::fused(first, sum)));
+    let value = scale::clamp(&op.activation, scale::even(scale::fused(first, sum)) + i128::from(op.activation.zero));
     op.activation.table.map_or(value, |table| memory.look_up(table, value))
 }
 

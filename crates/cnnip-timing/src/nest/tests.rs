@@ -11,7 +11,7 @@ fn conv(groups: u32, [h, w, ic]: [u32; 3], oc: u32) -> Conv {
         pad_value: 0,
         output: FeatureMap::dense(0, [h, w, oc], ElementType::Int8),
         window: Window { kernel_h: 3, kernel_w: 3, top: 1, left: 1, ..Window::UNIT },
-        weights: Weights { address: 0, element: ElementType::Int8, zero: 0 },
+        weights: Weights { address: 0, element: ElementType::Int8, zero: 0, sparse: None },
         records: 0,
         accumulators: Accumulators::default(),
         requant: RoundingMode::Double,
