@@ -41,8 +41,8 @@ pub(crate) struct Quantize {
     /// Write the ranges that were used
     #[arg(long, value_name = "FILE.json")]
     save_ranges: Option<PathBuf>,
-    /// Give tensors of this name 16 bits; `*` stands for any characters; `@FILE` names what `cnnip precision` wrote;
-    /// may repeat
+    /// Give tensors of this name 16 bits, weights too; `*` stands for any characters; `@FILE` names what `cnnip precision`
+    /// wrote; may repeat
     #[arg(long, value_name = "PATTERN|@FILE")]
     int16: Vec<String>,
     /// Make the ranges of weights even across layers before

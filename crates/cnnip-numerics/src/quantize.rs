@@ -5,6 +5,7 @@
 mod activation;
 mod affine;
 mod curve;
+mod function;
 mod multiplier;
 mod real;
 mod resize;
@@ -13,6 +14,7 @@ mod sampled;
 pub use activation::Activation;
 pub use affine::{Ties, dequantize, quantize};
 pub use curve::{Curve, curve_table, half_table, half_table_scale};
+pub use function::{function_table, function_words};
 pub use multiplier::{
     EltwiseScales, QuantizedMultiplier, add_scales, float_conv_scale, mean_multiplier, product_scale,
     quantize_multiplier, requantize_scale, significand_and_shift,

@@ -18,7 +18,8 @@ pub(crate) use plan::activations;
 /// What a caller may choose.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Options {
-    /// Tensors of 16 bits; all others have 8. Tensors that must be quantized alike follow.
+    /// Tensors of 16 bits; all others have 8. Tensors that must be quantized alike follow. Weights that are named so have 16 bits where
+    /// their node works in 16 bits.
     pub wide: Vec<Pattern>,
     /// Inputs and outputs are the integers themselves. Otherwise they stay float32, and the network begins with quantizing and
     /// ends with de-quantizing.
@@ -123,7 +124,7 @@ impl QuantizeRule {
 /// Quantizes a float graph.
 ///
 /// Every float32 tensor becomes int8 or int16 under its own name. Where a node has operands of both widths it works in 16 bits, and
-/// requantizations are put around it. Weights are int8, symmetric per output channel; biases have the scale of input times weights.
+/// requantizations are put around it. Weights are symmetric per output channel; biases have the scale of input times weights.
 ///
 /// # Errors
 /// All problems at once: tensors without range, weights that are not constant or not finite, a graph that is quantized already.
@@ -198,7 +199,7 @@ impl<'a> Rewrite<'a> {
         for (position, &id) in node.inputs.iter().enumerate() {
             inputs.push(match self.plan.role(node, position) {
                 plan::Role::Activation => self.activation(id, width)?,
-                plan::Role::Weights => weights::weights(self, node)?,
+                plan::Role::Weights => weights::weights(self, node, width)?,
                 plan::Role::Bias => weights::bias(self, node, &inputs, width)?,
                 plan::Role::Other => id,
             });

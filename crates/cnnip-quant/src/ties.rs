@@ -30,6 +30,9 @@ pub(crate) fn demand(op: &Op) -> Demand {
         | Op::Transpose { .. }
         | Op::Slice(_)
         | Op::Gather(_)
+        | Op::Take(_)
+        | Op::ResizeNearest(_)
+        | Op::ResizeBilinear(_)
         | Op::DepthToSpace { .. }
         | Op::SpaceToDepth { .. }
         | Op::SpaceToBatch(_)

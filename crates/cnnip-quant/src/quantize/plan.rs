@@ -26,6 +26,8 @@ pub(super) struct Plan {
     /// By tensor.
     affines: Vec<Option<Affine>>,
     ranges: HashMap<TensorId, Range>,
+    /// Which tensors a pattern gives 16 bits.
+    is_wide: Vec<bool>,
     /// Which tensors are real numbers, if only by their scale.
     is_real: Vec<bool>,
 }
@@ -35,13 +37,15 @@ impl Plan {
         let mut problems = quantized_already(graph);
         problems.extend(unused_patterns(graph, options));
         let activations = activations(graph);
+        let is_wide: Vec<bool> =
+            graph.tensors.iter().map(|tensor| options.wide.iter().any(|one| one.matches(&tensor.name))).collect();
         let ties = Ties::of(graph, |id| activations[id.index()]);
         let saturating = saturating(graph);
         let mut classes: HashMap<TensorId, Class> = HashMap::new();
         for id in graph.tensor_ids().filter(|id| activations[id.index()]) {
             let class = classes.entry(ties.root(id)).or_default();
             class.members.push(id);
-            class.wide |= options.wide.iter().any(|pattern| pattern.matches(&graph[id].name));
+            class.wide |= is_wide[id.index()];
             match range_of(graph, ranges, id) {
                 Ok(range) if !saturating[id.index()] => {
                     class.range = Some(class.range.map_or(range, |all| all.union(range)))
@@ -53,19 +57,20 @@ impl Plan {
         if !problems.is_empty() {
             return Err(QuantizeErrors { problems });
         }
-        Ok(Self::of_classes(graph, classes))
+        Ok(Self::of_classes(graph, classes, is_wide))
     }
 
-    fn of_classes(graph: &Graph, classes: HashMap<TensorId, Class>) -> Self {
+    fn of_classes(graph: &Graph, classes: HashMap<TensorId, Class>, is_wide: Vec<bool>) -> Self {
         let mut plan = Self {
             affines: vec![None; graph.tensors.len()],
             ranges: HashMap::new(),
+            is_wide,
             is_real: graph.tensors.iter().map(is_real).collect(),
         };
         for class in classes.into_values() {
             let width = if class.wide { Width::Int16 } else { Width::Int8 };
             let range = class.range.unwrap_or(Range { min: 0.0, max: 0.0 });
-            let affine = class.unit(graph, width).unwrap_or_else(|| Affine::of(range, width));
+            let affine = class.unit(graph, width).unwrap_or_else(|| Affine::roomy(range, width));
             for id in class.members {
                 plan.affines[id.index()] = Some(affine);
                 plan.ranges.insert(id, range);
@@ -81,7 +86,12 @@ impl Plan {
 
     /// The quantization that an activation would have in `width`.
     pub(super) fn in_width(&self, id: TensorId, width: Width) -> Affine {
-        Affine::of(self.ranges.get(&id).copied().unwrap_or(Range { min: 0.0, max: 0.0 }), width)
+        Affine::roomy(self.ranges.get(&id).copied().unwrap_or(Range { min: 0.0, max: 0.0 }), width)
+    }
+
+    /// The most bits that weights may have.
+    pub(super) fn weight_width(&self, id: TensorId) -> Width {
+        if self.is_wide.get(id.index()).copied().unwrap_or(false) { Width::Int16 } else { Width::Int8 }
     }
 
     /// The tensor of the old graph whose values `id` of the new one holds.

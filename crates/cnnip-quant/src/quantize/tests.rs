@@ -91,7 +91,8 @@ fn a_wide_tensor_widens_its_node_and_what_is_tied_to_it() {
     }
     assert_eq!(named(&graph, "image").element, ElementType::I8);
     assert_eq!(named(&graph, "bias").element, ElementType::I64);
-    assert_eq!(scales(named(&graph, "image:int16")), [1.0 / 32767.0]);
+    assert_eq!(scales(named(&graph, "image:int16")), [2.0 / 32767.0], "twice the range");
+    assert_eq!(named(&graph, "weights").element, ElementType::I8);
 }
 
 #[test]
@@ -146,5 +147,37 @@ fn biases_make_up_for_the_error_of_weights() {
     {
         let shift = integers(named(&plain, "bias"))[channel] - integers(named(&mended, "bias"))[channel];
         assert_eq!(shift, integer_of(steps * scale, input * scale), "channel {channel}");
+    }
+}
+
+#[test]
+fn weights_have_16_bits_where_they_are_named_and_their_node_is_wide() {
+    let wide =
+        |names: &[&str]| Options { wide: names.iter().map(|&name| Pattern::new(name)).collect(), ..Options::default() };
+    let both =
+        quantize(&network([1.0, -0.5, 0.25, 127.0], [0.0; 2]), &ranges(), &wide(&["features", "weights"])).unwrap();
+    assert_eq!(named(&both, "weights").element, ElementType::I16);
+    assert_eq!(integers(named(&both, "weights")), [32767, -16384, 65, 32767]);
+    let narrow = quantize(&network([1.0; 4], [0.0; 2]), &ranges(), &wide(&["weights"])).unwrap();
+    assert_eq!(named(&narrow, "weights").element, ElementType::I8);
+}
+
+#[test]
+fn what_is_moved_is_quantized_alike() {
+    let resizes = [
+        Op::ResizeBilinear(cnnip_graph::ResizeBilinear { output: Hw::new(4, 4), grid: cnnip_graph::Grid::HalfPixel }),
+        Op::ResizeNearest(cnnip_graph::ResizeNearest { rows: vec![0, 0, 1, 1], columns: vec![0, 1] }),
+        Op::Take(cnnip_graph::Take { indices: vec![vec![0], vec![0, 1, 1], vec![0], vec![1]] }),
+    ];
+    for op in resizes {
+        let mut build = GraphBuilder::new("moved");
+        let image = build.input(tensor("image", &[1, 2, 2, 2]));
+        let moved = build.apply("moved", op.clone(), &[image]);
+        build.output(moved);
+        let table = [("image", -1.0, 1.0), ("moved", -0.5, 0.5)];
+        let ranges = table.into_iter().map(|(name, min, max)| (name.to_owned(), Range { min, max })).collect();
+        let options = Options { integer_ends: true, ..Options::default() };
+        let graph = quantize(&build.finish().unwrap(), &ranges, &options).unwrap();
+        assert_eq!(named(&graph, "moved").quantization, named(&graph, "image").quantization, "{op:?}");
     }
 }

@@ -7,8 +7,13 @@ use crate::histogram::narrow;
 use crate::parameters::{Affine, Width, integer, usable};
 use crate::ranges::Range;
 
-/// Largest magnitude of a weight: -128 is not used, so that weights are symmetric.
-const LARGEST_WEIGHT: f64 = 127.0;
+/// Largest magnitude of a weight: -128 and -32768 are not used, so that weights are symmetric.
+const fn largest_weight(width: Width) -> i32 {
+    match width {
+        Width::Int8 => 127,
+        Width::Int16 => 32767,
+    }
+}
 
 /// Largest magnitude of a bias: half of what an accumulator of 32 bits holds, or 2^46 of its 48 bits. Where a bias would be larger,
 /// its channel's weights take coarser steps.
@@ -66,8 +71,9 @@ pub(super) fn operand(rewrite: &mut Rewrite<'_>, id: TensorId, width: Width) -> 
     Ok(rewrite.replace(id, tensor))
 }
 
-/// The weights of a node: int8 with a scale per output channel.
-pub(super) fn weights(rewrite: &mut Rewrite<'_>, node: &Node) -> Result<TensorId, Broken> {
+/// The weights of a node that works in `width`: integers with a scale per output channel, int8 unless 16 bits are wanted for them
+/// and the node has 16-bit activations.
+pub(super) fn weights(rewrite: &mut Rewrite<'_>, node: &Node, width: Width) -> Result<TensorId, Broken> {
     let id = node.inputs[1];
     let old = &rewrite.old[id];
     let values = constant("weights", old)?;
@@ -76,18 +82,20 @@ pub(super) fn weights(rewrite: &mut Rewrite<'_>, node: &Node) -> Result<TensorId
     let channels = Channels::of(old, axis);
     let bias = bias_values(rewrite, node, channels.count)?;
     let input = rewrite.plan.affine(node.inputs[0]);
+    let width = width.min(rewrite.plan.weight_width(id));
+    let limit = largest_weight(width);
     let step = |channel: usize, largest: f32| {
         let (largest, bias) = (f64::from(largest), f64::from(bias[channel].abs()));
-        channel_scale(largest, bias, input)
+        channel_scale(largest, f64::from(limit), bias, input)
     };
     let scales: Vec<f32> =
         channels.magnitudes(&values).into_iter().enumerate().map(|(channel, largest)| step(channel, largest)).collect();
     let code = |(at, &value): (usize, &f32)| {
         let steps = f64::from(value) / f64::from(scales[channels.channel(at)]);
-        integer(steps).clamp(-127, 127)
+        integer(steps).clamp((-limit).into(), limit.into())
     };
-    let data = bytes(values.iter().enumerate().map(code), ElementType::I8);
-    let tensor = Tensor { element: ElementType::I8, ..old.clone() }
+    let data = bytes(values.iter().enumerate().map(code), element(width));
+    let tensor = Tensor { element: element(width), ..old.clone() }
         .constant(data)
         .quantized(Quantization::symmetric_per_channel(axis, scales));
     Ok(rewrite.replace(id, tensor))
@@ -96,10 +104,10 @@ pub(super) fn weights(rewrite: &mut Rewrite<'_>, node: &Node) -> Result<TensorId
 /// The step of a channel's weights: the finest that holds the weights, and with which the bias is not too large.
 ///
 /// A channel without weights takes a step that makes the bias a number of 24 bits, so that it is not lost.
-fn channel_scale(largest: f64, bias: f64, input: Option<Affine>) -> f32 {
-    let Some(input) = input else { return usable(largest / LARGEST_WEIGHT) };
+fn channel_scale(largest: f64, integers: f64, bias: f64, input: Option<Affine>) -> f32 {
+    let Some(input) = input else { return usable(largest / integers) };
     let bits = if largest > 0.0 { largest_bias(input.width()) } else { f64::from(1 << 24) };
-    usable((largest / LARGEST_WEIGHT).max(bias / f64::from(input.scale) / bits))
+    usable((largest / integers).max(bias / f64::from(input.scale) / bits))
 }
 
 /// The bias of a node, in the scale of input times weights; `inputs` are those of the new node so far.

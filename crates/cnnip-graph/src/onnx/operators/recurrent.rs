@@ -36,11 +36,11 @@ struct Weights {
     bias: Option<TensorId>,
 }
 
-/// What a direction carries from step to step, `[batch, hidden]` each.
+/// What a direction carries from step to step, `[batch, hidden]` each; `None` is 0, of which nothing needs computing.
 #[derive(Clone, Copy)]
-struct State {
-    hidden: TensorId,
-    cell: TensorId,
+struct State<T = TensorId> {
+    hidden: T,
+    cell: T,
 }
 
 /// `LSTM` with the usual activations, without peepholes and without lengths per sequence.
@@ -104,7 +104,7 @@ fn one_direction(
 ) -> Result<(TensorId, State), Rule> {
     let Extents { steps, batch, features, hidden } = extents;
     let weights = weights(call, extents, direction)?;
-    let mut state = State { hidden: start(call, 5, extents, direction)?, cell: start(call, 6, extents, direction)? };
+    let mut before = State { hidden: start(call, 5, extents, direction)?, cell: start(call, 6, extents, direction)? };
     // The input's part of the gates does not wait for the recurrence.
     let flat = call.reshape(x, &[steps * batch, features])?;
     let inputs: Vec<TensorId> = [flat, weights.input].into_iter().chain(weights.bias).collect();
@@ -115,11 +115,15 @@ fn one_direction(
         let mut slice = whole(&call.shape(gates));
         (slice.begin[0], slice.count[0]) = (at * batch, batch);
         let input = if steps == 1 { gates } else { call.emit(Op::Slice(slice), &[gates])? };
-        state = step(call, input, state, weights, hidden)?;
+        let state = step(call, input, before, weights, hidden)?;
+        before = State { hidden: Some(state.hidden), cell: Some(state.cell) };
         results[at] = Some(call.reshape(state.hidden, &[1, 1, batch, hidden])?);
     }
     let sequence = joined(call, results.into_iter().flatten().collect(), 0)?;
-    Ok((sequence, state))
+    let State { hidden: Some(hidden), cell: Some(cell) } = before else {
+        return Err(Rule::Attribute { name: "sequence length", value: 0 });
+    };
+    Ok((sequence, State { hidden, cell }))
 }
 
 /// One direction's part `[..]` of a tensor `[directions, ..]`.
@@ -158,34 +162,48 @@ fn weights(call: &mut Call<'_>, extents: Extents, direction: usize) -> Result<We
 }
 
 /// The state before the first step: an operand, or 0.
-fn start(call: &mut Call<'_>, slot: usize, extents: Extents, direction: usize) -> Result<TensorId, Rule> {
+fn start(call: &mut Call<'_>, slot: usize, extents: Extents, direction: usize) -> Result<Option<TensorId>, Rule> {
     let Extents { batch, hidden, .. } = extents;
-    match call.optional(slot) {
-        Some(id) => part(call, id, direction, &[batch, hidden]),
-        None => {
-            let name = format!("{}.start", call.name);
-            let elements = crate::tensor::Shape::new([batch, hidden])?.elements();
-            call.build.budget.spend(elements.saturating_mul(4))?;
-            call.build.floats(&name, &[batch, hidden], std::iter::repeat_n(0.0, elements))
-        }
-    }
+    let Some(id) = call.optional(slot) else { return Ok(None) };
+    let zeros = call.build.get(id).is_constant()
+        && call.numbers(slot, "state")?.is_some_and(|values| values.iter().all(|&value| value == 0.0));
+    if zeros { Ok(None) } else { part(call, id, direction, &[batch, hidden]).map(Some) }
 }
 
 /// `c = f * c + i * g`, `h = o * tanh(c)`.
-fn step(call: &mut Call<'_>, input: TensorId, state: State, weights: Weights, hidden: usize) -> Result<State, Rule> {
-    let recurrent = call.emit(LAYER, &[state.hidden, weights.recurrent])?;
-    let sum = call.emit(ADD, &[input, recurrent])?;
+fn step(
+    call: &mut Call<'_>,
+    input: TensorId,
+    before: State<Option<TensorId>>,
+    weights: Weights,
+    hidden: usize,
+) -> Result<State, Rule> {
+    let sum = match before.hidden {
+        Some(before) => {
+            let recurrent = call.emit(LAYER, &[before, weights.recurrent])?;
+            call.emit(ADD, &[input, recurrent])?
+        }
+        None => input,
+    };
+    let functions = [Op::Logistic, Op::Logistic, Op::Logistic, Op::Tanh];
     let mut gates = Vec::new();
-    for (gate, function) in [Op::Logistic, Op::Logistic, Op::Logistic, Op::Tanh].into_iter().enumerate() {
+    for (gate, function) in functions.into_iter().enumerate() {
         let mut slice = whole(&call.shape(sum));
         (slice.begin[1], slice.count[1]) = (gate * hidden, hidden);
         let part = call.emit(Op::Slice(slice), &[sum])?;
         gates.push(call.emit(function, &[part])?);
     }
-    let &[input, output, forget, cell] = gates.as_slice() else { return Ok(state) };
-    let kept = call.emit(MUL, &[forget, state.cell])?;
+    let &[input, output, forget, cell] = gates.as_slice() else {
+        return Err(Rule::Attribute { name: "hidden_size", value: 0 });
+    };
     let new = call.emit(MUL, &[input, cell])?;
-    let cell = call.emit(ADD, &[kept, new])?;
+    let cell = match before.cell {
+        Some(before) => {
+            let kept = call.emit(MUL, &[forget, before])?;
+            call.emit(ADD, &[kept, new])?
+        }
+        None => new,
+    };
     let squashed = call.emit(Op::Tanh, &[cell])?;
     Ok(State { hidden: call.emit(MUL, &[output, squashed])?, cell })
 }
