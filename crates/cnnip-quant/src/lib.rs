@@ -18,6 +18,7 @@
 #![forbid(unsafe_code)]
 
 pub mod calibrate;
+pub mod compress;
 mod equalize;
 mod histogram;
 mod means;
