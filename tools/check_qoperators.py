@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """Compares our simulator with ONNX Runtime on random models of one quantized operator each, element by element.
 
-    .venv/bin/python tools/check_qoperators.py --bin-dir target/release --seeds 500
-    .venv/bin/python tools/check_qoperators.py --operators conv,add --seeds 20 --markdown table.md
+    .venv/bin/python tools/check_qoperators.py --bin-dir target/release --seeds 500 --markdown docs/operators.md
+    .venv/bin/python tools/check_qoperators.py --operators conv,add --seeds 20
 
 The models are in QOperator form, int8 and uint8, compiled with `--rounding float`; ONNX Runtime runs them with all
 graph optimizations off, on one thread. Its byte products need a processor with AVX512-VNNI or AVX-VNNI: on older
@@ -150,11 +150,22 @@ def versions() -> str:
     return ", ".join(f"{name} {metadata.version(name)}" for name in ("onnxruntime", "onnx", "numpy"))
 
 
+BEGIN, END = "<!-- quantized operators: begin -->", "<!-- quantized operators: end -->"
+
+
+def write(page: Path, section: str) -> None:
+    """Puts the section between its marks on the page; a page without them is that section."""
+    text = page.read_text() if page.exists() else ""
+    before, begin, rest = text.partition(BEGIN)
+    _, end, after = rest.partition(END)
+    marked = f"{BEGIN}\n{section}{END}"
+    page.write_text(f"{before}{marked}{after}" if begin and end else f"{marked}\n")
+
+
 def section(arguments, rows) -> str:
-    """The page."""
+    """What is written for people."""
     rules = "\n".join(f"- `{name}` *differs*: {rule}." for name, (rule, _) in DIFFERING.items())
     return (
-        "# Quantized operators against ONNX Runtime\n\n"
         f"Random models of one operator each in QOperator form, {arguments.seeds} seeds from {arguments.first} per type, "
         f"rounding `float`, on {arguments.targets}; ONNX Runtime with graph optimizations off. *Equal* and *differ* count "
         "output elements, *refused* models we do not take, *no oracle* models that ONNX Runtime refuses.\n\n"
@@ -172,7 +183,7 @@ def parse() -> argparse.Namespace:
     options.add_argument("--first", type=int, default=0, help="the first seed (default 0)")
     options.add_argument("--types", default="int8,uint8", help="comma-separated (default int8,uint8)")
     options.add_argument("--targets", default="v4h", help="comma-separated targets (default v4h)")
-    options.add_argument("--markdown", type=Path, help="also write the table to this page")
+    options.add_argument("--markdown", type=Path, help="also write the table between its marks on this page")
     options.add_argument("--keep", type=Path, help="leave failing models, inputs and outputs here")
     options.add_argument("--workers", type=int, default=2)
     arguments = options.parse_args()
@@ -216,7 +227,7 @@ def main() -> int:
     rows = table(totals)
     print(as_text(rows))
     if arguments.markdown:
-        arguments.markdown.write_text(section(arguments, rows))
+        write(arguments.markdown, section(arguments, rows))
     return int(failures > 0)
 
 

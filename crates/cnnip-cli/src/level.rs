@@ -184,19 +184,29 @@ fn real(graph: &Graph, id: TensorId, values: &[f32]) -> NamedTensor {
     }
 }
 
-/// Real inputs: arrays of binary32 as they stand, all else as a quantized model takes it.
+/// Real inputs: binary32 as it stands, all else as a quantized model takes it.
 pub(crate) fn real_inputs(path: &Path, graph: &Graph, feed: &Feed) -> Result<Vec<Vec<f32>>, Error> {
     let known: Vec<&str> = graph.inputs.iter().map(|&id| graph[id].name.as_str()).collect();
     let assigned = names::assign(&feed.inputs, &known).map_err(|misfit| misfit_of("input", &known, misfit))?;
     let mut inputs: Vec<Option<Vec<f32>>> = vec![None; known.len()];
     for (index, file) in assigned {
-        let needed = graph[graph.inputs[index]].shape.elements();
         if let Some(place) = inputs.get_mut(index) {
-            *place = real_array(&file, needed)?;
+            *place = real_elements(&file, &graph[graph.inputs[index]])?;
         }
     }
     if let Some(inputs) = inputs.into_iter().collect() {
         return Ok(inputs);
+    }
+    if model::is_float(graph) {
+        return Err(Error::Analysis {
+            kind: "input",
+            message: format!(
+                "{}: a float model takes as many binary32 numbers as each input has elements",
+                path.display()
+            ),
+            hint: "give .npy of float32 or raw bytes; how a picture is normalized only `cnnip compile` is told"
+                .to_owned(),
+        });
     }
     let (package, _) = compiled(path, feed)?;
     let session = bound(path, package, feed)?;
@@ -209,14 +219,20 @@ pub(crate) fn real_inputs(path: &Path, graph: &Graph, feed: &Feed) -> Result<Vec
     views.collect::<Option<_>>().ok_or_else(missing)
 }
 
-/// The elements of an `.npy` file of binary32 with that many; `None` for other files.
-fn real_array(path: &Path, needed: usize) -> Result<Option<Vec<f32>>, Error> {
-    if !path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("npy")) {
-        return Ok(None);
-    }
+/// The elements of a file of binary32, `.npy` or raw, with as many as the tensor has; `None` for other files.
+fn real_elements(path: &Path, tensor: &cnnip_graph::Tensor) -> Result<Option<Vec<f32>>, Error> {
+    let needed = tensor.shape.elements();
     let limit = u64::try_from(needed).unwrap_or(u64::MAX).saturating_mul(8).saturating_add(npy::MAX_OVERHEAD);
-    let file = files::read(path, limit)?;
-    let array = npy::read(&file).ok().filter(|array| array.element == ElementType::Float32);
-    let values = array.map(|array| array.bytes.as_chunks().0.iter().map(|&bytes| f32::from_le_bytes(bytes)).collect());
-    Ok(values.filter(|values: &Vec<f32>| values.len() == needed))
+    let real = |bytes: &[u8]| bytes.as_chunks().0.iter().map(|&bytes| f32::from_le_bytes(bytes)).collect::<Vec<f32>>();
+    let values = if path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("npy")) {
+        let file = files::read(path, limit)?;
+        let array = npy::read(&file).ok().filter(|array| array.element == ElementType::Float32);
+        array.map(|array| real(array.bytes))
+    } else if tensor.element == cnnip_graph::ElementType::F32 {
+        let file = files::read_some(path, limit).map_err(|why| Error::Read { path: path.into(), why })?;
+        (file.len() == needed * 4).then(|| real(&file))
+    } else {
+        None
+    };
+    Ok(values.filter(|values| values.len() == needed))
 }

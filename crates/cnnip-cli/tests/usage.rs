@@ -73,6 +73,7 @@ fn bad_files_are_refused_with_one_error_and_a_hint() {
     flipped[300] ^= 1;
     bench.file("flipped.cnnip", flipped);
     bench.file("bad.s", [0x2e, 0xff]);
+    bench.file("model.onnx", "no model");
     for (line, want) in [
         ("iss-run @nothing", "error: @nothing: cannot be read: No such file"),
         ("iss-run @", "error: @: cannot be read: Is a directory"),
@@ -207,18 +208,19 @@ fn results_that_cannot_be_written_are_an_error() {
 #[test]
 fn a_hint_that_many_problems_share_stands_once() {
     use cnnip_graph::{ElementType, GraphBuilder, Op, Shape, Tensor, tflite::export_tflite};
-    let mut build = GraphBuilder::new("float");
-    let x = build.input(Tensor::new("x", Shape::new([1, 4]).unwrap(), ElementType::F32));
+    let mut build = GraphBuilder::new("int32");
+    let x = build.input(Tensor::new("x", Shape::new([1, 4]).unwrap(), ElementType::I32));
     let a = build.apply("a", Op::Relu, &[x]);
     let b = build.apply("b", Op::Relu6, &[a]);
     build.output(b);
     let bench = Bench::new();
-    bench.file("float.tflite", export_tflite(&build.finish().unwrap()).unwrap());
-    let err = bench.refused("cnnip compile @float.tflite -o @x");
+    bench.file("int32.tflite", export_tflite(&build.finish().unwrap()).unwrap());
+    let err = bench.refused("cnnip compile @int32.tflite -o @x");
     let lines: Vec<&str> = err.lines().collect();
-    assert!(lines[0].starts_with("error: @float.tflite: node 0, Relu (a): "), "{err}");
-    assert!(lines[1].starts_with("@float.tflite: node 1, Relu6 (b): "), "{err}");
-    assert_eq!(lines[2..], ["  hint: quantize the whole model to int8, uint8 or int16 with int8 weights"]);
+    assert!(lines[0].starts_with("error: @int32.tflite: tensor 0 (x): "), "{err}");
+    assert!(lines[1].starts_with("@int32.tflite: node 0, Relu (a): "), "{err}");
+    assert!(lines[2].starts_with("@int32.tflite: node 1, Relu6 (b): "), "{err}");
+    assert_eq!(lines[3..], ["  hint: quantize the whole model to int8, uint8 or int16 with int8 weights"]);
 }
 
 #[test]

@@ -50,6 +50,14 @@ fn sums_of_uint8_have_the_roundings_of_uint8() {
     uint8(ADD, &[a, b], (&[1, 8], 0.050_687_49, 246, &[170, 170, 138, 170, 255, 84, 255, 255]));
 }
 
+/// The second operand counts first; where the first is a single element, it does.
+#[test]
+fn sums_with_one_element_go_the_other_way() {
+    let a: Case<'_> = (&[1, 1], 0.023_692_155, 77, &[85]);
+    let b: Case<'_> = (&[1, 1], 0.004_084_685_4, 102, &[46]);
+    int8(ADD, &[a, b], (&[1, 1], 0.078_410_74, -77, &[-78]));
+}
+
 /// The first product rounds otherwise if the zero point is that of int8.
 #[test]
 fn products_of_uint8_have_the_roundings_of_uint8() {

@@ -19,6 +19,7 @@
 #![forbid(unsafe_code)]
 
 pub mod calibrate;
+pub mod compress;
 mod equalize;
 mod histogram;
 mod means;

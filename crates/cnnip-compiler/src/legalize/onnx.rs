@@ -57,25 +57,46 @@ fn table(at: &mut At<'_, '_>, function: impl Fn(f32) -> f32) -> Result<(), Rule>
 }
 
 /// `QLinearAdd`: one binary32 sum, in the integers of the model's own types.
+///
+/// The second operand counts first; where the first is one element along the innermost axis, the two change places.
 fn add(at: &mut At<'_, '_>, fused: Activation) -> Result<(), Rule> {
     let ([a, b], output) = at.alike()?;
-    let beyond = [0, 1].map(|index| relabelling(at.input(index).element));
-    let beyond_output = relabelling(at.output().element);
-    let factors = [a.scale / output.scale, b.scale / output.scale];
-    let zero = |affine: Affine, beyond: i32| exact(affine.zero.saturating_add(beyond));
-    let shift = zero(a, beyond[0]).mul_add(factors[0], factors[1] * zero(b, beyond[1]));
-    let constant = zero(output, beyond_output) - shift;
+    let swapped = is_one_element(&extents(at.input(0)), &extents(at.output()));
+    let [first, second] = if swapped { [(1, b), (0, a)] } else { [(0, a), (1, b)] };
     let layout = Layout::of(at);
-    let mut inputs = Vec::new();
-    for (index, factor) in factors.into_iter().enumerate() {
-        let stage = number(RoundingMode::Float, factor)?;
-        let operand = layout.operand(index, at.input_id(index), -beyond[index]);
-        inputs.push(EltwiseInput { stage, ..operand });
-    }
-    let last = (number(RoundingMode::Float, constant)?, Clamp { zero: -beyond_output, ..clamp(fused, output) });
+    let summand = |(index, affine): (usize, Affine)| Summand::of(at, &layout, index, affine, output.scale);
+    let (first, second) = (summand(first)?, summand(second)?);
+    let beyond = relabelling(at.output().element);
+    let shift = first.zero.mul_add(first.factor, second.factor * second.zero);
+    let constant = exact(output.zero.saturating_add(beyond)) - shift;
+    let last = (number(RoundingMode::Float, constant)?, Clamp { zero: -beyond, ..clamp(fused, output) });
+    let inputs = vec![first.operand, second.operand];
     let work = layout.eltwise(EltwiseFunction::Affine, inputs, at.output_id(), last);
     at.push(0, Work::Eltwise(work));
     Ok(())
+}
+
+/// Whether a tensor has one element along the innermost axis of the output that has several, if there is such an axis.
+fn is_one_element(tensor: &[u32], output: &[u32]) -> bool {
+    let own = tensor.iter().rev().copied().chain(std::iter::repeat(1));
+    output.iter().rev().zip(own).find(|&(&extent, _)| extent > 1).is_none_or(|(_, own)| own == 1)
+}
+
+/// An operand of a sum: its factor and zero point in the oracle's binary32, and as the machine reads it.
+struct Summand {
+    factor: f32,
+    zero: f32,
+    operand: EltwiseInput,
+}
+
+impl Summand {
+    fn of(at: &At<'_, '_>, layout: &Layout, index: usize, affine: Affine, output: f32) -> Result<Self, Rule> {
+        let beyond = relabelling(at.input(index).element);
+        let factor = affine.scale / output;
+        let stage = number(RoundingMode::Float, factor)?;
+        let operand = EltwiseInput { stage, ..layout.operand(index, at.input_id(index), -beyond) };
+        Ok(Self { factor, zero: exact(affine.zero.saturating_add(beyond)), operand })
+    }
 }
 
 /// `QLinearMul`: the product of integers, scaled, and the zero point added, in binary32.
@@ -227,4 +248,32 @@ fn multiple(a: u32, b: u32) -> Option<u32> {
 /// An integer in binary32.
 fn exact(value: i32) -> f32 {
     dequantize(value, 1.0, 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_element_is_seen_along_the_innermost_axis_of_several() {
+        assert!(is_one_element(&[1, 8, 1, 1], &[1, 8, 3, 3]));
+        assert!(is_one_element(&[1, 1], &[200, 1]));
+        assert!(is_one_element(&[], &[1]), "there is no such axis");
+        assert!(!is_one_element(&[1, 1, 1, 8], &[1, 3, 3, 8]));
+        assert!(!is_one_element(&[8, 1], &[8, 1]));
+    }
+
+    #[test]
+    fn windows_at_the_edge_have_fewer_elements() {
+        let sweep = Sweep { kernel: 2, before: 1, output: 4, ..Sweep::plain(3) };
+        let counts = Counts::of(&sweep, &Sweep::plain(1));
+        assert_eq!((counts.windows.as_slice(), counts.common), ([1, 2, 2, 1].as_slice(), 2));
+        assert_eq!(counts.factors(), Some(vec![2, 1, 1, 2]));
+    }
+
+    #[test]
+    fn common_multiples_are_least_and_small() {
+        assert_eq!((multiple(4, 6), multiple(1, 9), multiple(9, 3)), (Some(12), Some(9), Some(9)));
+        assert_eq!((multiple(3, 0), multiple(32_749, 32_719)), (None, None));
+    }
 }

@@ -1,0 +1,122 @@
+//! From a float model to integers as a user does: calibration, quantization, evaluation.
+
+mod common;
+
+use cnnip_graph::{
+    Activation, Conv2d, ElementType, Graph, GraphBuilder, Hw, Op, Padding, Shape, Tensor, TensorId,
+    tflite::export_tflite,
+};
+use common::Bench;
+
+fn tensor(name: &str, shape: &[usize]) -> Tensor {
+    Tensor::new(name, Shape::new(shape).unwrap(), ElementType::F32)
+}
+
+/// Numbers that look random, from -1 to 1.
+fn noise(count: usize, seed: u32) -> Vec<f32> {
+    let mut state = seed;
+    let next = |_| {
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        f32::from(u16::try_from(state >> 16).unwrap()) / 32768.0 - 1.0
+    };
+    (0..count).map(next).collect()
+}
+
+fn bytes(values: &[f32]) -> Vec<u8> {
+    values.iter().flat_map(|value| value.to_le_bytes()).collect()
+}
+
+fn constant(build: &mut GraphBuilder, name: &str, shape: &[usize], seed: u32) -> TensorId {
+    let values = noise(shape.iter().product(), seed);
+    build.tensor(tensor(name, shape).constant(bytes(&values)))
+}
+
+/// Two convolutions over a grey picture of 6x6, and the mean of each of four channels.
+fn network() -> Graph {
+    let conv = |activation| {
+        Op::Conv2d(Conv2d { stride: Hw::ONE, dilation: Hw::ONE, padding: Padding::NONE, groups: 1, activation })
+    };
+    let mut build = GraphBuilder::new("float");
+    let image = build.input(tensor("image", &[1, 6, 6, 1]));
+    let (w, b) = (constant(&mut build, "w1", &[8, 3, 3, 1], 1), constant(&mut build, "b1", &[8], 2));
+    let features = build.apply("features", conv(Activation::Relu), &[image, w, b]);
+    let (w, b) = (constant(&mut build, "w2", &[4, 3, 3, 8], 3), constant(&mut build, "b2", &[4], 4));
+    let maps = build.apply("maps", conv(Activation::None), &[features, w, b]);
+    let mean = Op::Mean(cnnip_graph::Mean { axes: vec![1, 2], keep_dims: false });
+    let scores = build.apply("scores", mean, &[maps]);
+    build.output(scores);
+    build.finish().unwrap()
+}
+
+/// A folder with the model, and 40 examples in an archive of their own.
+fn bench() -> Bench {
+    let bench = Bench::new();
+    bench.file("model.tflite", export_tflite(&network()).unwrap());
+    let header = "{'descr': '<f4', 'fortran_order': False, 'shape': (40, 6, 6, 1), }\n";
+    let length = u16::try_from(header.len()).unwrap().to_le_bytes();
+    let values = bytes(&noise(40 * 36, 5));
+    bench.file("data.npy", [b"\x93NUMPY\x01\x00", &length[..], header.as_bytes(), &values].concat());
+    bench
+}
+
+#[test]
+fn a_float_model_becomes_a_package() {
+    let bench = bench();
+    let said = bench.refused("cnnip compile @model.tflite -o @x.cnnip");
+    assert!(said.contains("this is a float model") && said.contains("--calib"), "{said}");
+    for method in ["min-max", "average", "percentile", "entropy", "mse"] {
+        bench.done(&format!("cnnip compile @model.tflite --calib @data.npy --calib-method {method} -o @x.cnnip"));
+    }
+    bench.done("cnnip compile @model.tflite --calib @data.npy --save-ranges @ranges.json -o @x.cnnip");
+    bench.done("cnnip compile @model.tflite --ranges @ranges.json -o @y.cnnip");
+    assert_eq!(std::fs::read(bench.path("x.cnnip")).unwrap(), std::fs::read(bench.path("y.cnnip")).unwrap());
+    bench.file("image.bin", bytes(&noise(36, 6)));
+    bench.done("iss-run @x.cnnip @image.bin --output @scores.npy");
+    let said = bench.refused("cnnip compile examples/digits/digits.tflite --calib @data.npy -o @x.cnnip");
+    assert!(said.contains("quantized already"), "{said}");
+}
+
+#[test]
+fn more_bits_and_even_weights_bring_the_levels_together() {
+    let bench = bench();
+    let sqnr = |flags: &str| {
+        let line = "cnnip evaluate @model.tflite --data @data.npy --calib @data.npy --levels float,accurate,iss --json";
+        let data = bench.done(&format!("{line} {flags}")).data();
+        assert_eq!(data["examples"], 40);
+        assert_eq!(data["levels"][1]["sqnr_db"], data["levels"][2]["sqnr_db"], "accurate and ISS have the same bits");
+        data["levels"][1]["sqnr_db"].as_f64().unwrap()
+    };
+    let (narrow, wide) = (sqnr(""), sqnr("--int16 *"));
+    assert!(narrow > 25.0, "{narrow} dB");
+    assert!(wide > narrow + 10.0, "{wide} dB against {narrow} dB");
+    assert!(sqnr("--equalize --correct-bias") > 25.0);
+}
+
+#[test]
+fn an_evaluation_goes_on_where_it_was_and_says_what_it_could_not_use() {
+    let bench = bench();
+    let line = "cnnip evaluate @model.tflite --calib @data.npy --levels float,fast,accurate --json";
+    let whole = bench.done(&format!("{line} --data @data.npy")).data();
+    bench.done(&format!("{line} --data @data.npy --journal @journal.csv --count 7"));
+    let resumed = bench.done(&format!("{line} --data @data.npy --journal @journal.csv --resume --threads 3")).data();
+    assert_eq!(whole, resumed);
+    std::fs::create_dir_all(bench.path("pictures/cat")).unwrap();
+    bench.file("pictures/cat/broken.png", "no picture");
+    let ran = bench.run(&format!("{line} --data @pictures"));
+    assert_eq!((ran.status, ran.data()["failed"].as_u64()), (2, Some(1)), "{ran:?}");
+    let said = bench.refused("cnnip compile @model.tflite --calib @pictures -o @x.cnnip");
+    assert!(said.contains("cat/broken.png: the picture cannot be decoded"), "{said}");
+    assert!(!bench.files().contains(&"x.cnnip".to_owned()), "nothing was written");
+}
+
+#[test]
+fn levels_run_on_their_own() {
+    let bench = bench();
+    bench.file("image.bin", bytes(&noise(36, 6)));
+    for level in ["fast", "accurate"] {
+        let model = "examples/digits/digits.tflite examples/digits/images/7_00.png";
+        let ran = bench.done(&format!("cnnip {level} {model} --labels examples/digits/labels.txt --top 1"));
+        assert!(ran.out.contains('7'), "{level}: {}", ran.out);
+    }
+    bench.done("cnnip fast @model.tflite @image.bin --output @scores.npy");
+}
