@@ -151,16 +151,6 @@ pub enum Rule {
         /// The zero point.
         zero_point: i32,
     },
-    /// LOGISTIC and TANH have an output quantization of their own.
-    #[error("the output's scale {scale} and zero point {zero_point} are not {} and {}", want.0, want.1)]
-    CurveOutput {
-        /// The scale.
-        scale: f32,
-        /// The zero point.
-        zero_point: i32,
-        /// What they must be.
-        want: (f32, i32),
-    },
     /// A pooling window without any position inside the input.
     #[error("the pooling window of output {output} lies outside the input of extent {input}")]
     EmptyWindow {
@@ -241,7 +231,6 @@ impl Rule {
             }
             Self::Scale(_) | Self::ScaleRatio { .. } => "calibrate again: a tensor's scale is not plausible",
             Self::SoftmaxOutput { .. } => "the integer softmax has this one output quantization",
-            Self::CurveOutput { .. } => "the operator's integer kernel has this one output quantization",
             Self::EmptyWindow { .. } => "use less padding than the window is wide",
             Self::Unsupported { .. } => "rewrite the operator with supported ones, or run it on the host",
             Self::PadValue { .. } => "give a value in the input's quantization",

@@ -315,6 +315,19 @@ fn unary(build: &mut Build) {
     }
 }
 
+/// Functions that the oracles have no integer kernel of.
+fn function(build: &mut Build) {
+    let dims = [build.size(2), build.size(30), build.size(40)];
+    let x = build.input(&dims);
+    let op = match build.rng.index(4) {
+        0 if build.element != ElementType::I16 => Op::HardSigmoid { alpha: 0.2, beta: 0.5 },
+        1 if build.element != ElementType::I16 => Op::Sqrt,
+        2 => Op::Clamp { min: -0.3, max: 2.5 },
+        _ => Op::Clamp { min: 0.0, max: f32::INFINITY },
+    };
+    build.requantized(op, &[x]);
+}
+
 fn movement(build: &mut Build) {
     let rank = build.between(1, 5);
     let dims: Vec<usize> = (0..rank).map(|_| build.size(if rank > 3 { 8 } else { 20 })).collect();
@@ -462,6 +475,11 @@ fn parametric_relu() {
 #[test]
 fn functions_of_one_value() {
     run(unary, 7_000_000);
+}
+
+#[test]
+fn functions_without_an_integer_kernel() {
+    run(function, 7_500_000);
 }
 
 #[test]

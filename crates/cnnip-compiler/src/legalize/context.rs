@@ -2,7 +2,7 @@
 
 use cnnip_graph::{Activation, Data, ElementType, Graph, Node, Op, Place, Quantization, Tensor, TensorId};
 use cnnip_isa::operation::{Activation as Clamp, OutputStage};
-use cnnip_isa::{ElementType as DeviceType, EltwiseFunction};
+use cnnip_isa::{ElementType as DeviceType, EltwiseFunction, ResizeMode};
 use cnnip_numerics::quantize::{self, QuantizedMultiplier};
 
 use crate::error::{Problem, Rule};
@@ -20,6 +20,8 @@ pub(super) struct Context<'a> {
     pub(super) legalized: Network,
     graph: &'a Graph,
     rounding: Rounding,
+    /// Largest magnification of a bilinear resize.
+    max_magnification: u32,
     /// By graph tensor: the int8 value of a uint8 input.
     relabelled: Vec<Option<ValueId>>,
 }
@@ -34,7 +36,8 @@ impl<'a> Context<'a> {
             ..Network::default()
         };
         let relabelled = vec![None; graph.tensors.len()];
-        Self { legalized, graph, rounding: options.rounding, relabelled }
+        let max_magnification = options.target.max_scale(ResizeMode::Bilinear);
+        Self { legalized, graph, rounding: options.rounding, max_magnification, relabelled }
     }
 
     /// Marks the inputs, re-labels those of uint8, and reports those the machine and the host steps cannot take.
@@ -299,6 +302,10 @@ impl<'a> At<'a, '_> {
 
     pub(super) fn output_id(&self) -> ValueId {
         ValueId(self.node.outputs[0].index())
+    }
+
+    pub(super) fn max_magnification(&self) -> u32 {
+        self.context.max_magnification
     }
 
     pub(super) fn rounding(&self) -> Rounding {

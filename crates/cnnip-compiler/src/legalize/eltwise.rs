@@ -3,7 +3,9 @@
 use cnnip_graph::Activation;
 use cnnip_isa::operation::{Activation as Clamp, OutputStage};
 use cnnip_isa::{ElementType, EltwiseFunction};
-use cnnip_numerics::quantize::{QuantizedMultiplier, add_scales, product_scale, quantize_multiplier, requantize_scale};
+use cnnip_numerics::quantize::{
+    QuantizedMultiplier, Ties, add_scales, product_scale, quantize, quantize_multiplier, requantize_scale,
+};
 
 use super::context::{Affine, At, clamp as clamp_of, extents, range, steps};
 use crate::error::Rule;
@@ -114,6 +116,14 @@ fn check_add(a: f32, b: f32, output: f32, pre_shift: u32) -> Result<(), Rule> {
 pub(super) fn relu(at: &mut At<'_, '_>) -> Result<(), Rule> {
     let ([_], output) = at.alike()?;
     scaled(at, Clamp { min: output.zero, ..output.full_range() })
+}
+
+/// A clamp to real bounds: requantized, within the bounds' integers in the output's quantization, halves away from zero.
+pub(super) fn bounded(at: &mut At<'_, '_>, min: f32, max: f32) -> Result<(), Rule> {
+    let ([_], output) = at.alike()?;
+    let full = output.full_range();
+    let bound = |real: f32| quantize(real, output.scale, output.zero, output.limits(), Ties::Away);
+    scaled(at, Clamp { min: bound(min), max: bound(max), ..full })
 }
 
 /// QUANTIZE between integers.

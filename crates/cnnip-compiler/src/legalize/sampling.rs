@@ -5,26 +5,62 @@ use cnnip_isa::EltwiseFunction;
 use cnnip_isa::operation::{Activation, OutputStage};
 use cnnip_numerics::quantize::{RESIZE_FRACTION, half_pixel_origin, resize_step};
 
-use super::context::{At, copy, extents, nhwc};
+use super::context::{At, copy, extents, nhwc, steps};
 use crate::error::Rule;
-use cnnip_lowered::{ArgMax, Eltwise, EltwiseInput, Resize, Sampling, Stride, Table, ValueId, Work};
+use crate::size::small;
+use cnnip_lowered::{ArgMax, Eltwise, EltwiseInput, Resize, Sampling, Stride, Table, Transfer, ValueId, Work};
 
-/// By TFLite's integer kernels: positions of 10 fraction bits.
+/// By TFLite's integer kernels: positions of 10 fraction bits. A magnification beyond the target's is cut into parts of which each
+/// computes every n-th row and column: the positions and weights stay those of the whole.
 pub(super) fn resize_bilinear(at: &mut At<'_, '_>, op: &ResizeBilinear) -> Result<(), Rule> {
     at.moves()?;
     let [batch, rows, columns, channels] = nhwc(at.input(0));
     let [_, out_rows, out_columns, _] = nhwc(at.output());
-    let resize = Resize {
-        input: at.input_id(0),
-        output: at.output_id(),
-        batch,
-        channels,
-        fraction: RESIZE_FRACTION,
-        vertical: sampling(rows, out_rows, op.grid)?,
-        horizontal: sampling(columns, out_columns, op.grid)?,
-    };
-    at.push(0, Work::Resize(resize));
+    let (vertical, horizontal) = (sampling(rows, out_rows, op.grid)?, sampling(columns, out_columns, op.grid)?);
+    let (input, output, fraction) = (at.input_id(0), at.output_id(), RESIZE_FRACTION);
+    let whole = Resize { input, output, batch, channels, fraction, vertical, horizontal };
+    let most = at.max_magnification();
+    let (y_parts, x_parts) = (parts(&whole.vertical, most), parts(&whole.horizontal, most));
+    if let ([_], [_]) = (y_parts.as_slice(), x_parts.as_slice()) {
+        at.push(0, Work::Resize(whole));
+        return Ok(());
+    }
+    for (y, vertical) in (0_u32..).zip(&y_parts) {
+        for (x, horizontal) in (0_u32..).zip(&x_parts) {
+            let part = Resize { vertical: *vertical, horizontal: *horizontal, ..whole.clone() };
+            scattered(at, part, [(y, small(y_parts.len())), (x, small(x_parts.len()))]);
+        }
+    }
     Ok(())
+}
+
+/// Every n-th position by itself, n being the least with which the magnification of each part is at most `most`.
+fn parts(whole: &Sampling, most: u32) -> Vec<Sampling> {
+    let least = (1_u32 << RESIZE_FRACTION) / most.max(1);
+    let count = least.div_ceil(whole.step.max(1)).clamp(1, whole.output);
+    let step = whole.step.saturating_mul(count);
+    let origin = |first: u32| whole.origin.saturating_add_unsigned(first.saturating_mul(whole.step));
+    let part =
+        |first: u32| Sampling { output: (whole.output - first).div_ceil(count), origin: origin(first), step, ..*whole };
+    (0..count).map(part).collect()
+}
+
+/// Appends a resize to a value of its own, whose rows and columns then go to every `apart`-th from `first` on.
+fn scattered(at: &mut At<'_, '_>, part: Resize, [(first_y, apart_y), (first_x, apart_x)]: [(u32, u32); 2]) {
+    let Resize { batch, channels, .. } = part;
+    let (rows, columns) = (part.vertical.output, part.horizontal.output);
+    let shape = vec![batch, rows, columns, channels];
+    let (to, from) = (steps(&extents(at.output())), steps(&shape));
+    let value = at.temporary_output(&format!("part {first_y},{first_x}"), shape);
+    at.push(0, Work::Resize(Resize { output: value, ..part }));
+    let places = [
+        Stride { count: batch, from: from[0], to: to[0] },
+        Stride { count: rows, from: from[1], to: to[1] * apart_y },
+        Stride { count: columns, from: from[2], to: to[2] * apart_x },
+        Stride { count: channels, from: 1, to: 1 },
+    ];
+    let transfer = copy(value, at.output_id(), &places);
+    at.transfer(Transfer { offset: first_y * to[1] + first_x * to[2], ..transfer });
 }
 
 /// The one sample of an axis is everywhere, whatever the step.
@@ -105,4 +141,28 @@ fn index_of_largest(at: &mut At<'_, '_>, op: &ArgExtremum, input: ValueId) -> Re
     }
     at.push(0, Work::ArgMax(ArgMax { input, output, pixels, channels }));
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parts_are_every_nth_position_and_keep_to_the_magnification() {
+        for (input, output, most) in [(4, 64, 5), (4, 20, 5), (3, 50, 5), (2, 3, 1), (1, 9, 5), (16, 256, 4)] {
+            for grid in [Grid::Asymmetric, Grid::AlignCorners, Grid::HalfPixel] {
+                let whole = sampling(input, output, grid).unwrap();
+                let parts = parts(&whole, most);
+                let step = i64::from(whole.step);
+                for k in 0..output {
+                    let count = small(parts.len());
+                    let part = parts[crate::size::index(k % count)];
+                    let found = i64::from(part.origin) + i64::from(k / count) * i64::from(part.step);
+                    assert_eq!(found, i64::from(whole.origin) + i64::from(k) * step, "{k} of {whole:?}");
+                    assert!(k / count < part.output && part.step >= (1 << RESIZE_FRACTION) / most);
+                }
+                assert_eq!(parts.iter().map(|part| part.output).sum::<u32>(), output);
+            }
+        }
+    }
 }

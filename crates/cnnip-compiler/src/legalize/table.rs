@@ -1,10 +1,12 @@
-//! Functions of one value, by the formulas of TFLite's kernels: int8 by a table with an entry for each value, int16 by half tables.
+//! Functions of one value, by the formulas of TFLite's kernels: int8 by a table with an entry for each value, int16 by half tables;
+//! functions that have no such kernel by tables of the function itself.
 
 use cnnip_graph::ElementType;
 use cnnip_isa::EltwiseFunction;
 use cnnip_numerics::fixed::rounding_divide_by_power_of_two;
 use cnnip_numerics::quantize::{
-    Curve, QuantizeError, QuantizedMultiplier, curve_table, half_table_scale, quantize_multiplier,
+    Curve, QuantizeError, QuantizedMultiplier, curve_table, function_table, function_words, half_table_scale,
+    quantize_multiplier,
 };
 
 use super::context::At;
@@ -12,7 +14,32 @@ use super::eltwise::{branches, lookup};
 use crate::error::Rule;
 use cnnip_lowered::Table;
 
-/// LOGISTIC and TANH, whose output quantization is their own.
+/// Any function of one real number, where the oracle has no integer kernel.
+pub(super) fn function(at: &mut At<'_, '_>, function: impl Fn(f64) -> f64) -> Result<(), Rule> {
+    let ([input], output) = at.alike()?;
+    let table = if output.is_wide() {
+        Table::Words(Box::new(function_words(input.scale, output.scale, function)?))
+    } else {
+        Table::Bytes(Box::new(function_table((input.scale, input.zero), (output.scale, output.zero), function)?))
+    };
+    lookup(at, table);
+    Ok(())
+}
+
+/// `alpha * x + beta`, held to 0 ..= 1.
+pub(super) fn hard_sigmoid(at: &mut At<'_, '_>, alpha: f32, beta: f32) -> Result<(), Rule> {
+    function(at, |x| (f64::from(alpha) * x + f64::from(beta)).clamp(0.0, 1.0))
+}
+
+pub(super) fn exp(at: &mut At<'_, '_>) -> Result<(), Rule> {
+    function(at, libm::exp)
+}
+
+pub(super) fn sqrt(at: &mut At<'_, '_>) -> Result<(), Rule> {
+    function(at, libm::sqrt)
+}
+
+/// LOGISTIC and TANH: by the oracle's kernels if the output's quantization is theirs, else as any function.
 pub(super) fn curve(at: &mut At<'_, '_>, curve: Curve) -> Result<(), Rule> {
     let ([input], output) = at.alike()?;
     let want = match curve {
@@ -21,7 +48,10 @@ pub(super) fn curve(at: &mut At<'_, '_>, curve: Curve) -> Result<(), Rule> {
         Curve::Tanh => (1.0 / 128.0, 0),
     };
     if (output.scale, output.zero) != want {
-        return Err(Rule::CurveOutput { scale: output.scale, zero_point: output.zero, want });
+        return match curve {
+            Curve::Sigmoid => function(at, |x| 1.0 / (1.0 + libm::exp(-x))),
+            Curve::Tanh => function(at, libm::tanh),
+        };
     }
     if input.is_wide() {
         let (multiplier, shift) = half_table_scale(input.scale, curve)?;
@@ -74,15 +104,14 @@ fn wide_leaky_relu(at: &mut At<'_, '_>, alpha: f32, scales: [QuantizedMultiplier
     Ok(())
 }
 
-/// HARD_SWISH in 16-bit fixed point.
+/// HARD_SWISH of int8 in 16-bit fixed point; what the oracle has no kernel for as any function.
 pub(super) fn hard_swish(at: &mut At<'_, '_>) -> Result<(), Rule> {
-    let (input, output) = (at.narrow_in(0)?, at.narrow_out()?);
+    let ([input], output) = at.alike()?;
     let fine = input.scale / 128.0;
     let to_output = quantize_multiplier((fine / output.scale).into())?;
     let to_gate = quantize_multiplier((fine / (3.0 / 32768.0)).into())?;
-    if to_output.shift > 0 {
-        let ratio = f64::from(fine) / f64::from(output.scale);
-        return Err(Rule::ScaleRatio { ratio, least: 0.0, most: 1.0 });
+    if output.is_wide() || to_output.shift > 0 {
+        return function(at, |x| x * (x / 6.0 + 0.5).clamp(0.0, 1.0));
     }
     lookup(
         at,

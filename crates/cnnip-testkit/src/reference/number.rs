@@ -107,8 +107,9 @@ pub(super) fn clamp_range(
     (low, high.map_or(greatest, |real| at(real).min(greatest)).max(low))
 }
 
+/// A whole number; saturated.
 #[expect(clippy::cast_possible_truncation, reason = "saturation is meant")]
-fn rounded_i64(value: f64) -> i64 {
+pub(super) fn rounded_i64(value: f64) -> i64 {
     value as i64
 }
 

@@ -6,7 +6,8 @@ use cnnip_graph::{
 };
 
 use super::number::{
-    Multiplier, Profile, clamp_range, divided, finished, float_scaled, halves_away, multiplier, scaled, scaled_short,
+    Multiplier, Profile, clamp_range, divided, finished, float_scaled, halves_away, multiplier, rounded_i64, scaled,
+    scaled_short,
 };
 use super::{Integers, movement};
 
@@ -50,6 +51,11 @@ pub(super) fn node(graph: &Graph, node: &Node, values: &Integers, profile: Profi
         Op::Prelu => prelu(&at),
         Op::LeakyRelu { alpha } => leaky_relu(&at, *alpha),
         Op::HardSwish => hard_swish(&at),
+        Op::HardSigmoid { alpha, beta } => {
+            function(&at, |x| (f64::from(*alpha) * x + f64::from(*beta)).clamp(0.0, 1.0))
+        }
+        Op::Sqrt => function(&at, f64::sqrt),
+        Op::Clamp { min, max } => requantized_within(&at, [*min, *max]),
         Op::Reshape { .. } => Some(at.input(0)?.to_vec()),
         Op::Transpose { perm } => transpose(&at, perm),
         Op::Quantize => requantize(&at, i64::MIN),
@@ -345,6 +351,27 @@ fn leaky_relu(at: &At<'_>, alpha: f32) -> Option<Vec<i64>> {
         at.held(scaled(difference, by, profile))
     };
     Some(at.input(0)?.iter().map(element).collect())
+}
+
+/// A function of real numbers by itself, for 8 bits; what is no number counts as 0.
+fn function(at: &At<'_>, function: impl Fn(f64) -> f64) -> Option<Vec<i64>> {
+    let [from, to] = [at.tensor(0), at.output()].map(|tensor| f64::from(at.scale(tensor)));
+    let zero = at.zero(at.tensor(0));
+    let element = |&x: &i64| {
+        let steps = i32::try_from(x - zero).ok()?;
+        let result = function(f64::from(steps) * from) / to;
+        let result = if result.is_nan() { 0.0 } else { result.clamp(-1e6, 1e6) };
+        // Adding a half and cutting off rounds halves away from zero, as these numbers have bits to spare.
+        Some(at.held(rounded_i64((result.abs() + 0.5).floor()) * if result < 0.0 { -1 } else { 1 }))
+    };
+    at.input(0)?.iter().map(element).collect()
+}
+
+/// Requantized, and held to two real numbers in the output's quantization.
+fn requantized_within(at: &At<'_>, [min, max]: [f32; 2]) -> Option<Vec<i64>> {
+    let output = at.output();
+    let bounds = clamp_range([Some(min), Some(max)], at.scale(output), at.zero(output), limits(output));
+    Some(requantize(at, i64::MIN)?.into_iter().map(|x| x.clamp(bounds.0, bounds.1)).collect())
 }
 
 fn hard_swish(at: &At<'_>) -> Option<Vec<i64>> {
