@@ -6,6 +6,7 @@ use clap::{Args, ValueEnum};
 use cnnip_compiler::{Options, PixelRule, Rounding, compile_stages};
 use cnnip_isa::Target;
 
+use crate::compress::{self, Compress};
 use crate::error::Error;
 use crate::model::{Format, Reading};
 use crate::quantize::{self, Quantize};
@@ -47,6 +48,8 @@ pub(crate) struct Compile {
     no_lowered: bool,
     #[command(flatten)]
     quantize: Quantize,
+    #[command(flatten)]
+    compress: Compress,
     /// Print results and errors as JSON
     #[arg(long)]
     pub(crate) json: bool,
@@ -80,19 +83,25 @@ pub(crate) fn run(arguments: &Compile, streams: &mut Streams<'_>) -> Result<(), 
     let path = &arguments.model;
     files::distinct(path, &arguments.output)?;
     let reading = Reading { dims: arguments.dims.iter().cloned().collect(), dump: arguments.dump_passes.clone() };
-    let (graph, format) = model::read_with_format(path, &reading)?;
-    let graph = quantize::quantized(path, graph, &arguments.quantize, streams)?;
-    let stages =
-        compile_stages(&graph, &options(arguments, format)).map_err(|errors| Error::Compile { path: path.clone(), errors })?;
+    let (mut graph, format) = model::read_with_format(path, &reading)?;
+    let pruned = arguments.compress.prune(path, &mut graph)?;
+    let mut graph = quantize::quantized(path, graph, &arguments.quantize, streams)?;
+    let compressed: Vec<compress::Done> = pruned.into_iter().chain(arguments.compress.cluster(&mut graph)).collect();
+    let stages = compile_stages(&graph, &options(arguments, format))
+        .map_err(|errors| Error::Compile { path: path.clone(), errors })?;
     let report = stages.report(arguments.target);
     files::write_package(&arguments.output, &stages.package)?;
     if arguments.json {
         let mut data = info::data(&stages.package);
         data["report"] = info::report_data(&report);
+        if !compressed.is_empty() {
+            data["compression"] = compress::data(&compressed);
+        }
         streams.data(&data);
     } else {
         let headline = info::headline(&stages.package.summary());
-        streams.say(format_args!("{}: {headline}\n{}", arguments.output.display(), info::report(&report)));
+        let steps: String = compressed.iter().map(|done| compress::text(done) + "\n").collect();
+        streams.say(format_args!("{}: {headline}\n{steps}{}", arguments.output.display(), info::report(&report)));
     }
     Ok(())
 }
@@ -108,6 +117,7 @@ fn options(arguments: &Compile, format: Format) -> Options {
         },
         keep: arguments.keep.clone(),
         chain: !arguments.no_chain,
+        weights: arguments.compress.coding(),
         pixels: pixels(arguments),
         lowered: !arguments.no_lowered,
         provenance: model.map(|name| ("model".to_owned(), name)).into_iter().collect(),

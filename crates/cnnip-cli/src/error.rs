@@ -69,8 +69,8 @@ pub(crate) enum Error {
     /// A float model without calibration.
     #[error("{}: this is a float model: the machine computes with integers", path.display())]
     NotCalibrated { path: PathBuf },
-    /// Calibration for a model that needs none.
-    #[error("{}: the model is quantized already, there is nothing to calibrate", path.display())]
+    /// Calibration or pruning for a model that takes none.
+    #[error("{}: the model is quantized already, there is nothing to calibrate or prune", path.display())]
     AlreadyQuantized { path: PathBuf },
     /// A table of ranges that cannot be read.
     #[error("{}: {why}", path.display())]
@@ -181,7 +181,7 @@ impl Error {
             Self::Analysis { hint, .. } => hint.clone(),
             Self::NoScale { .. } => "leave --dequantize out".to_owned(),
             Self::NotCalibrated { .. } => "calibrate it with --calib DIR, or give --ranges FILE.json".to_owned(),
-            Self::AlreadyQuantized { .. } => "leave --calib and --ranges out".to_owned(),
+            Self::AlreadyQuantized { .. } => "leave --calib, --ranges and --prune out".to_owned(),
             Self::Ranges { .. } => r#"the form is {"ranges": {"NAME": {"min": -1.0, "max": 1.0}}}"#.to_owned(),
             Self::Data { why } => why.hint().to_owned(),
             Self::Examples { .. } => {

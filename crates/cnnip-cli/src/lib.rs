@@ -10,6 +10,7 @@ mod bench;
 mod bisect;
 mod compare;
 mod compile;
+mod compress;
 mod dump;
 mod error;
 mod evaluate;
