@@ -161,3 +161,20 @@ fn the_layer_that_is_too_wide_for_8_bits_is_named_and_lifted() {
         assert_eq!(names, ["conv2"], "seed {seed}: {found:?}");
     }
 }
+
+#[test]
+fn a_range_that_is_too_wide_or_too_narrow_is_told_from_too_few_bits() {
+    for seed in 0..3 {
+        let graph = network(seed);
+        let mut float = Float::new(graph.clone());
+        for (factor, cause) in [(16.0, Cause::TooWide), (1.0 / 16.0, Cause::TooNarrow)] {
+            let mut ranges = float.ranges();
+            let range = ranges.get("conv1").unwrap();
+            ranges.set("conv1", cnnip_quant::Range { min: range.min * factor, max: range.max * factor });
+            let (reference, other) = (float.run(&image(100)), exact(&lowered(&graph, &ranges, &[]), &image(100)));
+            let judged = verdicts(&compare(&reference, &other).unwrap(), None, &reference, &other, DEFAULT_GOAL_DB);
+            let first = judged.iter().find(|verdict| verdict.cause != Cause::Good).unwrap();
+            assert_eq!((first.name.as_str(), first.cause), ("conv1", cause), "seed {seed}: {first:?}");
+        }
+    }
+}

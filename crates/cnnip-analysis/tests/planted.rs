@@ -3,7 +3,6 @@
 use cnnip_accurate::Simulator;
 use cnnip_analysis::bisect::{Parting, bisect};
 use cnnip_analysis::local::local;
-use cnnip_analysis::verdict::{Cause, DEFAULT_GOAL_DB, verdicts};
 use cnnip_analysis::{TensorSet, compare, tensors};
 use cnnip_compiler::{Options, Stages, compile_stages};
 use cnnip_driver::{Checks, Device, Recording, RunOptions};
@@ -506,10 +505,9 @@ fn scaled(graph: &Graph, layer: &str, factor: f32) -> Graph {
 }
 
 /// The output range of one layer does not fit its values.
-fn misfit(layer: &str, factor: f32, seed: u64) -> (String, f64, Cause) {
+fn misfit(layer: &str, factor: f32, seed: u64) -> (String, f64) {
     let image = image(seed);
-    // Random sums are wider than the ranges of `network`: the reference must not clip.
-    let graph = scaled(&network(seed), layer, 32.0);
+    let graph = network(seed);
     let reference = simulated(&compiled(&graph).legalized, &image);
     let bad = scaled(&graph, layer, factor);
     let bad = compiled(&bad).legalized;
@@ -520,18 +518,16 @@ fn misfit(layer: &str, factor: f32, seed: u64) -> (String, f64, Cause) {
     let whole = compare(&reference, &other).unwrap();
     let first = whole.first_difference().unwrap().name.clone();
     assert_eq!(first, layer, "seed {seed}: in the order of execution it is the first");
-    let judged = verdicts(&whole, Some(&alone), &reference, &other, DEFAULT_GOAL_DB);
-    let cause = judged.iter().find(|verdict| verdict.name == layer).unwrap().cause;
-    (first_alone.name.clone(), first_alone.sqnr_db.unwrap(), cause)
+    (first_alone.name.clone(), first_alone.sqnr_db.unwrap())
 }
 
 #[test]
 fn the_layer_with_a_wrong_range_is_the_first_that_errs_by_itself() {
     for layer in ["conv1", "conv4", "scores6"] {
         for seed in 0..3 {
-            for (factor, expected) in [(16.0, Cause::TooWide), (1.0 / 16.0, Cause::TooNarrow)] {
-                let (found, noise, cause) = misfit(layer, factor, seed);
-                assert_eq!((found.as_str(), cause), (layer, expected), "seed {seed}, {noise} dB");
+            for factor in [16.0, 1.0 / 16.0] {
+                let (found, noise) = misfit(layer, factor, seed);
+                assert_eq!(found.as_str(), layer, "seed {seed}, {noise} dB");
                 assert!(noise < 30.0, "seed {seed}: {noise} dB");
             }
         }
