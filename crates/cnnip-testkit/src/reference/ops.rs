@@ -370,7 +370,8 @@ fn function(at: &At<'_>, function: impl Fn(f64) -> f64) -> Option<Vec<i64>> {
 /// Requantized, and held to two real numbers in the output's quantization.
 fn requantized_within(at: &At<'_>, [min, max]: [f32; 2]) -> Option<Vec<i64>> {
     let output = at.output();
-    let bounds = clamp_range([Some(min), Some(max)], at.scale(output), at.zero(output), limits(output));
+    let finite = [min, max].map(|bound| Some(bound).filter(|real| real.is_finite()));
+    let bounds = clamp_range(finite, at.scale(output), at.zero(output), limits(output));
     Some(requantize(at, i64::MIN)?.into_iter().map(|x| x.clamp(bounds.0, bounds.1)).collect())
 }
 
