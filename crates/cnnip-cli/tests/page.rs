@@ -33,6 +33,7 @@ fn count(page: &str, what: &str) -> usize {
 }
 
 #[test]
+#[expect(clippy::print_stderr, reason = "a test that is skipped says so")]
 fn a_browser_shows_the_chart_the_table_and_the_verdicts() {
     let Some(browser) = browser() else {
         eprintln!("skipped: no Chromium found");

@@ -229,7 +229,7 @@ impl Counts {
         let rows = valid(vertical);
         let windows: Vec<u32> = rows.iter().flat_map(|row| columns.iter().map(move |column| row * column)).collect();
         let distinct: BTreeSet<u32> = windows.iter().copied().collect();
-        let common = distinct.into_iter().try_fold(1, |common, count| multiple(common, count));
+        let common = distinct.into_iter().try_fold(1, multiple);
         Self { windows, common: common.and_then(|common| i16::try_from(common).ok()).unwrap_or(0) }
     }
 

@@ -85,7 +85,7 @@ fn scratchpad(site: &Site<'_>, resize: &Resize, tile: Tile) -> u64 {
 /// Input rows and columns of a piece at most: positions that far apart, and samples on either side.
 fn input_extent(resize: &Resize, tile: Tile) -> (u64, u64) {
     let extent = |axis: &Sampling, outputs: u32| {
-        let apart = u64::from(outputs - 1) * u64::from(axis.step) >> resize.fraction;
+        let apart = (u64::from(outputs - 1) * u64::from(axis.step)) >> resize.fraction;
         (apart + 3).min(axis.input.into())
     };
     (extent(&resize.vertical, tile.rows), extent(&resize.horizontal, tile.columns))
