@@ -3,7 +3,7 @@
 //! | module | question |
 //! |---|---|
 //! | [`tensors`] | what is compared: tensors by the source model's names, quantized or real |
-//! | [`compare`] | how far apart are two of them; per tensor: difference, noise, saturation |
+//! | [`mod@compare`] | how far apart are two of them; per tensor: difference, noise, saturation |
 //! | [`local`] | what does each layer add, fed with the reference's inputs |
 //! | [`verdict`] | is the range to blame, or the number of bits, and what would become of the error |
 //! | [`bisect`] | which element differs first, and which command wrote it |

@@ -4,7 +4,7 @@
 //! |---|---|
 //! | [`elements`] | elements of a tensor: real numbers or integers |
 //! | [`grid`] | what a quantized tensor's integers stand for, both ways |
-//! | [`reference`] | a slow, obvious evaluator of every operator: the oracle of the engines |
+//! | [`mod@reference`] | a slow, obvious evaluator of every operator: the oracle of the engines |
 //! | [`Engine`] | what engines offer: prepare a graph once, run it often, look at any tensor |
 //! | [`embedded`] | the engine in plain Rust on `cnnip-kernels` |
 //!

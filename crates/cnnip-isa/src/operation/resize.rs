@@ -22,7 +22,7 @@ pub struct Resize {
     pub input: FeatureMap,
     /// Output map.
     pub output: FeatureMap,
-    /// Fraction bits of origins and steps, at most [`MAX_FRACTION`].
+    /// Fraction bits of origins and steps, at most 16.
     pub fraction: u32,
     /// Positions of rows.
     pub rows: ResizeAxis,
