@@ -131,6 +131,9 @@ def _settled(outcome) -> Outcome:
     return Outcome("no oracle", detail=str(outcome)) if isinstance(outcome, Crash) else outcome
 
 
+# What the compiler refuses by name: LiteRT computes it in floats, or as nobody has found out.
+REFUSED = {("prelu", "int16x8"), ("resize_bilinear", "uint8")}
+
 COLUMNS = ("models", "elements", "equal", "wrong", "refused", "no oracle")
 
 
@@ -195,6 +198,7 @@ def make_jobs(arguments) -> list[Job]:
     return [
         Job(operator, seed, side, "litert" if kind == "uint8" else oracle, kind, arguments.keep)
         for operator, kind, seed, side in combinations
+        if (operator, kind) not in REFUSED
     ]
 
 

@@ -40,7 +40,9 @@ def main() -> int:
     """Entry point; 0 when everything is equal."""
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     options.add_argument("--seeds", type=int, default=200, help="models per operator (default 200)")
-    options.add_argument("operators", nargs="*", default=list(random_models.OPERATORS))
+    # Between floats and integers there is nothing that this reference computes.
+    integer = [operator for operator in random_models.OPERATORS if operator != "float_ends"]
+    options.add_argument("operators", nargs="*", default=integer)
     arguments = options.parse_args()
     print(versions())
     jobs = [(operator, seed) for operator in arguments.operators for seed in range(arguments.seeds)]

@@ -12,8 +12,13 @@ use cnnip_lowered::{ArgMax, Eltwise, EltwiseInput, Resize, Sampling, Stride, Tab
 
 /// By TFLite's integer kernels: positions of 10 fraction bits. A magnification beyond the target's is cut into parts of which each
 /// computes every n-th row and column: the positions and weights stay those of the whole.
+/// The oracle computes uint8 in floats, all else in integers as the machine does.
 pub(super) fn resize_bilinear(at: &mut At<'_, '_>, op: &ResizeBilinear) -> Result<(), Rule> {
     at.moves()?;
+    if at.input(0).element == ElementType::U8 {
+        let tensor = at.input(0).name.clone();
+        return Err(Rule::Element { what: "input", tensor, found: ElementType::U8, want: "int8 or int16" });
+    }
     let [batch, rows, columns, channels] = nhwc(at.input(0));
     let [_, out_rows, out_columns, _] = nhwc(at.output());
     let (vertical, horizontal) = (sampling(rows, out_rows, op.grid)?, sampling(columns, out_columns, op.grid)?);
