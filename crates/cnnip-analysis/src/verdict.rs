@@ -187,12 +187,12 @@ fn decibels(signal: f64, noise: f64) -> f64 {
 ///     shape: vec![1, 2],
 ///     element: ElementType::Float32,
 ///     affine: None,
-///     bytes: [1.0_f32, -4.0].iter().flat_map(|value| value.to_le_bytes()).collect(),
+///     bytes: [0.5_f32, -4.0].iter().flat_map(|value| value.to_le_bytes()).collect(),
 ///     internal: false,
 /// };
 /// let affine = Some(Affine { scale: 1.0 / 128.0, zero: 0 });
-/// let clipped = NamedTensor { element: ElementType::Int8, affine, bytes: vec![127, 0x80], ..reference.clone() };
-/// let found = verdict(&reference, &clipped, 2.8, DEFAULT_GOAL_DB).unwrap();
+/// let clipped = NamedTensor { element: ElementType::Int8, affine, bytes: vec![64, 0x80], ..reference.clone() };
+/// let found = verdict(&reference, &clipped, 2.6, DEFAULT_GOAL_DB).unwrap();
 /// assert_eq!((found.cause, found.clipped), (Cause::TooNarrow, 0.5));
 /// assert!(found.recalibrated_db > 40.0 && found.int16_db < 3.0);
 /// ```

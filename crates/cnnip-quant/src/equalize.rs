@@ -16,11 +16,14 @@ const ROUNDS: usize = 8;
 /// Equalizes every pair of layers that can be; gives how many pairs there are.
 ///
 /// ```
-/// use cnnip_graph::GraphBuilder;
+/// use cnnip_graph::{ElementType, GraphBuilder, Op, Shape, Tensor};
 ///
-/// let mut graph = GraphBuilder::new("empty").finish()?;
-/// assert_eq!(cnnip_quant::equalize(&mut graph), 0);
-/// # Ok::<(), cnnip_graph::Problems>(())
+/// let mut build = GraphBuilder::new("no weights");
+/// let x = build.input(Tensor::new("x", Shape::new([1, 4])?, ElementType::F32));
+/// let y = build.apply("y", Op::Relu, &[x]);
+/// build.output(y);
+/// assert_eq!(cnnip_quant::equalize(&mut build.finish()?), 0);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub fn equalize(graph: &mut Graph) -> usize {
     let pairs = pairs(graph);
