@@ -88,12 +88,7 @@ impl MapBox {
         (element, max_count): (ElementType, u32),
         buffer: impl FnOnce() -> u32,
     ) -> (FeatureMap, Vec<Operation>) {
-        if let Some(view) = self.view(map, element) {
-            return (view, vec![]);
-        }
-        let address = buffer();
-        let size = [len(&self.rows), len(&self.columns), len(&self.channels)];
-        (FeatureMap::dense(address, size, element), self.store(map, address, max_count))
+        self.placed(map, element, buffer, |address| self.store(map, address, max_count))
     }
 
     /// Where an operation reads the box: its place, or the start of a buffer to which it is loaded.
@@ -103,12 +98,23 @@ impl MapBox {
         (element, max_count): (ElementType, u32),
         buffer: impl FnOnce() -> u32,
     ) -> (FeatureMap, Vec<Operation>) {
+        self.placed(map, element, buffer, |address| self.load(map, address, max_count))
+    }
+
+    /// The box where it lies, or densely in a buffer with what moves it there or back.
+    fn placed(
+        &self,
+        map: &StoredMap,
+        element: ElementType,
+        buffer: impl FnOnce() -> u32,
+        moves: impl FnOnce(u32) -> Vec<Operation>,
+    ) -> (FeatureMap, Vec<Operation>) {
         if let Some(view) = self.view(map, element) {
             return (view, vec![]);
         }
         let address = buffer();
         let size = [len(&self.rows), len(&self.columns), len(&self.channels)];
-        (FeatureMap::dense(address, size, element), self.load(map, address, max_count))
+        (FeatureMap::dense(address, size, element), moves(address))
     }
 
     /// Loads the box to a dense place in the scratchpad.

@@ -12,13 +12,8 @@ pub(super) fn conv(at: &At<'_>, op: &Conv2d) -> Option<Vec<f64>> {
     let (x, w) = (at.real(0)?, at.real(1)?);
     let (map, kernel) = (at.tensor(0)?.shape.nhwc()?, at.tensor(1)?.shape.nhwc()?);
     let [outputs, kh, kw, depth] = kernel;
-    let window = Window {
-        size: Hw::new(kh, kw),
-        stride: op.stride,
-        dilation: op.dilation,
-        padding: op.padding,
-        input: Hw::new(map[1], map[2]),
-    };
+    let (size, input) = (Hw::new(kh, kw), Hw::new(map[1], map[2]));
+    let window = Window { size, stride: op.stride, dilation: op.dilation, padding: op.padding, input };
     let bias = bias(at, outputs)?;
     let element = |[n, y, x_out, o]: [usize; 4]| {
         let first = o / (outputs / op.groups) * depth;
@@ -35,13 +30,8 @@ pub(super) fn depthwise(at: &At<'_>, op: &DepthwiseConv2d) -> Option<Vec<f64>> {
     let (x, w) = (at.real(0)?, at.real(1)?);
     let (map, kernel) = (at.tensor(0)?.shape.nhwc()?, at.tensor(1)?.shape.nhwc()?);
     let [_, kh, kw, outputs] = kernel;
-    let window = Window {
-        size: Hw::new(kh, kw),
-        stride: op.stride,
-        dilation: op.dilation,
-        padding: op.padding,
-        input: Hw::new(map[1], map[2]),
-    };
+    let (size, input) = (Hw::new(kh, kw), Hw::new(map[1], map[2]));
+    let window = Window { size, stride: op.stride, dilation: op.dilation, padding: op.padding, input };
     let bias = bias(at, outputs)?;
     let element = |[n, y, x_out, o]: [usize; 4]| {
         let products = window.taps(y, x_out).map(|(ky, kx, row, column)| {
