@@ -199,8 +199,8 @@ pub enum EltwiseFunction {
     Max = 4,
     /// a; the second input is not read
     Pass = 5,
-    /// a\*A + b\*B + C in binary32 with fused multiply-adds, A, B, C the bits of IN_MULT, IN2_MULT,
-    /// OUT_MULT, all modes float; see numerics.md
+    /// a'\*A + b'\*B + C in binary32 with fused multiply-adds, a' and b' less their zero points, A,
+    /// B, C the bits of IN_MULT, IN2_MULT, OUT_MULT, all modes float; see numerics.md
     Affine = 6,
 }
 
