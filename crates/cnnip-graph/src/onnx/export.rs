@@ -9,7 +9,10 @@ use super::proto::{self, kind};
 use crate::evaluate::float_data;
 use crate::graph::{Graph, Node, TensorId};
 use crate::infer::dilated;
-use crate::op::{Activation, Grid, Hw, Mean, Op, PadValue, Padding, Pool2d, TransposeConv2d};
+use crate::op::{
+    Activation, FullyConnected, Gather, Grid, Hw, Mean, Op, Pad, PadValue, Padding, Pool2d, ResizeNearest, Slice,
+    TransposeConv2d,
+};
 use crate::problem::Problems;
 use crate::tensor::{ElementType, Quantization, Shape, Tensor};
 
@@ -267,42 +270,17 @@ impl Writer<'_> {
         let reduction = |mean: &Mean| vec![("keepdims", Value::Int(i64::from(mean.keep_dims)))];
         Some(match &node.op {
             Op::Conv2d(conv) => {
-                let attributes = vec![
-                    ("strides", pair(conv.stride)),
-                    ("dilations", pair(conv.dilation)),
-                    ("pads", pads(conv.padding)),
-                    ("group", Value::Int(signed(conv.groups))),
-                ];
+                let attributes = convolved(conv.stride, conv.dilation, conv.padding, conv.groups);
                 self.windowed(node, "Conv", inputs, &[0, 3, 1, 2], attributes, conv.activation)
             }
             Op::DepthwiseConv2d(conv) => {
                 let channels = *self.graph[*node.inputs.first()?].shape.dims().last()?;
-                let attributes = vec![
-                    ("strides", pair(conv.stride)),
-                    ("dilations", pair(conv.dilation)),
-                    ("pads", pads(conv.padding)),
-                    ("group", Value::Int(signed(channels))),
-                ];
+                let attributes = convolved(conv.stride, conv.dilation, conv.padding, channels);
                 self.windowed(node, "Conv", inputs, &[3, 0, 1, 2], attributes, conv.activation)
             }
             Op::MaxPool2d(pool) => self.windowed(node, "MaxPool", &[x], &[], pooled(pool), pool.activation),
             Op::AveragePool2d(pool) => self.windowed(node, "AveragePool", &[x], &[], pooled(pool), pool.activation),
-            Op::FullyConnected(layer) => {
-                let weights = self.step(name, "Transpose", &[inputs.get(1)?], vec![("perm", list(&[1, 0]))]);
-                let x = if layer.keep_num_dims {
-                    x.to_owned()
-                } else {
-                    let depth = *self.graph[*node.inputs.get(1)?].shape.dims().last()?;
-                    let rows = self.graph[*node.inputs.first()?].shape.elements() / depth.max(1);
-                    let shape = self.integers(name, &[rows, depth]);
-                    self.step(name, "Reshape", &[x, &shape], vec![])
-                };
-                let mut made = self.step(name, "MatMul", &[&x, &weights], vec![]);
-                if let Some(bias) = inputs.get(2) {
-                    made = self.step(name, "Add", &[&made, bias], vec![]);
-                }
-                self.clamped(name, made, layer.activation)
-            }
+            Op::FullyConnected(layer) => self.fully_connected(node, layer, x, inputs)?,
             Op::Add { activation } => self.binary(name, "Add", inputs, *activation),
             Op::Sub { activation } => self.binary(name, "Sub", inputs, *activation),
             Op::Mul { activation } => self.binary(name, "Mul", inputs, *activation),
@@ -318,57 +296,21 @@ impl Writer<'_> {
             Op::ReduceMin(mean) => self.with_list(name, "ReduceMin", x, &mean.axes, reduction(mean)),
             Op::Concat { axis } => self.step(name, "Concat", inputs, vec![("axis", Value::Int(signed(*axis)))]),
             Op::Slice(slice) => self.slice(name, x, slice),
-            Op::Gather(gather) => {
-                let indices = self.integers(name, &gather.indices);
-                let shape = self.integers(name, gather.shape.dims());
-                let indices = self.step(name, "Reshape", &[&indices, &shape], vec![]);
-                self.step(name, "Gather", &[x, &indices], vec![("axis", Value::Int(signed(gather.axis)))])
-            }
+            Op::Gather(gather) => self.gather(name, x, gather),
             Op::Reshape { shape } => self.with_list(name, "Reshape", x, shape.dims(), vec![]),
             Op::Transpose { perm } => self.step(name, "Transpose", &[x], vec![("perm", list(perm))]),
             Op::DepthToSpace { block } => self.blocks(name, "DepthToSpace", x, *block),
             Op::SpaceToDepth { block } => self.blocks(name, "SpaceToDepth", x, *block),
-            Op::Pad(pad) => {
-                let value = match pad.value {
-                    PadValue::Zero => 0.0,
-                    PadValue::Float(value) => value,
-                    PadValue::Integer(_) => return None,
-                };
-                let amounts = self.integers(name, &[pad.before.as_slice(), &pad.after].concat());
-                let value = self.number(name, value);
-                self.step(name, "Pad", &[x, &amounts, &value], vec![])
-            }
-            Op::ResizeBilinear(resize) => {
-                let mode = match resize.grid {
-                    Grid::Asymmetric => "asymmetric",
-                    Grid::AlignCorners => "align_corners",
-                    Grid::HalfPixel => "half_pixel",
-                };
-                self.resize(name, x, *node.outputs.first()?, mode)
-            }
-            Op::ResizeNearest(resize) => {
-                let mut made = x.to_owned();
-                for (axis, indices) in [(1, &resize.rows), (2, &resize.columns)] {
-                    let indices = self.integers(name, indices);
-                    made = self.step(name, "Gather", &[&made, &indices], vec![("axis", Value::Int(axis))]);
-                }
-                made
-            }
+            Op::Pad(pad) => self.pad(name, x, pad)?,
+            Op::ResizeBilinear(resize) => self.resize(name, x, *node.outputs.first()?, resize.grid),
+            Op::ResizeNearest(resize) => self.resize_nearest(name, x, resize),
             Op::TransposeConv2d(conv) if conv.groups == 1 => {
                 let attributes = self.uncropped(node, conv)?;
                 self.windowed(node, "ConvTranspose", inputs, &[3, 0, 1, 2], attributes, conv.activation)
             }
             // Both conversions are in how tensors are read and written.
             Op::Quantize | Op::Dequantize => x.to_owned(),
-            Op::Softmax { beta } => {
-                let x = if *beta == 1.0 {
-                    x.to_owned()
-                } else {
-                    let beta = self.number(name, *beta);
-                    self.step(name, "Mul", &[x, &beta], vec![])
-                };
-                self.step(name, "Softmax", &[&x], vec![("axis", Value::Int(-1))])
-            }
+            Op::Softmax { beta } => self.softmax(name, x, *beta),
             Op::Relu => self.clamped(name, x.to_owned(), Activation::Relu),
             Op::Relu6 => self.clamped(name, x.to_owned(), Activation::Relu6),
             Op::ReluN1To1 => self.clamped(name, x.to_owned(), Activation::ReluN1To1),
@@ -391,6 +333,49 @@ impl Writer<'_> {
     fn with_list(&mut self, name: &str, kind: &str, x: &str, values: &[usize], attributes: Attributes) -> String {
         let values = self.integers(name, values);
         self.step(name, kind, &[x, &values], attributes)
+    }
+
+    fn fully_connected(&mut self, node: &Node, layer: &FullyConnected, x: &str, inputs: &[&str]) -> Option<String> {
+        let name = node.name.as_str();
+        let weights = self.step(name, "Transpose", &[inputs.get(1)?], vec![("perm", list(&[1, 0]))]);
+        let x = if layer.keep_num_dims {
+            x.to_owned()
+        } else {
+            let depth = *self.graph[*node.inputs.get(1)?].shape.dims().last()?;
+            let rows = self.graph[*node.inputs.first()?].shape.elements() / depth.max(1);
+            self.with_list(name, "Reshape", x, &[rows, depth], vec![])
+        };
+        let mut made = self.step(name, "MatMul", &[&x, &weights], vec![]);
+        if let Some(bias) = inputs.get(2) {
+            made = self.step(name, "Add", &[&made, bias], vec![]);
+        }
+        Some(self.clamped(name, made, layer.activation))
+    }
+
+    fn gather(&mut self, name: &str, x: &str, gather: &Gather) -> String {
+        let indices = self.integers(name, &gather.indices);
+        let indices = self.with_list(name, "Reshape", &indices, gather.shape.dims(), vec![]);
+        self.step(name, "Gather", &[x, &indices], vec![("axis", Value::Int(signed(gather.axis)))])
+    }
+
+    fn pad(&mut self, name: &str, x: &str, pad: &Pad) -> Option<String> {
+        let value = match pad.value {
+            PadValue::Zero => 0.0,
+            PadValue::Float(value) => value,
+            PadValue::Integer(_) => return None,
+        };
+        let amounts = self.integers(name, &[pad.before.as_slice(), &pad.after].concat());
+        let value = self.number(name, value);
+        Some(self.step(name, "Pad", &[x, &amounts, &value], vec![]))
+    }
+
+    fn softmax(&mut self, name: &str, x: &str, beta: f32) -> String {
+        let mut x = x.to_owned();
+        if beta != 1.0 {
+            let beta = self.number(name, beta);
+            x = self.step(name, "Mul", &[&x, &beta], vec![]);
+        }
+        self.step(name, "Softmax", &[&x], vec![("axis", Value::Int(-1))])
     }
 
     fn binary(&mut self, name: &str, kind: &str, inputs: &[&str], activation: Activation) -> String {
@@ -470,7 +455,7 @@ impl Writer<'_> {
         self.channels_last(name, &made)
     }
 
-    fn slice(&mut self, name: &str, x: &str, slice: &crate::op::Slice) -> String {
+    fn slice(&mut self, name: &str, x: &str, slice: &Slice) -> String {
         let ends: Vec<usize> = (0..slice.begin.len())
             .map(|axis| slice.begin[axis] + (slice.count[axis].max(1) - 1) * slice.stride[axis] + 1)
             .collect();
@@ -483,7 +468,22 @@ impl Writer<'_> {
         self.with_list(name, "Squeeze", &made, &slice.dropped, vec![])
     }
 
-    fn resize(&mut self, name: &str, x: &str, output: TensorId, mode: &str) -> String {
+    /// Rows, then columns, each taken from where the grid put them.
+    fn resize_nearest(&mut self, name: &str, x: &str, resize: &ResizeNearest) -> String {
+        let mut made = x.to_owned();
+        for (axis, indices) in [(1, &resize.rows), (2, &resize.columns)] {
+            let indices = self.integers(name, indices);
+            made = self.step(name, "Gather", &[&made, &indices], vec![("axis", Value::Int(axis))]);
+        }
+        made
+    }
+
+    fn resize(&mut self, name: &str, x: &str, output: TensorId, grid: Grid) -> String {
+        let mode = match grid {
+            Grid::Asymmetric => "asymmetric",
+            Grid::AlignCorners => "align_corners",
+            Grid::HalfPixel => "half_pixel",
+        };
         let dims = self.graph[output].shape.dims().to_vec();
         let x = self.channels_first(name, x);
         let sizes = match dims.as_slice() {
@@ -505,6 +505,15 @@ impl Writer<'_> {
         }
         self.channels_last(name, &made)
     }
+}
+
+fn convolved(stride: Hw, dilation: Hw, padding: Padding, groups: usize) -> Attributes {
+    vec![
+        ("strides", pair(stride)),
+        ("dilations", pair(dilation)),
+        ("pads", pads(padding)),
+        ("group", Value::Int(signed(groups))),
+    ]
 }
 
 fn pooled(pool: &Pool2d) -> Attributes {
