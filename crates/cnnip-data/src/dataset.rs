@@ -8,12 +8,19 @@ use std::path::{Path, PathBuf};
 use cnnip_package::{Color, ElementType};
 
 use crate::npy::{self, NpyError};
-use crate::npz::{self, NamedArray, NpzError};
+use crate::npz::NpzError;
 use crate::picture::{self, Fit, Normalize, PixelsError};
+use crate::stored::{self, StoredArray};
+use crate::truth::{Object, Objects, Truth, View};
+
+mod coco;
+mod masks;
+
+pub use coco::Classes;
 
 /// Largest file of a picture or an example.
 const MAX_EXAMPLE_BYTES: u64 = 1 << 30;
-/// Largest file of arrays, and what they may have unpacked.
+/// What compressed arrays may have unpacked.
 const MAX_ARRAY_BYTES: u64 = 16 << 30;
 /// Names that an array of labels may have.
 const LABELS: [&str; 3] = ["labels", "label", "y"];
@@ -61,6 +68,8 @@ pub struct PictureRule {
 pub struct Example {
     /// The elements of every input, row-major, in the order of the specs.
     pub inputs: Vec<Vec<f32>>,
+    /// What is known beside its class.
+    pub truth: Truth,
 }
 
 /// A data set: its examples are loaded when they are asked for, in any order, from any thread.
@@ -76,15 +85,25 @@ pub struct Dataset {
 enum Source {
     /// A file per example.
     Files(Vec<Entry>),
-    /// An array per input, in which examples follow one another.
-    Arrays { count: usize, arrays: Vec<NamedArray>, labels: Option<Vec<i64>>, file: String },
+    /// An array per input, in which examples follow one another, in a file.
+    Arrays { count: usize, arrays: Vec<StoredArray>, labels: Option<Vec<i64>>, file: String },
 }
 
 #[derive(Debug)]
 struct Entry {
-    path: PathBuf,
+    /// None if only a label names it.
+    path: Option<PathBuf>,
     name: String,
-    label: Option<usize>,
+    label: Label,
+}
+
+/// What is known about an example before it is loaded.
+#[derive(Debug)]
+enum Label {
+    Class(Option<usize>),
+    Objects(Vec<Object>),
+    /// None if there is no mask for the picture.
+    Mask(Option<PathBuf>),
 }
 
 /// A path that is no data set for the network.
@@ -161,6 +180,34 @@ pub enum DataError {
         /// Those of another.
         other: usize,
     },
+    /// Labels that are no whole numbers.
+    #[error("{path}: array `{array}` of {found} holds no classes")]
+    Labels {
+        /// The file.
+        path: PathBuf,
+        /// The array.
+        array: String,
+        /// Type of its elements.
+        found: ElementType,
+    },
+    /// A file of objects that cannot be read.
+    #[error("{path}: {why}")]
+    Json {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        why: serde_json::Error,
+    },
+    /// An object that breaks the format's rules.
+    #[error("{path}: annotations[{number}]: {what}")]
+    Annotation {
+        /// The file.
+        path: PathBuf,
+        /// Its place in the list.
+        number: usize,
+        /// The rule.
+        what: &'static str,
+    },
     /// A line of a list that is not `FILE,LABEL`.
     #[error("{path}:{line}: `{text}` is not FILE or FILE,LABEL with a label from 0")]
     Line {
@@ -182,7 +229,14 @@ impl DataError {
             Self::Inputs { .. } | Self::Missing { .. } => "give an .npz file with an array per input, named like it",
             Self::Npz { .. } | Self::Npy { .. } => "save it with numpy, row-major, as float32 or an integer type",
             Self::Shape { .. } => "the first extent counts the examples, the others are those of the input",
-            Self::Counts { .. } => "give as many examples for every input",
+            Self::Counts { .. } => "give as many examples for every input, and as many labels",
+            Self::Labels { .. } => "save the classes as an integer type",
+            Self::Json { .. } => {
+                "the form is {\"images\": [..], \"annotations\": [..], \"categories\": [..]}, as COCO has it"
+            }
+            Self::Annotation { .. } => {
+                "cocodataset.org says what an annotation holds; --class-offset counts from its category"
+            }
             Self::Line { .. } => "a line names a file, relative to the list, and its class",
         }
     }
@@ -220,6 +274,20 @@ pub enum ExampleProblem {
         input: String,
         /// The input's shape.
         wanted: Vec<usize>,
+    },
+    /// A label that names no picture.
+    #[error("there is a label for it, but no picture")]
+    NoImage,
+    /// A picture that has no mask.
+    #[error("there is no mask for it")]
+    NoMask,
+    /// A mask that cannot be used.
+    #[error("its mask {path}: {why}")]
+    Mask {
+        /// The mask.
+        path: PathBuf,
+        /// What is wrong with it.
+        why: PixelsError,
     },
     /// A picture for an input that has not the shape of one.
     #[error("input `{input}` of shape {shape:?} is no picture of one or three channels")]
@@ -263,15 +331,46 @@ impl Dataset {
                 _ => (list(path)?, vec![]),
             }
         };
-        if let Source::Files(entries) = &source {
-            if entries.is_empty() {
-                return Err(DataError::Empty { path: path.into() });
-            }
-            if specs.len() != 1 {
-                return Err(DataError::Inputs { path: path.into(), inputs: specs.len() });
-            }
+        Self { specs, rule, source, classes }.checked(path)
+    }
+
+    /// Opens the pictures of a folder, and of another the masks that go with them: 8-bit grey pictures whose bytes are classes.
+    ///
+    /// A mask is scaled like its picture, without mixing classes.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open). A picture without mask and a mask without picture are errors of [`load`](Self::load).
+    pub fn open_masks(path: &Path, masks: &Path, specs: Vec<InputSpec>, rule: PictureRule) -> Result<Self, DataError> {
+        for folder in [path, masks] {
+            fs::read_dir(folder).map_err(|why| DataError::Read { path: folder.into(), why })?;
         }
-        Ok(Self { specs, rule, source, classes })
+        let entries = masks::entries(path, masks).map_err(|why| DataError::Read { path: path.into(), why })?;
+        Self { specs, rule, source: Source::Files(entries), classes: vec![] }.checked(path)
+    }
+
+    /// Opens a JSON file of objects in boxes, in the format of COCO; its pictures lie in `folder`.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open), and a file of another form. An object without picture is an error of [`load`](Self::load).
+    pub fn open_coco(
+        path: &Path,
+        folder: &Path,
+        classes: Classes,
+        specs: Vec<InputSpec>,
+        rule: PictureRule,
+    ) -> Result<Self, DataError> {
+        let (entries, classes) = coco::entries(path, &read(path)?, folder, classes)?;
+        Self { specs, rule, source: Source::Files(entries), classes }.checked(path)
+    }
+
+    /// Itself, if it has examples that can fit the network.
+    fn checked(self, path: &Path) -> Result<Self, DataError> {
+        let Source::Files(entries) = &self.source else { return Ok(self) };
+        match self.specs.len() {
+            _ if entries.is_empty() => Err(DataError::Empty { path: path.into() }),
+            1 => Ok(self),
+            inputs => Err(DataError::Inputs { path: path.into(), inputs }),
+        }
     }
 
     /// Number of examples.
@@ -303,7 +402,10 @@ impl Dataset {
     /// The class of an example, if it is known.
     pub fn label(&self, index: usize) -> Option<usize> {
         match &self.source {
-            Source::Files(entries) => entries.get(index)?.label,
+            Source::Files(entries) => match entries.get(index)?.label {
+                Label::Class(class) => class,
+                Label::Objects(_) | Label::Mask(_) => None,
+            },
             Source::Arrays { labels, .. } => usize::try_from(*labels.as_ref()?.get(index)?).ok(),
         }
     }
@@ -313,25 +415,38 @@ impl Dataset {
     /// # Errors
     /// A file that cannot be read or does not fit, numbers that are not finite.
     pub fn load(&self, index: usize) -> Result<Example, ExampleError> {
-        let inputs = match &self.source {
+        let example = match &self.source {
             Source::Files(entries) => match (entries.get(index), self.specs.first()) {
-                (Some(entry), Some(spec)) => self.file(spec, &entry.path).map(|input| vec![input]),
+                (Some(entry), Some(spec)) => self.entry(spec, entry),
                 _ => Err(ExampleProblem::Count { count: entries.len() }),
             },
             Source::Arrays { count, .. } if index >= *count => Err(ExampleProblem::Count { count: *count }),
             Source::Arrays { arrays, .. } => {
-                let part = |(spec, array): (&InputSpec, &NamedArray)| numbers(array, index, spec.elements());
-                Ok(self.specs.iter().zip(arrays).map(part).collect())
+                let part = |(spec, array): (&InputSpec, &StoredArray)| numbers(array, index, spec.elements());
+                let inputs = self.specs.iter().zip(arrays).map(part).collect::<io::Result<_>>();
+                inputs.map(|inputs| Example { inputs, truth: Truth::Unknown }).map_err(ExampleProblem::from)
             }
         };
-        let example = inputs.map(|inputs| Example { inputs }).and_then(finite);
-        example.map_err(|why| ExampleError { name: self.name(index), why })
+        example.and_then(finite).map_err(|why| ExampleError { name: self.name(index), why })
     }
 
-    fn file(&self, spec: &InputSpec, path: &Path) -> Result<Vec<f32>, ExampleProblem> {
-        let mut bytes = vec![];
-        io::Read::read_to_end(&mut io::Read::take(fs::File::open(path)?, MAX_EXAMPLE_BYTES), &mut bytes)?;
-        if extension(path) == "npy" { self.array(spec, &bytes) } else { self.picture(spec, &bytes) }
+    fn entry(&self, spec: &InputSpec, entry: &Entry) -> Result<Example, ExampleProblem> {
+        let path = entry.path.as_deref().ok_or(ExampleProblem::NoImage)?;
+        let bytes = bytes(path)?;
+        let input = if is_array(path) { self.array(spec, &bytes)? } else { self.picture(spec, &bytes)? };
+        let truth = match &entry.label {
+            Label::Class(_) => Truth::Unknown,
+            Label::Objects(list) => {
+                let view = View::new(picture::size(&bytes)?, picture_of(spec)?.0, self.rule.fit);
+                Truth::Objects(Objects { list: list.clone(), view })
+            }
+            Label::Mask(None) => return Err(ExampleProblem::NoMask),
+            Label::Mask(Some(mask)) => {
+                let read = picture::decode_mask(&self::bytes(mask)?, picture_of(spec)?.0, self.rule.fit);
+                Truth::Mask(read.map_err(|why| ExampleProblem::Mask { path: mask.clone(), why })?)
+            }
+        };
+        Ok(Example { inputs: vec![input], truth })
     }
 
     fn array(&self, spec: &InputSpec, file: &[u8]) -> Result<Vec<f32>, ExampleProblem> {
@@ -346,14 +461,24 @@ impl Dataset {
     }
 
     fn picture(&self, spec: &InputSpec, file: &[u8]) -> Result<Vec<f32>, ExampleProblem> {
-        let (size, color) = spec
-            .picture()
-            .ok_or_else(|| ExampleProblem::NoPicture { input: spec.name.clone(), shape: spec.shape.clone() })?;
+        let (size, color) = picture_of(spec)?;
         let pixels = picture::decode(file, color, size, self.rule.fit)?;
         let channels = usize::try_from(color.channels()).unwrap_or(1);
         let numbers = self.rule.normalize.apply(&pixels.bytes, channels);
         Ok(if spec.planar { planes(&numbers, channels) } else { numbers })
     }
+}
+
+/// Width, height and color of the pictures an input takes.
+fn picture_of(spec: &InputSpec) -> Result<((u32, u32), Color), ExampleProblem> {
+    let none = || ExampleProblem::NoPicture { input: spec.name.clone(), shape: spec.shape.clone() };
+    spec.picture().ok_or_else(none)
+}
+
+fn bytes(path: &Path) -> io::Result<Vec<u8>> {
+    let mut bytes = vec![];
+    io::Read::read_to_end(&mut io::Read::take(fs::File::open(path)?, MAX_EXAMPLE_BYTES), &mut bytes)?;
+    Ok(bytes)
 }
 
 /// A plane per channel, of numbers whose channels are side by side.
@@ -371,6 +496,10 @@ fn finite(example: Example) -> Result<Example, ExampleProblem> {
 
 fn extension(path: &Path) -> String {
     path.extension().and_then(|extension| extension.to_str()).unwrap_or_default().to_ascii_lowercase()
+}
+
+fn is_array(path: &Path) -> bool {
+    extension(path) == "npy"
 }
 
 fn is_example(path: &Path) -> bool {
@@ -392,8 +521,8 @@ fn folder(root: &Path) -> io::Result<(Source, Vec<String>)> {
     numbers.values_mut().zip(0..).for_each(|(number, at)| *number = at);
     let entry = |path: PathBuf| Entry {
         name: path.strip_prefix(root).unwrap_or(&path).display().to_string(),
-        label: class(&path).and_then(|name| numbers.get(&name).copied()),
-        path,
+        label: Label::Class(class(&path).and_then(|name| numbers.get(&name).copied())),
+        path: Some(path),
     };
     let entries = paths.into_iter().map(entry).collect();
     Ok((Source::Files(entries), numbers.into_keys().collect()))
@@ -431,18 +560,19 @@ fn list(path: &Path) -> Result<Source, DataError> {
         if !is_example(Path::new(file)) {
             return Err(wrong());
         }
-        entries.push(Entry { path: base.join(file), name: file.to_owned(), label });
+        entries.push(Entry { path: Some(base.join(file)), name: file.to_owned(), label: Label::Class(label) });
     }
     Ok(Source::Files(entries))
 }
 
 /// Examples that follow one another in an array per input.
 fn arrays(path: &Path, specs: &[InputSpec]) -> Result<Source, DataError> {
-    let file = read(path)?;
+    let unreadable = |why| DataError::Read { path: path.into(), why };
+    let file = fs::File::open(path).map_err(unreadable)?;
     let mut found = if extension(path) == "npz" {
-        npz::read(&file, MAX_ARRAY_BYTES).map_err(|why| DataError::Npz { path: path.into(), why })?
+        stored::arrays(file, MAX_ARRAY_BYTES).map_err(|why| DataError::Npz { path: path.into(), why })?
     } else {
-        vec![single(path, &file)?]
+        vec![stored::array(file).map_err(|why| DataError::Npy { path: path.into(), why })?]
     };
     let labels = found.iter().position(|array| LABELS.contains(&array.name.as_str())).map(|at| found.remove(at));
     let mut arrays = vec![];
@@ -464,7 +594,7 @@ fn arrays(path: &Path, specs: &[InputSpec]) -> Result<Source, DataError> {
         arrays.push(array);
     }
     let count = count.unwrap_or(0);
-    let labels = labels.map(|array| integers(&array));
+    let labels = labels.map(|array| classes(path, &array, count)).transpose()?;
     let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
     Ok(Source::Arrays { count, arrays, labels, file: name })
 }
@@ -476,14 +606,8 @@ fn read(path: &Path) -> Result<Vec<u8>, DataError> {
     file.map(|_| bytes).map_err(|why| DataError::Read { path: path.into(), why })
 }
 
-fn single(path: &Path, file: &[u8]) -> Result<NamedArray, DataError> {
-    let npy::Array { element, shape, bytes } =
-        npy::read(file).map_err(|why| DataError::Npy { path: path.into(), why })?;
-    Ok(NamedArray { name: "array".to_owned(), element, shape, bytes: bytes.to_vec() })
-}
-
 /// The array of an input: the one of its name, or the only one for an only input.
-fn take(path: &Path, spec: &InputSpec, found: &mut Vec<NamedArray>, inputs: usize) -> Result<NamedArray, DataError> {
+fn take(path: &Path, spec: &InputSpec, found: &mut Vec<StoredArray>, inputs: usize) -> Result<StoredArray, DataError> {
     let named = found.iter().position(|array| array.name == spec.name);
     let only = (inputs == 1 && found.len() == 1).then_some(0);
     match named.or(only) {
@@ -497,7 +621,7 @@ fn take(path: &Path, spec: &InputSpec, found: &mut Vec<NamedArray>, inputs: usiz
 }
 
 /// How many examples an array holds: `[N, ...]` with or without the input's batch of 1, or one example as it is.
-fn examples(array: &NamedArray, spec: &InputSpec) -> Option<usize> {
+fn examples(array: &StoredArray, spec: &InputSpec) -> Option<usize> {
     let rest = spec.shape.strip_prefix(&[1]).unwrap_or(&spec.shape);
     if same_extents(&array.shape, &spec.shape) {
         return Some(1);
@@ -506,16 +630,17 @@ fn examples(array: &NamedArray, spec: &InputSpec) -> Option<usize> {
     let fits = same_extents(inner, &spec.shape) || same_extents(inner, rest);
     let count = usize::try_from(count).ok()?;
     let bytes = array.element.bytes() * u64::try_from(spec.elements()).ok()?;
-    (fits && u64::try_from(array.bytes.len()).ok()? == bytes.checked_mul(u64::try_from(count).ok()?)?).then_some(count)
+    (fits && array.len == bytes.checked_mul(u64::try_from(count).ok()?)?).then_some(count)
 }
 
 fn same_extents(a: &[u64], b: &[usize]) -> bool {
     a.len() == b.len() && a.iter().zip(b).all(|(&a, &b)| u64::try_from(b) == Ok(a))
 }
 
-fn numbers(array: &NamedArray, index: usize, elements: usize) -> Vec<f32> {
+fn numbers(array: &StoredArray, index: usize, elements: usize) -> io::Result<Vec<f32>> {
     let size = elements * usize::try_from(array.element.bytes()).unwrap_or(1);
-    real(array.element, array.bytes.get(index * size..(index + 1) * size).unwrap_or_default())
+    let first = u64::try_from(size).ok().and_then(|size| size.checked_mul(u64::try_from(index).ok()?));
+    Ok(real(array.element, &array.bytes(first.unwrap_or(u64::MAX), size)?))
 }
 
 /// Elements of any type as numbers; int64 and int32 to the nearest.
@@ -528,8 +653,18 @@ fn real(element: ElementType, bytes: &[u8]) -> Vec<f32> {
     }
 }
 
-fn integers(array: &NamedArray) -> Vec<i64> {
-    if array.element == ElementType::Float32 { vec![] } else { integers_of(array.element, &array.bytes).collect() }
+/// The classes of as many examples.
+fn classes(path: &Path, array: &StoredArray, count: usize) -> Result<Vec<i64>, DataError> {
+    if array.element == ElementType::Float32 {
+        let (path, array, found) = (path.into(), array.name.clone(), array.element);
+        return Err(DataError::Labels { path, array, found });
+    }
+    let bytes = array.all().map_err(|why| DataError::Read { path: path.into(), why })?;
+    let classes: Vec<i64> = integers_of(array.element, &bytes).collect();
+    if classes.len() == count {
+        return Ok(classes);
+    }
+    Err(DataError::Counts { path: path.into(), first: count, other: classes.len() })
 }
 
 fn integers_of(element: ElementType, bytes: &[u8]) -> Box<dyn Iterator<Item = i64> + '_> {

@@ -75,13 +75,18 @@ pub fn read(file: &[u8], limit: u64) -> Result<Vec<NamedArray>, NpzError> {
     for index in 0..archive.len() {
         let member = archive.by_index(index)?;
         let Some(name) = member.name()?.strip_suffix(".npy").map(str::to_owned) else { continue };
-        let mut bytes = vec![];
-        let read = member.take(left.saturating_add(1)).read_to_end(&mut bytes);
-        read.map_err(|why| NpzError::Member { name: name.clone(), why })?;
-        left = left.checked_sub(length(&bytes)).ok_or(NpzError::Limit { limit })?;
-        arrays.push(array(name, &bytes)?);
+        arrays.push(self::member(name, member, &mut left, limit)?);
     }
     Ok(arrays)
+}
+
+/// Unpacks a member into at most `left` bytes of `limit`.
+pub(crate) fn member(name: String, member: impl Read, left: &mut u64, limit: u64) -> Result<NamedArray, NpzError> {
+    let mut bytes = vec![];
+    let read = member.take(left.saturating_add(1)).read_to_end(&mut bytes);
+    read.map_err(|why| NpzError::Member { name: name.clone(), why })?;
+    *left = left.checked_sub(length(&bytes)).ok_or(NpzError::Limit { limit })?;
+    array(name, &bytes)
 }
 
 fn length(bytes: &[u8]) -> u64 {

@@ -4,7 +4,9 @@ use std::io::Cursor;
 
 use cnnip_package::Color;
 use image::imageops::FilterType;
-use image::{DynamicImage, ImageReader, Limits};
+use image::{DynamicImage, ExtendedColorType, ImageDecoder, ImageReader, Limits};
+
+use crate::truth::Mask;
 
 /// Largest side of a picture that is decoded.
 const MAX_SIDE: u32 = 1 << 14;
@@ -59,7 +61,7 @@ pub struct Pixels {
     pub bytes: Vec<u8>,
 }
 
-/// A picture that gives no pixels.
+/// A picture that gives no pixels, or no classes.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum PixelsError {
@@ -74,6 +76,12 @@ pub enum PixelsError {
         /// Those of the network.
         wanted: (u32, u32),
     },
+    /// A mask that has other colors than 8-bit grey.
+    #[error("a mask is a grey picture of 8 bits whose bytes are classes, this one is {found:?}")]
+    Mask {
+        /// Its colors.
+        found: ExtendedColorType,
+    },
 }
 
 /// Decodes a png, jpeg, bmp or pnm file to `size` (width, height).
@@ -84,15 +92,7 @@ pub enum PixelsError {
 /// # Errors
 /// A file that is no picture, one of another size where `fit` is exact, and one of more than 16384 pixels a side.
 pub fn decode(file: &[u8], color: Color, size: (u32, u32), fit: Fit) -> Result<Pixels, PixelsError> {
-    let found = reader(file)?.into_dimensions()?;
-    if fit == Fit::Exact && found != size {
-        return Err(PixelsError::Size { found, wanted: size });
-    }
-    let mut reader = reader(file)?;
-    let mut limits = Limits::default();
-    (limits.max_image_width, limits.max_image_height) = (Some(MAX_SIDE), Some(MAX_SIDE));
-    reader.limits(limits);
-    let picture = fitted(reader.decode()?, size, fit);
+    let picture = fitted(decoded(file, size, fit)?.0, size, fit, FilterType::Triangle);
     let bytes = match color {
         Color::Gray => picture.into_luma8().into_raw(),
         Color::Rgb => picture.into_rgb8().into_raw(),
@@ -100,19 +100,56 @@ pub fn decode(file: &[u8], color: Color, size: (u32, u32), fit: Fit) -> Result<P
     Ok(Pixels { width: size.0, height: size.1, color, bytes })
 }
 
+/// Width and height of a picture.
+///
+/// # Errors
+/// A file that is no picture.
+pub fn size(file: &[u8]) -> Result<(u32, u32), PixelsError> {
+    Ok(reader(file)?.into_dimensions()?)
+}
+
+/// Decodes a grey picture of 8 bits whose bytes are classes to `size` (width, height); where it is scaled, to the nearest pixel.
+///
+/// # Errors
+/// Those of [`decode`], and other colors: a palette's numbers are lost when it is decoded.
+pub fn decode_mask(file: &[u8], size: (u32, u32), fit: Fit) -> Result<Mask, PixelsError> {
+    let (picture, found) = decoded(file, size, fit)?;
+    if found != ExtendedColorType::L8 {
+        return Err(PixelsError::Mask { found });
+    }
+    let grey = fitted(picture, size, fit, FilterType::Nearest).into_luma8();
+    let side = |length: u32| usize::try_from(length).unwrap_or(usize::MAX);
+    Ok(Mask { width: side(grey.width()), height: side(grey.height()), classes: grey.into_raw() })
+}
+
+/// A picture of a size that can be fitted, and the colors it has in its file.
+fn decoded(file: &[u8], size: (u32, u32), fit: Fit) -> Result<(DynamicImage, ExtendedColorType), PixelsError> {
+    let found = self::size(file)?;
+    if fit == Fit::Exact && found != size {
+        return Err(PixelsError::Size { found, wanted: size });
+    }
+    let mut reader = reader(file)?;
+    let mut limits = Limits::default();
+    (limits.max_image_width, limits.max_image_height) = (Some(MAX_SIDE), Some(MAX_SIDE));
+    reader.limits(limits);
+    let decoder = reader.into_decoder()?;
+    let colors = decoder.original_color_type();
+    Ok((DynamicImage::from_decoder(decoder)?, colors))
+}
+
 fn reader(file: &[u8]) -> Result<ImageReader<Cursor<&[u8]>>, PixelsError> {
     let reader = ImageReader::new(Cursor::new(file)).with_guessed_format();
     Ok(reader.map_err(image::ImageError::IoError)?)
 }
 
-fn fitted(picture: DynamicImage, (width, height): (u32, u32), fit: Fit) -> DynamicImage {
+fn fitted(picture: DynamicImage, (width, height): (u32, u32), fit: Fit, filter: FilterType) -> DynamicImage {
     if (picture.width(), picture.height()) == (width, height) {
         return picture;
     }
     match fit {
         Fit::Exact => picture,
-        Fit::Stretch => picture.resize_exact(width, height, FilterType::Triangle),
-        Fit::Crop => picture.resize_to_fill(width, height, FilterType::Triangle),
+        Fit::Stretch => picture.resize_exact(width, height, filter),
+        Fit::Crop => picture.resize_to_fill(width, height, filter),
     }
 }
 
@@ -139,6 +176,17 @@ mod tests {
         let cut = decode(&file, Color::Rgb, (4, 4), Fit::Crop).unwrap();
         assert_eq!(cut.bytes[..12], [0, 0, 0, 0, 0, 0, 255, 255, 255, 255, 255, 255]);
         assert_eq!(decode(&file, Color::Gray, (8, 4), Fit::Exact).unwrap().bytes.len(), 32);
+    }
+
+    #[test]
+    fn masks_are_grey_and_their_classes_do_not_mix() {
+        let mask = decode_mask(&halves(8, 4), (4, 2), Fit::Stretch).unwrap();
+        assert_eq!(mask, Mask { width: 4, height: 2, classes: vec![0, 0, 255, 255, 0, 0, 255, 255] });
+        assert!(matches!(decode_mask(&halves(8, 4), (4, 4), Fit::Exact), Err(PixelsError::Size { .. })));
+        let mut color = Cursor::new(vec![]);
+        image::RgbImage::new(2, 2).write_to(&mut color, ImageFormat::Png).unwrap();
+        let refused = decode_mask(&color.into_inner(), (2, 2), Fit::Exact).unwrap_err();
+        assert!(matches!(refused, PixelsError::Mask { found: ExtendedColorType::Rgb8 }), "{refused}");
     }
 
     #[test]
