@@ -5,6 +5,7 @@
 //! | `plan` | which nodes become one step, and which buffers tensors live in |
 //! | `layer` | steps from nodes |
 //! | `product` | convolutions, fully connected layers, matrix products |
+//! | `whole` | the same on 8-bit integers, where inputs, weights and outputs are such |
 //! | `pool` | windows and reductions |
 //! | `pointwise` | functions of one or two inputs |
 //! | `resize` | bilinear resize |
@@ -20,6 +21,7 @@ mod pointwise;
 mod pool;
 mod product;
 mod resize;
+mod whole;
 
 use std::sync::Arc;
 
@@ -29,7 +31,7 @@ use cnnip_kernels::float::Finish;
 
 use crate::error::check_inputs;
 use crate::{Engine, FloatError, Network, Session};
-use layer::{Call, Inputs, Scratch};
+use layer::{Call, Codes, Inputs, Scratch};
 use plan::Plan;
 
 /// The engine that is always there. One thread per session.
@@ -51,7 +53,7 @@ impl Engine for Embedded {
     }
 
     fn prepare(&self, graph: Arc<Graph>, watched: &[TensorId]) -> Result<Arc<dyn Network>, FloatError> {
-        let plan = Plan::new(&graph, watched)?;
+        let plan = Plan::new(&graph, watched, self.kernels)?;
         Ok(Arc::new(Prepared { graph, plan, kernels: self.kernels }))
     }
 }
@@ -69,19 +71,22 @@ impl Network for Prepared {
 
     fn session(self: Arc<Self>) -> Box<dyn Session> {
         let buffers = self.plan.buffers.iter().map(|&len| vec![0.0; len]).collect();
-        Box::new(Running { network: self, buffers, scratch: Scratch::default() })
+        let codes = self.plan.codes.iter().map(|&len| vec![0; len]).collect();
+        Box::new(Running { network: self, buffers, codes, scratch: Scratch::default() })
     }
 }
 
 struct Running {
     network: Arc<Prepared>,
     buffers: Vec<Vec<f32>>,
+    /// Per buffer, the bytes of the tensor in it, where a step takes them.
+    codes: Vec<Vec<u8>>,
     scratch: Scratch,
 }
 
 impl Session for Running {
     fn run(&mut self, inputs: &[&[f32]], observer: &mut dyn FnMut(TensorId, &[f32])) -> Result<(), FloatError> {
-        let Self { network, buffers, scratch } = self;
+        let Self { network, buffers, codes, scratch } = self;
         let Prepared { graph, plan, kernels } = &**network;
         check_inputs(graph, &inputs.iter().map(|input| input.len()).collect::<Vec<_>>())?;
         for ((&id, values), (buffer, finish)) in graph.inputs.iter().zip(inputs).zip(&plan.inputs) {
@@ -93,10 +98,18 @@ impl Session for Running {
         for step in &plan.steps {
             let mut output = std::mem::take(&mut buffers[step.buffer]);
             let inputs = Inputs { sources: &step.inputs, buffers, constants: &plan.constants };
-            let call = Call { kernels: *kernels, inputs, output: &mut output[..step.len], scratch };
+            let mut bytes = std::mem::take(&mut codes[step.buffer]);
+            let wanted = Codes {
+                input: step.codes.input.and_then(|(index, len)| codes.get(index)?.get(..len)),
+                output: step.codes.output.then(|| &mut bytes[..step.len]),
+                real: step.codes.real,
+            };
+            let call = Call { kernels: *kernels, inputs, output: &mut output[..step.len], scratch, codes: wanted };
             let done = step.layer.run(call);
-            observer(step.tensor, &output[..step.len]);
-            buffers[step.buffer] = output;
+            if step.codes.real {
+                observer(step.tensor, &output[..step.len]);
+            }
+            (buffers[step.buffer], codes[step.buffer]) = (output, bytes);
             done.map_err(|_| FloatError::Malformed { node: graph[step.tensor].name.clone() })?;
         }
         Ok(())

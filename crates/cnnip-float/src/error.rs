@@ -44,6 +44,12 @@ pub enum FloatError {
         /// What is missing.
         why: &'static str,
     },
+    /// What another runtime says.
+    #[error("{why}")]
+    Runtime {
+        /// Its message.
+        why: String,
+    },
     /// A graph that breaks the rules of `Graph::check`.
     #[error("node `{node}` reads a tensor without a value, or its shapes do not fit: check the graph first")]
     Malformed {

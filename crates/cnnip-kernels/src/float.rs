@@ -8,7 +8,9 @@
 //! | `product` | matrix products with packed weights |
 //! | `depthwise` | depthwise convolution |
 //! | `lines` | element by element |
+//! | `codes` | numbers on a grid of 8 bits as bytes, and back |
 
+mod codes;
 mod depthwise;
 mod lanes;
 mod lines;
@@ -17,6 +19,7 @@ mod simd;
 #[cfg(test)]
 mod tests;
 
+pub use codes::Grid8;
 pub use depthwise::{DepthwiseWeights, MapF32};
 pub use lines::Binary;
 pub use product::{Epilogue, PackedWeights, Residual, Rows, row_stride};
@@ -93,6 +96,22 @@ impl Finish {
             }
             _ => Err(Declined::Range { what: "zero point", value: zero_point }),
         }
+    }
+
+    /// The step of the grid, and the least and greatest multiple of it that come out, clamp included; `None` without a grid.
+    ///
+    /// ```
+    /// use cnnip_kernels::float::Finish;
+    /// let finish = Finish::NONE.clamped(0.0, 6.0).rounded(0.5, -128, (-128, 127)).unwrap();
+    /// assert_eq!(finish.steps(), Some((0.5, 0, 12)));
+    /// assert_eq!(Finish::NONE.steps(), None);
+    /// ```
+    #[must_use]
+    pub fn steps(&self) -> Option<(f32, i32, i32)> {
+        let Step { scale, least, greatest, .. } = self.grid?;
+        #[expect(clippy::cast_possible_truncation, reason = "multiples are within 2^21")]
+        let multiple = |bound: f32| (bound / scale).max(least).min(greatest).round_ties_even() as i32;
+        Some((scale, multiple(self.low), multiple(self.high)))
     }
 
     /// The clamp and grid one after the other, where that is one [`Finish`]: unless `self` has a grid and `after` does

@@ -15,6 +15,16 @@ pub(super) trait Layer: Send + Sync {
     /// # Errors
     /// Slices that do not fit the graph's shapes.
     fn run(&self, call: Call<'_>) -> Result<(), Declined>;
+
+    /// Whether it can work on the bytes of its first input.
+    fn takes_codes(&self) -> bool {
+        false
+    }
+
+    /// Whether it can give the bytes of its output.
+    fn gives_codes(&self) -> bool {
+        false
+    }
 }
 
 /// What a step works on.
@@ -23,6 +33,17 @@ pub(super) struct Call<'a> {
     pub(super) inputs: Inputs<'a>,
     pub(super) output: &'a mut [f32],
     pub(super) scratch: &'a mut Scratch,
+    pub(super) codes: Codes<'a>,
+}
+
+/// The bytes that stand for numbers on grids of 8 bits, for steps that work on these.
+pub(super) struct Codes<'a> {
+    /// Those of the first input, where they are there.
+    pub(super) input: Option<&'a [u8]>,
+    /// Where those of the output go, if they are wanted.
+    pub(super) output: Option<&'a mut [u8]>,
+    /// Whether the output's real numbers are wanted.
+    pub(super) real: bool,
 }
 
 /// Working memory of steps.
@@ -32,6 +53,11 @@ pub(super) struct Scratch {
     pub(super) rows: Vec<f32>,
     /// Sums of a reduction.
     pub(super) sums: Vec<f64>,
+    /// Bytes of an input and of an output that are there as real numbers only.
+    pub(super) taken: Vec<u8>,
+    pub(super) made: Vec<u8>,
+    /// What kernels of integers need.
+    pub(super) kernels: cnnip_kernels::Scratch,
 }
 
 /// The inputs of a step.

@@ -1,12 +1,14 @@
 //! Which nodes become one step, and which buffers tensors live in.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use cnnip_graph::{Graph, NodeId, Op, TensorId};
+use cnnip_kernels::Kernels;
 use cnnip_kernels::float::Finish;
 
 use super::layer::{At, Layer, clamp, clamp_of, layer};
 use super::product::{After, activation, finish, product};
+use super::whole::Whole;
 use crate::{Elements, FloatError};
 
 /// Where the elements of a tensor are.
@@ -35,6 +37,18 @@ pub(super) struct Step {
     pub(super) tensor: TensorId,
     pub(super) buffer: usize,
     pub(super) len: usize,
+    pub(super) codes: CodePlaces,
+}
+
+/// In which forms a step takes its first input and gives its output.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct CodePlaces {
+    /// The buffer whose bytes it takes, and how many.
+    pub(super) input: Option<(usize, usize)>,
+    /// Whether it gives bytes.
+    pub(super) output: bool,
+    /// Whether it gives real numbers.
+    pub(super) real: bool,
 }
 
 /// A network, ready to run.
@@ -42,6 +56,8 @@ pub(super) struct Plan {
     pub(super) steps: Vec<Step>,
     /// Lengths of the buffers.
     pub(super) buffers: Vec<usize>,
+    /// Bytes beside each buffer.
+    pub(super) codes: Vec<usize>,
     pub(super) constants: Vec<Vec<f32>>,
     /// Buffer and grid of each graph input.
     pub(super) inputs: Vec<(usize, Finish)>,
@@ -50,8 +66,9 @@ pub(super) struct Plan {
 }
 
 impl Plan {
-    pub(super) fn new(graph: &Graph, watched: &[TensorId]) -> Result<Self, FloatError> {
-        let drafts = drafts(graph, watched)?;
+    pub(super) fn new(graph: &Graph, watched: &[TensorId], kernels: Kernels) -> Result<Self, FloatError> {
+        let drafts = drafts(graph, watched, kernels)?;
+        let forms = Forms::new(graph, watched, &drafts);
         let mut places = Places::new(graph, &drafts);
         let inputs = graph.inputs.iter().map(|&id| {
             let finish = super::finish_of(&graph[id], Finish::NONE).ok_or_else(|| FloatError::InputKind {
@@ -66,14 +83,20 @@ impl Plan {
         for (position, draft) in drafts.into_iter().enumerate() {
             let buffer = places.claim(draft.output);
             let sources = draft.inputs.iter().map(|&id| places.source(id)).collect::<Option<_>>();
-            let inputs = sources.ok_or_else(|| FloatError::Malformed { node: graph[draft.output].name.clone() })?;
+            let inputs: Vec<Source> =
+                sources.ok_or_else(|| FloatError::Malformed { node: graph[draft.output].name.clone() })?;
             places.release_after(position);
             let len = graph[draft.output].shape.elements();
-            steps.push(Step { layer: draft.layer, inputs, tensor: draft.output, buffer, len });
+            let codes = forms.places(&draft, &inputs);
+            steps.push(Step { layer: draft.layer, inputs, tensor: draft.output, buffer, len, codes });
+        }
+        let mut codes = vec![0; places.buffers.len()];
+        for step in steps.iter().filter(|step| step.codes.output) {
+            codes[step.buffer] = step.len.max(codes[step.buffer]);
         }
         let outputs = graph.outputs.iter().map(|&id| places.source(id)).collect::<Option<_>>();
         let outputs = outputs.ok_or_else(|| FloatError::Malformed { node: graph.name.clone() })?;
-        Ok(Self { steps, buffers: places.buffers, constants: places.constants, inputs, outputs })
+        Ok(Self { steps, buffers: places.buffers, codes, constants: places.constants, inputs, outputs })
     }
 }
 
@@ -84,8 +107,44 @@ struct Draft {
     output: TensorId,
 }
 
+/// In which forms tensors are wanted.
+struct Forms {
+    /// Given and taken as bytes.
+    coded: HashSet<TensorId>,
+    /// Wanted as real numbers.
+    real: HashSet<TensorId>,
+}
+
+impl Forms {
+    fn new(graph: &Graph, watched: &[TensorId], drafts: &[Draft]) -> Self {
+        let taken = drafts.iter().filter(|draft| draft.layer.takes_codes()).filter_map(|draft| draft.inputs.first());
+        let taken: HashSet<TensorId> = taken.copied().collect();
+        let given = drafts.iter().filter(|draft| draft.layer.gives_codes()).map(|draft| draft.output);
+        let coded: HashSet<TensorId> = given.filter(|id| taken.contains(id)).collect();
+        let mut real: HashSet<TensorId> = graph.outputs.iter().chain(watched).copied().collect();
+        for draft in drafts {
+            let as_bytes =
+                |(position, id): (usize, &TensorId)| position == 0 && draft.layer.takes_codes() && coded.contains(id);
+            let others = draft.inputs.iter().enumerate().filter(|&input| !as_bytes(input));
+            real.extend(others.map(|(_, &id)| id));
+        }
+        // A result that nobody reads is shown to observers all the same.
+        real.extend(drafts.iter().map(|draft| draft.output).filter(|id| !coded.contains(id)));
+        Self { coded, real }
+    }
+
+    fn places(&self, draft: &Draft, inputs: &[Source]) -> CodePlaces {
+        let coded = |id: &&TensorId| draft.layer.takes_codes() && self.coded.contains(id);
+        let input = draft.inputs.first().filter(coded).and_then(|_| match inputs.first() {
+            Some(&Source::Buffer { index, len }) => Some((index, len)),
+            _ => None,
+        });
+        CodePlaces { input, output: self.coded.contains(&draft.output), real: self.real.contains(&draft.output) }
+    }
+}
+
 /// Steps in the order of execution: each stands where the last of its nodes stood.
-fn drafts(graph: &Graph, watched: &[TensorId]) -> Result<Vec<Draft>, FloatError> {
+fn drafts(graph: &Graph, watched: &[TensorId], kernels: Kernels) -> Result<Vec<Draft>, FloatError> {
     let consumers = graph.all_consumers();
     let mut drafts: Vec<Option<Draft>> = graph.nodes.iter().map(|_| None).collect();
     let mut absorbed = vec![false; graph.nodes.len()];
@@ -111,8 +170,12 @@ fn drafts(graph: &Graph, watched: &[TensorId]) -> Result<Vec<Draft>, FloatError>
             absorbed[next.index()] = true;
         }
         let last = chain.last;
-        drafts[last.index()] =
-            Some(Draft { layer: product(at, chain.after)?, inputs: chain.inputs, output: graph[last].outputs[0] });
+        let output = graph[last].outputs[0];
+        let layer = match Whole::new(at, chain.after, &graph[output], kernels) {
+            Some(whole) => Box::new(whole),
+            None => product(at, chain.after)?,
+        };
+        drafts[last.index()] = Some(Draft { layer, inputs: chain.inputs, output });
     }
     Ok(drafts.into_iter().flatten().collect())
 }
