@@ -8,7 +8,10 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, BufRead, BufReader, Seek, Write};
 use std::path::{Path, PathBuf};
 
+use crate::areas::{Area, Areas};
+use crate::boxes::Hit;
 use crate::record::{Distance, Outcome, Record};
+use crate::task::Evidence;
 
 /// A journal of an evaluation.
 #[derive(Debug)]
@@ -51,12 +54,15 @@ pub enum JournalError {
     },
 }
 
-/// Columns per level: best classes, elements, different ones, largest difference, signal, noise.
-const COLUMNS: [&str; 6] = ["best", "elements", "different", "largest", "signal", "noise"];
+/// What a line cannot hold; a blank stands for it.
+pub(crate) const LINE_ENDS: [char; 2] = ['\n', '\r'];
+
+/// Columns per level: best classes, elements, different ones, largest difference, signal, noise, objects found or areas.
+const COLUMNS: [&str; 7] = ["best", "elements", "different", "largest", "signal", "noise", "evidence"];
 
 /// The first line of a journal.
 fn header(levels: &[&str]) -> String {
-    let mut header = "index,name,label,error".to_owned();
+    let mut header = "index,name,label,error,objects".to_owned();
     for level in levels {
         for column in COLUMNS {
             let _ = write!(header, ",{level}.{column}"); // a String takes all
@@ -123,18 +129,36 @@ fn check_header(path: &Path, found: &str, levels: &[&str]) -> Result<(), Journal
 fn print(record: &Record) -> String {
     let label = record.label.map(|label| label.to_string()).unwrap_or_default();
     let error = record.result.as_ref().err().map(|why| quote(why)).unwrap_or_default();
-    let mut line = format!("{},{},{label},{error}", record.index, quote(&record.name));
-    for Outcome { best, distance } in record.result.iter().flatten() {
+    let objects: Vec<String> = record.objects.iter().map(|(class, count)| format!("{class}:{count}")).collect();
+    let mut line = format!("{},{},{label},{error},{}", record.index, quote(&record.name), objects.join(" "));
+    for Outcome { best, distance, evidence } in record.result.iter().flatten() {
         let best: Vec<String> = best.iter().map(ToString::to_string).collect();
         let Distance { elements, different, largest, signal, noise } = distance;
         let _ = write!(line, ",{},{elements},{different},{largest:?},{signal:?},{noise:?}", best.join(" "));
+        let _ = write!(line, ",{}", printed(evidence));
     }
     line
 }
 
+/// `hits CLASS:SCORE:MATCHED:IGNORED ..`, `areas CLASS:BOTH:SAID:REAL ..`, or nothing.
+fn printed(evidence: &Evidence) -> String {
+    let (name, list): (&str, Vec<String>) = match evidence {
+        Evidence::None => return String::new(),
+        Evidence::Hits(hits) => {
+            let hit = |Hit { class, score, matched, ignored }: &Hit| format!("{class}:{score:?}:{matched}:{ignored}");
+            ("hits", hits.iter().map(hit).collect())
+        }
+        Evidence::Areas(areas) => {
+            let area = |(class, Area { both, said, real }): (&usize, &Area)| format!("{class}:{both}:{said}:{real}");
+            ("areas", areas.iter().map(area).collect())
+        }
+    };
+    format!("{name} {}", list.join(" "))
+}
+
 /// A text as one value: in quotes, quotes doubled, line ends as blanks.
 fn quote(text: &str) -> String {
-    format!("\"{}\"", text.replace(['\n', '\r'], " ").replace('"', "\"\""))
+    format!("\"{}\"", text.replace(LINE_ENDS, " ").replace('"', "\"\""))
 }
 
 fn parse(line: &str, levels: usize) -> Option<Record> {
@@ -143,6 +167,7 @@ fn parse(line: &str, levels: usize) -> Option<Record> {
     let name = values.next()?;
     let label = optional(&values.next()?)?;
     let error = values.next()?;
+    let objects = values.next()?.split_whitespace().map(fields).map(object).collect::<Option<_>>()?;
     let rest: Vec<String> = values.collect();
     let result = if error.is_empty() {
         if rest.len() != levels * COLUMNS.len() {
@@ -152,7 +177,7 @@ fn parse(line: &str, levels: usize) -> Option<Record> {
     } else {
         Err(error)
     };
-    Some(Record { index, name, label, result })
+    Some(Record { index, name, label, objects, result })
 }
 
 fn optional(text: &str) -> Option<Option<usize>> {
@@ -160,7 +185,7 @@ fn optional(text: &str) -> Option<Option<usize>> {
 }
 
 fn outcome(values: &[String]) -> Option<Outcome> {
-    let [best, elements, different, largest, signal, noise] = values else { return None };
+    let [best, elements, different, largest, signal, noise, evidence] = values else { return None };
     let best = best.split_whitespace().map(|class| class.parse().ok()).collect::<Option<Vec<usize>>>()?;
     let distance = Distance {
         elements: elements.parse().ok()?,
@@ -169,7 +194,39 @@ fn outcome(values: &[String]) -> Option<Outcome> {
         signal: signal.parse().ok()?,
         noise: noise.parse().ok()?,
     };
-    Some(Outcome { best, distance })
+    Some(Outcome { best, distance, evidence: self::evidence(evidence)? })
+}
+
+fn fields(text: &str) -> Vec<&str> {
+    text.split(':').collect()
+}
+
+fn object(fields: Vec<&str>) -> Option<(usize, u64)> {
+    let [class, count] = fields[..] else { return None };
+    Some((class.parse().ok()?, count.parse().ok()?))
+}
+
+/// What [`printed`] printed.
+fn evidence(text: &str) -> Option<Evidence> {
+    let mut words = text.split_whitespace();
+    let name = words.next();
+    let words = words.map(fields);
+    let hit = |fields: Vec<&str>| {
+        let [class, score, matched, ignored] = fields[..] else { return None };
+        let (class, score) = (class.parse().ok()?, score.parse().ok()?);
+        Some(Hit { class, score, matched: matched.parse().ok()?, ignored: ignored.parse().ok()? })
+    };
+    let area = |fields: Vec<&str>| {
+        let [class, both, said, real] = fields[..] else { return None };
+        let area = Area { both: both.parse().ok()?, said: said.parse().ok()?, real: real.parse().ok()? };
+        Some((class.parse().ok()?, area))
+    };
+    match name {
+        None => Some(Evidence::None),
+        Some("hits") => words.map(hit).collect::<Option<_>>().map(Evidence::Hits),
+        Some("areas") => words.map(area).collect::<Option<Areas>>().map(Evidence::Areas),
+        Some(_) => None,
+    }
 }
 
 /// The values of a line; `None` if a quote is not closed.
@@ -194,15 +251,19 @@ fn split(line: &str) -> Option<Vec<String>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::collections::BTreeMap;
+
     use proptest::prelude::*;
 
     fn record(index: usize, result: Result<Vec<Outcome>, String>) -> Record {
-        Record { index, name: format!("a \"b\",{index}"), label: index.checked_sub(1), result }
+        let objects = BTreeMap::from([(index, 2), (90, 1)]);
+        Record { index, name: format!("a \"b\",{index}"), label: index.checked_sub(1), objects, result }
     }
 
     fn outcome() -> Outcome {
         let distance = Distance { elements: 10, different: 3, largest: 0.1, signal: 1e-9, noise: f64::INFINITY };
-        Outcome { best: vec![3, 1], distance }
+        let hit = Hit { class: 7, score: 0.1, matched: 0x3ff, ignored: 1 };
+        Outcome { best: vec![3, 1], distance, evidence: Evidence::Hits(vec![hit, hit]) }
     }
 
     #[test]
@@ -238,7 +299,11 @@ mod tests {
         fn reading_inverts_writing(name in "[ -~]{0,20}", best in proptest::collection::vec(0_usize..1000, 0..5), a: f64, b: f64) {
             prop_assume!(!a.is_nan() && !b.is_nan());
             let distance = Distance { elements: 1, different: 1, largest: a, signal: b, noise: a };
-            let record = Record { index: 7, name, label: Some(3), result: Ok(vec![Outcome { best, distance }]) };
+            let area = Area { both: 1, said: u64::MAX, real: 3 };
+            let evidence = Evidence::Areas(best.iter().map(|&class| (class, area)).collect());
+            let objects = best.iter().map(|&class| (class, 1)).collect();
+            let result = Ok(vec![Outcome { best, distance, evidence }]);
+            let record = Record { index: 7, name, label: Some(3), objects, result };
             prop_assert_eq!(parse(&print(&record), 1), Some(record));
         }
 

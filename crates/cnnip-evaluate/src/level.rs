@@ -30,7 +30,7 @@ pub struct LevelError {
 }
 
 /// An error of the level called `level`.
-fn failed<E: ToString>(level: &'static str) -> impl Fn(E) -> LevelError {
+pub(crate) fn failed<E: ToString>(level: &'static str) -> impl Fn(E) -> LevelError {
     move |why| LevelError { level, why: why.to_string() }
 }
 
@@ -96,9 +96,7 @@ impl Accurate {
 
 impl Level for Accurate {
     fn run(&mut self, inputs: &[Vec<f32>]) -> Result<Vec<Vec<f32>>, LevelError> {
-        let form =
-            |tensor: &cnnip_accurate::Tensor| Form { element: tensor.element, quantization: tensor.quantization };
-        let forms: Vec<Form> = self.0.inputs().map(form).collect();
+        let forms: Vec<Form> = self.0.inputs().map(Form::of).collect();
         for (index, (form, values)) in forms.iter().zip(inputs).enumerate() {
             let bytes = form.bytes(values).map_err(failed(ACCURATE))?;
             self.0.set_input(index, &bytes).map_err(failed(ACCURATE))?;
@@ -158,14 +156,19 @@ fn narrow(scale: f64) -> f32 {
 
 /// How an input holds real numbers.
 #[derive(Clone, Copy, Debug)]
-struct Form {
-    element: Option<ElementType>,
+pub(crate) struct Form {
+    pub(crate) element: Option<ElementType>,
     quantization: Option<(f32, i32)>,
 }
 
 impl Form {
+    /// Of a tensor of the Accurate Simulator.
+    pub(crate) fn of(tensor: &cnnip_accurate::Tensor) -> Self {
+        Self { element: tensor.element, quantization: tensor.quantization }
+    }
+
     /// The elements, little-endian, as the host operator quantize makes them: halves away from zero.
-    fn bytes(&self, values: &[f32]) -> Result<Vec<u8>, String> {
+    pub(crate) fn bytes(&self, values: &[f32]) -> Result<Vec<u8>, String> {
         match (self.element, self.quantization) {
             (Some(ElementType::Float32), _) => Ok(values.iter().flat_map(|value| value.to_le_bytes()).collect()),
             (Some(ElementType::Int8), Some(grid)) => codes(grid, values, i8::to_le_bytes),

@@ -1,5 +1,9 @@
 //! What is kept of one example.
 
+use std::collections::BTreeMap;
+
+use crate::task::Evidence;
+
 /// What one level made of an example.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Outcome {
@@ -7,6 +11,8 @@ pub struct Outcome {
     pub best: Vec<usize>,
     /// How far the outputs are from those of the first level.
     pub distance: Distance,
+    /// How right it is about objects or pixels.
+    pub evidence: Evidence,
 }
 
 /// How far the outputs of two levels are apart.
@@ -66,6 +72,8 @@ pub struct Record {
     pub name: String,
     /// Its class, if it is known.
     pub label: Option<usize>,
+    /// Objects there are, per class.
+    pub objects: BTreeMap<usize, u64>,
     /// One per level, in order; or why there are none.
     pub result: Result<Vec<Outcome>, String>,
 }

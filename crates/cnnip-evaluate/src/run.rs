@@ -5,11 +5,13 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc;
 use std::thread;
 
-use cnnip_data::Dataset;
+use cnnip_data::{Dataset, Example, Truth};
 
-use crate::journal::{Journal, JournalError};
+use crate::boxes;
+use crate::journal::{Journal, JournalError, LINE_ENDS};
 use crate::level::{Level, LevelError};
 use crate::record::{Distance, Outcome, Record, best};
+use crate::task::Task;
 use crate::totals::Totals;
 
 /// Classes of an example that are kept.
@@ -23,6 +25,8 @@ pub struct Evaluation<'a> {
     pub count: usize,
     /// Names of the levels.
     pub levels: &'a [&'a str],
+    /// What the outputs mean.
+    pub task: &'a Task,
     /// Makes the levels of a thread, in the order of their names.
     pub make: &'a (dyn Fn() -> Result<Vec<Box<dyn Level>>, LevelError> + Sync),
     /// Threads; at least one is used.
@@ -41,6 +45,16 @@ pub enum RunError {
     /// A journal that cannot be written.
     #[error("{0}")]
     Journal(#[from] JournalError),
+    /// A journal of other examples.
+    #[error("example {index} is `{found}` in the journal, `{wanted}` in the data set")]
+    Other {
+        /// Position of the example.
+        index: usize,
+        /// Its name in the journal.
+        found: String,
+        /// Its name in the data set; empty if there are not as many.
+        wanted: String,
+    },
 }
 
 impl RunError {
@@ -51,6 +65,7 @@ impl RunError {
                 "the level `float` needs a float model, all others integers: calibrate it, or give --float"
             }
             Self::Journal(JournalError::File { .. }) => "the folder must exist and be writable",
+            Self::Other { .. } => "resume with the data set it was begun with, or begin another journal",
             Self::Journal(_) => "resume with the levels it was begun with, or begin another journal",
         }
     }
@@ -62,13 +77,19 @@ impl RunError {
 /// runs is the same. `progress` says with `false` that it has had enough; what is in the journal then stays.
 ///
 /// # Errors
-/// Levels that cannot be made, a journal that cannot be written. Examples that fail are counted.
+/// Levels that cannot be made, a journal that cannot be written or of other examples. Examples that fail are counted.
 pub fn evaluate(
     evaluation: &Evaluation<'_>,
     before: &[Record],
     journal: Option<&mut Journal>,
     progress: &mut dyn FnMut(&Record, &Totals) -> bool,
 ) -> Result<Totals, RunError> {
+    for Record { index, name, .. } in before {
+        let wanted = evaluation.data.name(*index).replace(LINE_ENDS, " ");
+        if wanted != *name {
+            return Err(RunError::Other { index: *index, found: name.clone(), wanted });
+        }
+    }
     let done: HashSet<usize> = before.iter().map(|record| record.index).collect();
     let todo: Vec<usize> = (0..evaluation.count.min(evaluation.data.len())).filter(|at| !done.contains(at)).collect();
     let mut totals = Totals::new(evaluation.levels.len());
@@ -88,7 +109,7 @@ pub fn evaluate(
                 loop {
                     let place = next.fetch_add(1, Ordering::Relaxed);
                     let Some(&index) = todo.get(place).filter(|_| !stopped.load(Ordering::Relaxed)) else { return };
-                    let record = one(evaluation.data, index, &mut levels);
+                    let record = one(evaluation, index, &mut levels);
                     // The receiver has gone after a journal error: nothing is left to do.
                     if send.send((place, record)).is_err() {
                         return;
@@ -130,20 +151,39 @@ fn collect(
     Ok(())
 }
 
-fn one(data: &Dataset, index: usize, levels: &mut [Box<dyn Level>]) -> Record {
-    let result =
-        data.load(index).map_err(|error| error.why.to_string()).and_then(|example| outcomes(&example.inputs, levels));
-    Record { index, name: data.name(index), label: data.label(index), result }
+fn one(evaluation: &Evaluation<'_>, index: usize, levels: &mut [Box<dyn Level>]) -> Record {
+    let Evaluation { data, task, .. } = evaluation;
+    let (name, label) = (data.name(index), data.label(index));
+    let mut objects = BTreeMap::new();
+    let loaded = data.load(index).map_err(|error| error.why.to_string());
+    let result = loaded.and_then(|example| {
+        let outcomes = outcomes(task, &example, label, levels)?;
+        if let Truth::Objects(truth) = &example.truth {
+            objects = boxes::objects(truth);
+        }
+        Ok(outcomes)
+    });
+    Record { index, name, label, objects, result }
 }
 
-fn outcomes(inputs: &[Vec<f32>], levels: &mut [Box<dyn Level>]) -> Result<Vec<Outcome>, String> {
+fn outcomes(
+    task: &Task,
+    example: &Example,
+    label: Option<usize>,
+    levels: &mut [Box<dyn Level>],
+) -> Result<Vec<Outcome>, String> {
     let mut first: Option<Vec<Vec<f32>>> = None;
     let mut outcomes = Vec::with_capacity(levels.len());
     for level in levels {
-        let outputs = level.run(inputs).map_err(|error| error.to_string())?;
-        let best = outputs.first().map(|output| best(output, BEST)).unwrap_or_default();
+        let outputs = level.run(&example.inputs).map_err(|error| error.to_string())?;
+        let scores = outputs.first().filter(|_| *task == Task::Classes).map_or(&[][..], Vec::as_slice);
+        // One score alone is no score per class.
+        if let Some(label) = label.filter(|&label| scores.len() > 1 && label >= scores.len()) {
+            return Err(format!("its class is {label}, the network has {} from 0 on", scores.len()));
+        }
+        let best = best(scores, BEST);
         let distance = Distance::between(first.as_deref().unwrap_or(&outputs), &outputs);
-        outcomes.push(Outcome { best, distance });
+        outcomes.push(Outcome { best, distance, evidence: task.evidence(&example.truth, &outputs) });
         first.get_or_insert(outputs);
     }
     Ok(outcomes)

@@ -42,7 +42,7 @@ fn levels() -> Result<Vec<Box<dyn Level>>, LevelError> {
 const LEVELS: [&str; 2] = ["exact", "shifted"];
 
 fn evaluation(data: &Dataset, threads: usize) -> Evaluation<'_> {
-    Evaluation { data, count: usize::MAX, levels: &LEVELS, make: &levels, threads, stop: false }
+    Evaluation { data, count: usize::MAX, levels: &LEVELS, task: &Task::Classes, make: &levels, threads, stop: false }
 }
 
 fn same(a: &Totals, b: &Totals) -> bool {
@@ -95,4 +95,87 @@ fn an_example_that_fails_can_end_it() {
     let stop = Evaluation { stop: true, ..evaluation(&data, 1) };
     let totals = evaluate(&stop, &[], None, &mut |_, _| true).unwrap();
     assert_eq!((totals.examples, totals.failed), (13, 1));
+}
+
+/// A level that finds one object in the left half of any picture, with the picture's first pixel as score.
+struct LeftHalf;
+
+impl Level for LeftHalf {
+    fn run(&mut self, inputs: &[Vec<f32>]) -> Result<Vec<Vec<f32>>, LevelError> {
+        Ok(vec![vec![0.0, 0.0, 1.0, 0.5], vec![1.0], vec![inputs[0][0] / 255.0]])
+    }
+}
+
+/// Pictures of one grey each, in a file of objects of COCO's form.
+fn pictures(folder: &TempDir, greys: &[u8], annotations: &str) -> Dataset {
+    let mut images = vec![];
+    for (id, grey) in greys.iter().enumerate() {
+        let name = format!("{id}.pgm");
+        std::fs::write(folder.path().join(&name), [b"P5 4 2 255\n", &[*grey; 8][..]].concat()).unwrap();
+        images.push(format!(r#"{{"id": {id}, "file_name": "{name}"}}"#));
+    }
+    let categories = r#"[{"id": 3, "name": "a"}, {"id": 8, "name": "b"}]"#;
+    let text =
+        format!(r#"{{"images": [{}], "annotations": [{annotations}], "categories": {categories}}}"#, images.join(","));
+    let path = folder.path().join("objects.json");
+    std::fs::write(&path, text).unwrap();
+    let spec = InputSpec { name: "x".to_owned(), shape: vec![1, 2, 4, 1], planar: false };
+    let rule = PictureRule { fit: Fit::Exact, normalize: Normalize::all(0.0, 1.0) };
+    Dataset::open_coco(&path, folder.path(), cnnip_data::Classes::InOrder, vec![spec], rule).unwrap()
+}
+
+#[test]
+fn objects_are_found_and_missed() {
+    let folder = TempDir::new().unwrap();
+    // The first and the third picture have what the level says, the second has nothing, the fourth is not there.
+    let object = |id: usize| format!(r#"{{"image_id": {id}, "category_id": 8, "bbox": [0, 0, 2, 2]}}"#);
+    let data = pictures(&folder, &[200, 150, 100], &[object(0), object(2), object(3)].join(","));
+    let order = crate::task::BoxOutputs { boxes: 0, classes: 1, scores: 2, count: None, form: Default::default() };
+    let task = Task::Boxes(order);
+    let make = || -> Result<Vec<Box<dyn Level>>, LevelError> { Ok(vec![Box::new(LeftHalf)]) };
+    let levels = ["left"];
+    let evaluation = Evaluation {
+        data: &data,
+        count: usize::MAX,
+        levels: &levels,
+        task: &task,
+        make: &make,
+        threads: 2,
+        stop: false,
+    };
+    let path = folder.path().join("journal.csv");
+    let (mut journal, _) = Journal::open(&path, &levels, false).unwrap();
+    let totals = evaluate(&evaluation, &[], Some(&mut journal), &mut |_, _| true).unwrap();
+    assert_eq!((totals.examples, totals.labelled, totals.failed), (3, 3, 1));
+    assert_eq!(totals.objects, BTreeMap::from([(1, 2)]));
+    // Right, wrong, right, by score: precision 1 up to recall 0.5, then 2/3.
+    let want = (51.0 + 50.0 * 2.0 / 3.0) / 101.0;
+    let precise = totals.precision(0).unwrap();
+    assert!((precise.half - want).abs() < 1e-12 && (precise.mean - want).abs() < 1e-12, "{precise:?}");
+    let (_, before) = Journal::open(&path, &levels, true).unwrap();
+    let resumed = evaluate(&evaluation, &before, None, &mut |_, _| true).unwrap();
+    assert!(same(&totals, &resumed) && resumed.precision(0) == totals.precision(0));
+}
+
+#[test]
+fn a_class_the_network_does_not_have_is_told() {
+    let example = Example { inputs: vec![vec![0.0, 1.0]], truth: Truth::Unknown };
+    let run = |label| outcomes(&Task::Classes, &example, label, &mut levels().unwrap());
+    assert_eq!(run(Some(2)).unwrap_err(), "its class is 2, the network has 2 from 0 on");
+    assert!(run(Some(1)).is_ok() && run(None).is_ok());
+}
+
+#[test]
+fn a_journal_of_other_examples_is_refused() {
+    let folder = TempDir::new().unwrap();
+    let data = data(&folder, 10);
+    let record = Record {
+        index: 3,
+        name: "other.npz[3]".to_owned(),
+        label: None,
+        objects: BTreeMap::new(),
+        result: Err("x".to_owned()),
+    };
+    let refused = evaluate(&evaluation(&data, 1), &[record], None, &mut |_, _| true).unwrap_err();
+    assert_eq!(refused.to_string(), "example 3 is `other.npz[3]` in the journal, `data.npz[3]` in the data set");
 }
