@@ -314,7 +314,9 @@ def write(directory: Path) -> dict:
     }
     (directory / "images").mkdir(parents=True, exist_ok=True)
     (directory / "digits.tflite").write_bytes(model)
+    (directory / "digits_float.tflite").write_bytes(float_model(parameters))
     images = write_images(directory / "images", pixels[held], labels[held], answers)
+    (directory / "images.csv").write_text("".join(f"images/{name},{image['label']}\n" for name, image in images.items()))
     write_expected(directory / "expected.json", parameters, accuracy, images)
     return accuracy
 

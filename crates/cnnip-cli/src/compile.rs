@@ -56,10 +56,22 @@ pub(crate) struct Compile {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum RoundingName {
+pub(crate) enum RoundingName {
     Double,
     Single,
     Float,
+}
+
+impl RoundingName {
+    /// The rounding for a model of a format.
+    pub(crate) fn of(self, format: Format) -> Rounding {
+        match (self, format) {
+            (Self::Double, _) => Rounding::Double,
+            (Self::Single, _) => Rounding::Single,
+            (Self::Float, Format::Tflite) => Rounding::Float,
+            (Self::Float, Format::Onnx) => Rounding::Onnx,
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -109,12 +121,7 @@ pub(crate) fn run(arguments: &Compile, streams: &mut Streams<'_>) -> Result<(), 
 fn options(arguments: &Compile, format: Format) -> Options {
     let model = arguments.model.file_name().map(|name| name.to_string_lossy().into_owned());
     Options {
-        rounding: match (arguments.rounding, format) {
-            (RoundingName::Double, _) => Rounding::Double,
-            (RoundingName::Single, _) => Rounding::Single,
-            (RoundingName::Float, Format::Tflite) => Rounding::Float,
-            (RoundingName::Float, Format::Onnx) => Rounding::Onnx,
-        },
+        rounding: arguments.rounding.of(format),
         keep: arguments.keep.clone(),
         chain: !arguments.no_chain,
         weights: arguments.compress.coding(),

@@ -1,44 +1,51 @@
 //! `cnnip evaluate`.
 
+mod data;
+mod report;
+
+use std::fs::File;
+use std::io::BufWriter;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
 
 use clap::{Args, ValueEnum};
 use cnnip_accurate::Simulator;
-use cnnip_compiler::{Options, Stages, compile_stages};
-use cnnip_data::{Dataset, Normalize, PictureRule};
+use cnnip_compiler::{Options, Rounding, Stages, compile_stages};
+use cnnip_data::{Dataset, Normalize, PictureRule, npy};
+use cnnip_evaluate::layers::Layers;
 use cnnip_evaluate::level::{Accurate, Float, Iss, Pseudo};
-use cnnip_evaluate::{Evaluation, Journal, Level, LevelError, LevelTotals, Totals, evaluate};
-use cnnip_fast::Fast;
-use cnnip_float::{Embedded, Engine, Network};
-use cnnip_graph::{Graph, Quantization};
+use cnnip_evaluate::table::Table;
+use cnnip_evaluate::{Evaluation, Journal, Level, LevelError, Record, Task, Totals, evaluate};
+use cnnip_fast::{Difference, Fast};
+use cnnip_float::{Engine, Network};
+use cnnip_graph::{Graph, Quantization, TensorId};
 use cnnip_isa::Target;
-use cnnip_package::Package;
-use serde_json::{Value, json};
+use cnnip_package::{ElementType, Package};
 
+use crate::compile::RoundingName;
+use crate::engine::EngineChoice;
 use crate::error::Error;
+use crate::files;
 use crate::model::{self, Reading};
 use crate::quantize::{self, Quantize};
 use crate::stream::{BAD_INPUT, DONE, Streams};
 use crate::tool::target;
+use data::Examples;
+use report::{Findings, report};
 
 #[derive(Debug, Args)]
 pub(crate) struct Evaluate {
     /// Model: quantized, or float together with --calib or --ranges
     model: PathBuf,
-    /// Examples: a folder of pictures by class, a .csv list of files and classes, or an .npy or .npz file with `labels`
-    #[arg(long, value_name = "DIR|FILE")]
-    data: PathBuf,
     /// Levels to run; the first is what the others are compared with
     #[arg(long, value_enum, value_delimiter = ',', default_value = "fast,accurate")]
     levels: Vec<LevelName>,
     /// Float model for the level `float`, if MODEL is quantized
     #[arg(long, value_name = "MODEL")]
     float: Option<PathBuf>,
-    /// Take the first N examples only
-    #[arg(long, value_name = "N")]
-    count: Option<usize>,
+    #[command(flatten)]
+    engine: EngineChoice,
     /// Threads; as many as the machine has cores if left out
     #[arg(long, value_name = "N")]
     threads: Option<usize>,
@@ -48,17 +55,28 @@ pub(crate) struct Evaluate {
     /// Go on with the journal of an interrupted evaluation
     #[arg(long, requires = "journal")]
     resume: bool,
-    /// End at the first example that cannot be used
-    #[arg(long)]
-    stop_on_error: bool,
+    /// Write a row per example into a Parquet file
+    #[arg(long, value_name = "FILE.parquet")]
+    parquet: Option<PathBuf>,
+    /// Write the inputs of the examples that are worst into a folder, as .npy that `cnnip compare --input` takes
+    #[arg(long, value_name = "DIR")]
+    save_worst: Option<PathBuf>,
+    /// Tell for the first N examples by how many steps fast and accurate differ, tensor by tensor
+    #[arg(long, value_name = "N")]
+    layers: Option<usize>,
     /// Machine of the level `iss`
     #[arg(long, default_value = "v4h", value_parser = target)]
     target: &'static Target,
-    #[command(flatten)]
-    quantize: Quantize,
+    /// Rounding of the levels `accurate` and `iss`
+    #[arg(long, value_enum, default_value_t = RoundingName::Double)]
+    rounding: RoundingName,
     /// Print results and errors as JSON
     #[arg(long)]
     json: bool,
+    #[command(flatten)]
+    examples: Examples,
+    #[command(flatten)]
+    quantize: Quantize,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -121,75 +139,183 @@ pub(crate) fn run(arguments: &Evaluate, streams: &mut Streams<'_>) -> u8 {
 }
 
 fn totals(arguments: &Evaluate, streams: &mut Streams<'_>) -> Result<Totals, Error> {
-    let (models, data) = prepare(arguments, streams)?;
+    let Prepared { engine, models, data, task, graph } = prepare(arguments, streams)?;
     let names: Vec<&str> = arguments.levels.iter().map(|level| level.name()).collect();
     let journal = arguments.journal.as_deref().map(|path| Journal::open(path, &names, arguments.resume));
     let (mut journal, before) = match journal.transpose().map_err(|why| Error::Evaluation { why: why.into() })? {
         Some((journal, before)) => (Some(journal), before),
         None => (None, vec![]),
     };
-    let count = arguments.count.unwrap_or(usize::MAX).min(data.len());
+    let count = arguments.examples.count.unwrap_or(usize::MAX).min(data.len());
     let make = || models.levels(&arguments.levels);
     let evaluation = Evaluation {
         data: &data,
         count,
         levels: &names,
+        task: &task,
         make: &make,
         threads: arguments.threads.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from)),
-        stop: arguments.stop_on_error,
+        stop: arguments.examples.stop_on_error,
     };
-    let mut broken = vec![];
+    let mut output = Output::new(arguments, &names)?;
+    before.iter().for_each(|record| output.take(record));
     let (start, resumed) = (Instant::now(), before.len());
     let mut done = resumed;
     let totals = evaluate(&evaluation, &before, journal.as_mut(), &mut |record, _| {
         done += 1;
-        streams.progress(&rate(done - resumed, start), done, count);
-        if let Err(why) = &record.result {
-            broken.push(format!("{}: {why}", record.name));
-        }
+        streams.progress(&rate(done - resumed, count.saturating_sub(done), start), done, count);
+        output.take(record);
         true
     })
     .map_err(|why| Error::Evaluation { why })?;
-    report(arguments, &data, &totals, &broken, streams);
+    let broken = output.finish(arguments)?;
+    let layers = layers(arguments, &*engine, &models, &data, &graph)?;
+    report(
+        arguments,
+        &Findings { data: &data, task: &task, totals: &totals, broken: &broken, layers: &layers },
+        streams,
+    );
+    if let Some(folder) = &arguments.save_worst {
+        save_worst(folder, &data, &graph, &totals)?;
+    }
     Ok(totals)
 }
 
-/// As `120.3 examples/s`.
-fn rate(done: usize, start: Instant) -> String {
-    let seconds = start.elapsed().as_secs_f64().max(1e-9);
-    let done = f64::from(u32::try_from(done).unwrap_or(u32::MAX));
-    format!("{:.1} examples/s", done / seconds)
+/// Where records go beside the journal.
+struct Output {
+    table: Option<Table<BufWriter<File>>>,
+    broken: Vec<String>,
+    failure: Option<std::io::Error>,
+}
+
+impl Output {
+    fn new(arguments: &Evaluate, levels: &[&str]) -> Result<Self, Error> {
+        let table = arguments.parquet.as_ref().map(|path| {
+            let table = File::create(path).and_then(|file| Table::new(BufWriter::new(file), levels));
+            table.map_err(|why| Error::Write { path: path.clone(), why })
+        });
+        Ok(Self { table: table.transpose()?, broken: vec![], failure: None })
+    }
+
+    fn take(&mut self, record: &Record) {
+        if let Err(why) = &record.result {
+            self.broken.push(format!("{}: {why}", record.name));
+        }
+        if let Some(table) = self.table.as_mut().filter(|_| self.failure.is_none()) {
+            self.failure = table.row(record).err();
+        }
+    }
+
+    /// The examples that could not be used.
+    fn finish(self, arguments: &Evaluate) -> Result<Vec<String>, Error> {
+        let finished = match (self.failure, self.table) {
+            (Some(why), _) => Err(why),
+            (None, Some(table)) => table.finish().map(|_| ()),
+            (None, None) => Ok(()),
+        };
+        let path = arguments.parquet.clone().unwrap_or_default();
+        finished.map(|()| self.broken).map_err(|why| Error::Write { path, why })
+    }
+}
+
+/// Fast against accurate over the first examples, where that is asked for.
+fn layers(
+    arguments: &Evaluate,
+    engine: &dyn Engine,
+    models: &Models,
+    data: &Dataset,
+    graph: &Arc<Graph>,
+) -> Result<Vec<(String, Difference)>, Error> {
+    let Some((count, (network, _))) = arguments.layers.zip(models.exact.as_ref()) else { return Ok(vec![]) };
+    let failed = |why: LevelError| Error::Evaluation { why: why.into() };
+    let all: Vec<TensorId> = graph.nodes.iter().flat_map(|node| node.outputs.iter().copied()).collect();
+    let fast = Fast::with_engine(engine, Arc::clone(graph), &all)
+        .map_err(|why| Error::Float { path: arguments.model.clone(), why })?;
+    let simulator = Simulator::new(network.clone())
+        .map_err(|why| failed(LevelError { level: LevelName::Accurate.name(), why: why.to_string() }))?;
+    let mut layers = Layers::new(&fast, simulator);
+    // Examples that cannot be loaded were told before.
+    for example in (0..count.min(data.len())).filter_map(|index| data.load(index).ok()) {
+        layers.add(&example.inputs).map_err(failed)?;
+    }
+    Ok(layers.rows().to_vec())
+}
+
+/// Writes the inputs of the worst examples: `RANK-NAME.npy`, with the input's name where there are several.
+fn save_worst(folder: &Path, data: &Dataset, graph: &Graph, totals: &Totals) -> Result<(), Error> {
+    std::fs::create_dir_all(folder).map_err(|why| Error::Write { path: folder.into(), why })?;
+    let plain = |text: &str| text.replace(|letter: char| !letter.is_ascii_alphanumeric(), "_");
+    for (rank, worst) in totals.worst().iter().enumerate() {
+        // It was loaded before; a file that has gone since is no result.
+        let Ok(example) = data.load(worst.index) else { continue };
+        for (&id, values) in graph.inputs.iter().zip(&example.inputs) {
+            let of = if graph.inputs.len() > 1 { format!("-{}", plain(&graph[id].name)) } else { String::new() };
+            let path = folder.join(format!("{rank:02}-{}{of}.npy", plain(&worst.name)));
+            let shape: Vec<u32> = graph[id].shape.dims().iter().filter_map(|&dim| u32::try_from(dim).ok()).collect();
+            let bytes: Vec<u8> = values.iter().flat_map(|value| value.to_le_bytes()).collect();
+            files::write(&path, |out| npy::write(out, ElementType::Float32, &shape, &bytes))?;
+        }
+    }
+    Ok(())
+}
+
+/// As `120.3 examples/s, 4 s left`.
+fn rate(done: usize, left: usize, start: Instant) -> String {
+    let real = |count: usize| f64::from(u32::try_from(count).unwrap_or(u32::MAX));
+    let rate = real(done) / start.elapsed().as_secs_f64().max(1e-9);
+    format!("{rate:.1} examples/s, {:.0} s left", real(left) / rate)
+}
+
+/// All that an evaluation needs.
+struct Prepared {
+    engine: Box<dyn Engine>,
+    models: Models,
+    data: Dataset,
+    task: Task,
+    /// The network in integers, or of floats if that is the only level.
+    graph: Arc<Graph>,
 }
 
 /// Reads and quantizes the model, and makes of it what the levels need.
-fn prepare(arguments: &Evaluate, streams: &mut Streams<'_>) -> Result<(Models, Dataset), Error> {
+fn prepare(arguments: &Evaluate, streams: &mut Streams<'_>) -> Result<Prepared, Error> {
     let path = &arguments.model;
     let wants = |level| arguments.levels.contains(&level);
-    let graph = model::read(path, &Reading::default())?;
+    let engine = arguments.engine.engine()?;
+    let (graph, format) = model::read_with_format(path, &Reading::default())?;
     let float = match &arguments.float {
         Some(path) => Some((path, model::read(path, &Reading::default())?)),
         None if model::is_float(&graph) => Some((path, graph.clone())),
         None => None,
     };
-    let float =
-        float.filter(|_| wants(LevelName::Float)).map(|(path, graph)| prepare_float(path, graph)).transpose()?;
+    let float = float
+        .filter(|_| wants(LevelName::Float))
+        .map(|(path, graph)| prepare_float(&*engine, path, graph))
+        .transpose()?;
     let only_float = arguments.levels.iter().all(|&level| level == LevelName::Float);
     let graph = if only_float { graph } else { quantize::quantized(path, graph, &arguments.quantize, streams)? };
     let normalize = arguments.quantize.normalize().unwrap_or_else(|| usual_pixels(&graph));
     let rule = PictureRule { fit: arguments.quantize.fit(), normalize };
-    let data = Dataset::open(&arguments.data, quantize::specs(&graph), rule).map_err(|why| Error::Data { why })?;
-    let exact = (wants(LevelName::Accurate) || wants(LevelName::Iss)).then(|| exact(path, &graph, arguments.target));
-    let fast = wants(LevelName::Fast).then(|| Fast::new(Arc::new(graph.clone()), &[]));
+    let data = arguments.examples.open(&graph, rule)?;
+    let task = arguments.examples.task(&graph)?;
+    let exact = wants(LevelName::Accurate) || wants(LevelName::Iss) || arguments.layers.is_some() && !only_float;
+    let exact = exact.then(|| self::exact(path, &graph, arguments.target, arguments.rounding.of(format)));
+    let graph = Arc::new(graph);
+    let fast = wants(LevelName::Fast).then(|| Fast::with_engine(&*engine, Arc::clone(&graph), &[]));
     let fast = fast.transpose().map_err(|why| Error::Float { path: path.clone(), why })?;
-    Ok((Models { float, fast, exact: exact.transpose()? }, data))
+    Ok(Prepared { engine, models: Models { float, fast, exact: exact.transpose()? }, data, task, graph })
 }
 
-fn prepare_float(path: &Path, graph: Graph) -> Result<Arc<dyn Network>, Error> {
-    Embedded::default().prepare(Arc::new(graph), &[]).map_err(|why| Error::Float { path: path.into(), why })
+fn prepare_float(engine: &dyn Engine, path: &Path, graph: Graph) -> Result<Arc<dyn Network>, Error> {
+    engine.prepare(Arc::new(graph), &[]).map_err(|why| Error::Float { path: path.into(), why })
 }
 
-fn exact(path: &Path, graph: &Graph, target: &'static Target) -> Result<(cnnip_lowered::Network, Arc<Package>), Error> {
-    let compiled = compile_stages(graph, &Options::new(target));
+fn exact(
+    path: &Path,
+    graph: &Graph,
+    target: &'static Target,
+    rounding: Rounding,
+) -> Result<(cnnip_lowered::Network, Arc<Package>), Error> {
+    let compiled = compile_stages(graph, &Options { rounding, ..Options::new(target) });
     let Stages { legalized, package, .. } = compiled.map_err(|errors| Error::Compile { path: path.into(), errors })?;
     Ok((legalized, Arc::new(package)))
 }
@@ -204,61 +330,4 @@ fn usual_pixels(graph: &Graph) -> Normalize {
         }
         _ => Normalize::all(0.0, 1.0),
     }
-}
-
-fn report(arguments: &Evaluate, data: &Dataset, totals: &Totals, broken: &[String], streams: &mut Streams<'_>) {
-    if arguments.json {
-        streams.data(&as_data(arguments, data, totals, broken));
-        return;
-    }
-    broken.iter().for_each(|line| streams.note(line));
-    let Totals { examples, labelled, failed, .. } = totals;
-    streams.say(format_args!("{examples} examples, {labelled} with a class, {failed} could not be used"));
-    streams.say(format_args!(
-        "{:9} {:>8} {:>8} {:>8} {:>10} {:>12} {:>9}",
-        "level", "top-1 %", "top-5 %", "agree %", "differ %", "largest", "SQNR dB"
-    ));
-    for (level, found) in arguments.levels.iter().zip(&totals.levels) {
-        let LevelTotals { top1, top5, agree, distance } = found;
-        let class =
-            |count: u64| if *labelled > 0 { format!("{:.2}", percent(count, *labelled)) } else { "-".to_owned() };
-        streams.say(format_args!(
-            "{:9} {:>8} {:>8} {:>8.2} {:>10.4} {:>12.5} {:>9.2}",
-            level.name(),
-            class(*top1),
-            class(*top5),
-            percent(*agree, *examples),
-            percent(distance.different, distance.elements),
-            distance.largest,
-            distance.sqnr()
-        ));
-    }
-    for (name, sqnr) in totals.worst().iter().take(5) {
-        streams.say(format_args!("worst: {name} {sqnr:.2} dB"));
-    }
-}
-
-fn percent(part: u64, whole: u64) -> f64 {
-    #[expect(clippy::cast_precision_loss, reason = "two digits behind the point are shown")]
-    let ratio = part as f64 / whole.max(1) as f64;
-    100.0 * ratio
-}
-
-fn as_data(arguments: &Evaluate, data: &Dataset, totals: &Totals, broken: &[String]) -> Value {
-    let level = |(level, found): (&LevelName, &LevelTotals)| {
-        let LevelTotals { top1, top5, agree, distance } = found;
-        // JSON has no infinity: where nothing differs there is no ratio.
-        let sqnr = Some(distance.sqnr()).filter(|ratio| ratio.is_finite());
-        json!({
-            "level": level.name(), "top1": top1, "top5": top5, "agree": agree,
-            "elements": distance.elements, "different": distance.different, "largest": distance.largest, "sqnr_db": sqnr,
-        })
-    };
-    let worst: Vec<Value> =
-        totals.worst().iter().map(|(name, sqnr)| json!({ "example": name, "sqnr_db": sqnr })).collect();
-    json!({
-        "examples": totals.examples, "labelled": totals.labelled, "failed": totals.failed, "classes": data.classes(),
-        "levels": arguments.levels.iter().zip(&totals.levels).map(level).collect::<Vec<Value>>(),
-        "worst": worst, "broken": broken,
-    })
 }

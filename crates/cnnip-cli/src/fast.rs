@@ -11,6 +11,7 @@ use cnnip_graph::{ElementType as GraphElement, Graph};
 use cnnip_package::{ElementType, Place, Quantization, RegionId, Tensor};
 use serde_json::{Value, json};
 
+use crate::engine::EngineChoice;
 use crate::error::Error;
 use crate::iss_run::misfit_of;
 use crate::level::{Feed, real_inputs};
@@ -29,6 +30,8 @@ pub(crate) struct Fast {
     file: Option<OsString>,
     #[command(flatten)]
     feed: Feed,
+    #[command(flatten)]
+    engine: EngineChoice,
     /// Write an output as .npy; without NAME the first that is not written yet
     #[arg(long = "output", value_name = "[NAME=]FILE.npy")]
     outputs: Vec<OsString>,
@@ -96,7 +99,8 @@ fn outputs(arguments: &Fast, graph: Arc<Graph>) -> Result<Vec<Output>, Error> {
             hint: "`cnnip fast --help` shows how inputs are given".to_owned(),
         },
     };
-    let simulator = Simulator::new(graph, &[]).map_err(|why| failed(why.into()))?;
+    let simulator =
+        Simulator::with_engine(&*arguments.engine.engine()?, graph, &[]).map_err(|why| failed(why.into()))?;
     let mut session = simulator.session();
     for (index, input) in inputs.into_iter().enumerate() {
         session.bind(index, &Elements::Real(input)).map_err(failed)?;

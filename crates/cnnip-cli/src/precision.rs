@@ -8,7 +8,7 @@ use cnnip_accurate::Simulator;
 use cnnip_compiler::{Options, compile_stages};
 use cnnip_data::{Dataset, Normalize, PictureRule};
 use cnnip_evaluate::level::{ACCURATE, Accurate, FLOAT, Float};
-use cnnip_evaluate::{Evaluation, Level, LevelError, evaluate};
+use cnnip_evaluate::{Evaluation, Level, LevelError, Task, evaluate};
 use cnnip_float::{Embedded, Engine, Network};
 use cnnip_isa::Target;
 use cnnip_quant::mixed::{self, Candidate, Found, Score};
@@ -128,6 +128,7 @@ impl Judge<'_> {
         };
         let evaluation = Evaluation {
             data: self.data,
+            task: &Task::Classes,
             count: count.unwrap_or(usize::MAX).min(self.data.len()),
             levels: &[FLOAT, ACCURATE],
             make: &make,

@@ -98,6 +98,11 @@ impl Quantize {
         (!self.std.is_empty()).then(|| Normalize { mean: self.mean.clone(), std: self.std.clone() })
     }
 
+    /// Whether it says how to quantize a float model.
+    pub(crate) fn is_given(&self) -> bool {
+        self.calib.is_some() || self.ranges.is_some()
+    }
+
     fn method(&self) -> Method {
         match self.calib_method {
             MethodName::MinMax => Method::MinMax,

@@ -16,6 +16,7 @@ use crate::compare::{self, Compare};
 use crate::compile::{self, Compile};
 use crate::error::Error;
 use crate::evaluate::{self, Evaluate};
+use crate::export::{self, Export};
 use crate::fast::{self, Fast};
 use crate::files;
 use crate::info;
@@ -47,6 +48,8 @@ enum Command {
     Fast(Fast),
     /// Run a data set through levels of simulation: accuracy, and how far the levels are apart
     Evaluate(Evaluate),
+    /// Write a network, pseudo-quantized, as an ONNX model that other frameworks run
+    Export(Export),
     /// Run a model or package layer by layer, bit for bit as the device; write any tensor
     Accurate(Accurate),
     /// Compare two levels of a network, or dumps, tensor by tensor
@@ -122,6 +125,7 @@ pub fn cnnip(arguments: Vec<OsString>, streams: &mut Streams<'_>) -> u8 {
         Command::Precision(arguments) => return precision::run(arguments, streams),
         Command::Why(arguments) => (why::run(arguments, streams), arguments.json),
         Command::Fast(arguments) => (fast::run(arguments, streams), arguments.json),
+        Command::Export(arguments) => (export::run(arguments, streams), arguments.json),
         Command::Compile(arguments) => (compile::run(arguments, streams), arguments.json),
         Command::Bench(arguments) => (bench::run(arguments, streams), arguments.json),
         Command::Asm { text, output, json } => (assemble(text, output, *json, streams), *json),
