@@ -17,6 +17,14 @@ pub enum SimulatorError {
     /// All layers that cannot be simulated.
     #[error("{}", lines(.0))]
     Unsupported(Vec<Unsupported>),
+    /// Threads that the system does not give.
+    #[error("{threads} threads cannot be had: {why}")]
+    Threads {
+        /// Threads in all.
+        threads: usize,
+        /// What the system says.
+        why: String,
+    },
     /// More memory than allowed.
     #[error("{needed} bytes of tensors are alive together, {limit} are allowed")]
     Memory {

@@ -4,6 +4,8 @@
 //! that the machine's own simulation uses, over the whole tensor at once; what a kernel declines is computed by plain loops over
 //! `cnnip-numerics`, which are also what the kernels are tested against.
 //!
+//! [`Simulator::with_threads`] lets several threads share the convolutions; the bits are the same.
+//!
 //! Memory is planned when the simulator is made: a tensor has bytes only from its first write to its last use, and a run
 //! allocates nothing once it is warm. What is deliberately absent: command lists, scratchpads, cycles.
 //!
@@ -33,6 +35,7 @@ mod step;
 mod sum;
 mod tensor;
 mod transfer;
+mod workers;
 
 pub use error::{Fault, InputError, SimulatorError, Unsupported, Why};
 pub use simulator::{DEFAULT_MEMORY_BYTES, Simulator};

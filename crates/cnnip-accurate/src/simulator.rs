@@ -1,14 +1,16 @@
 //! The simulator: a network with its memory.
 
 use std::ops::Range;
+use std::sync::Arc;
 
 use cnnip_kernels::Kernels;
 use cnnip_lowered::{Layer, Network, Origin, ValueId};
 
 use crate::arena::Arena;
 use crate::error::{Fault, InputError, SimulatorError, Unsupported};
-use crate::step::{Operands, Overflow, Step, Tools};
+use crate::step::{Operands, Overflow, Step};
 use crate::tensor::{State, Tensor, TensorView, element};
+use crate::workers::Workers;
 
 /// Most bytes of tensors that are alive together, unless the caller says otherwise.
 pub const DEFAULT_MEMORY_BYTES: u64 = 4 << 30;
@@ -39,12 +41,15 @@ pub const DEFAULT_MEMORY_BYTES: u64 = 4 << 30;
 pub struct Simulator {
     network: Network,
     steps: Vec<Step>,
+    /// Inputs, each with its aliases.
+    given: Arc<[Vec<ValueId>]>,
     /// Values that are complete after each layer: what it writes last, and the aliases of that.
     completed: Vec<Vec<ValueId>>,
     tensors: Vec<Tensor>,
     arena: Arena,
     memory: Vec<u8>,
-    tools: Tools,
+    kernels: Kernels,
+    workers: Workers,
 }
 
 impl Simulator {
@@ -71,7 +76,27 @@ impl Simulator {
         let Some(bytes) = memory else { return Err(SimulatorError::Memory { needed: arena.bytes, limit }) };
         let tensors = tensors(&network);
         let completed = completed(&network, &tensors);
-        Ok(Self { steps, completed, tensors, memory: vec![0; bytes], arena, tools: Tools::new(kernels), network })
+        let given = given(&network);
+        Ok(Self {
+            steps,
+            given,
+            completed,
+            tensors,
+            memory: vec![0; bytes],
+            arena,
+            workers: Workers::one(kernels),
+            kernels,
+            network,
+        })
+    }
+
+    /// The same simulator with this many threads, the caller's included, that share the work of large layers. Results do not
+    /// depend on it.
+    ///
+    /// # Errors
+    /// If the system does not give them.
+    pub fn with_threads(self, threads: usize) -> Result<Self, SimulatorError> {
+        Ok(Self { workers: Workers::many(self.kernels, threads)?, ..self })
     }
 
     /// The network.
@@ -124,18 +149,39 @@ impl Simulator {
     /// # Errors
     /// As [`run`](Self::run).
     pub fn run_with(&mut self, mut tensor: impl FnMut(TensorView<'_>)) -> Result<(), Fault> {
-        for (at, value) in self.network.values.iter().enumerate() {
-            if self.network.values[self.network.root(ValueId(at)).0].origin == Origin::Input
-                && !matches!(value.origin, Origin::Constant(_))
-            {
-                tensor(self.view(ValueId(at)));
-            }
-        }
+        self.run_replacing(|view| {
+            tensor(view);
+            None
+        })
+    }
+
+    /// As [`run_with`](Self::run_with), and where `tensor` gives bytes, in the layers' own order, all that comes later reads these
+    /// instead of what was computed. Bytes of another number than the tensor's change nothing.
+    ///
+    /// # Errors
+    /// As [`run`](Self::run).
+    pub fn run_replacing(&mut self, mut tensor: impl FnMut(TensorView<'_>) -> Option<Vec<u8>>) -> Result<(), Fault> {
+        let given = self.given.clone();
+        given.iter().for_each(|ids| self.hand_out(ids, &mut tensor));
         for at in 0..self.steps.len() {
             self.step(at).map_err(|overflow| fault(&self.network.layers[at], at, &overflow))?;
-            self.completed[at].iter().for_each(|&id| tensor(self.view(id)));
+            let completed = std::mem::take(&mut self.completed[at]);
+            self.hand_out(&completed, &mut tensor);
+            self.completed[at] = completed;
         }
         Ok(())
+    }
+
+    /// Shows values that share bytes, and then puts others in their place.
+    fn hand_out(&mut self, ids: &[ValueId], tensor: &mut impl FnMut(TensorView<'_>) -> Option<Vec<u8>>) {
+        let replacements: Vec<Vec<u8>> = ids.iter().filter_map(|&id| tensor(self.view(id))).collect();
+        let place = ids.first().and_then(|&id| self.arena.place(self.network.root(id))).unwrap_or_default();
+        let bytes = self.memory.get_mut(place);
+        if let (Some(bytes), Some(new)) = (bytes, replacements.first())
+            && bytes.len() == new.len()
+        {
+            bytes.copy_from_slice(new);
+        }
     }
 
     /// The outputs of the last run, in the model's order.
@@ -149,7 +195,7 @@ impl Simulator {
     }
 
     fn step(&mut self, at: usize) -> Result<(), Overflow> {
-        let Self { network, steps, arena, memory, tools, .. } = self;
+        let Self { network, steps, arena, memory, workers, .. } = self;
         let work = &network.layers[at].work;
         let output = arena.place(network.root(work.writes())).unwrap_or_default();
         let (before, rest) = memory.split_at_mut(output.start);
@@ -164,7 +210,7 @@ impl Simulator {
         let mut reads = work.reads().into_iter().map(read);
         let inputs = [reads.next().unwrap_or_default(), reads.next().unwrap_or_default()];
         drop(reads);
-        steps[at].run(tools, Operands { inputs, output: out })
+        steps[at].run(workers, Operands { inputs, output: out })
     }
 }
 
@@ -211,9 +257,17 @@ fn tensors(network: &Network) -> Vec<Tensor> {
         shape: value.shape.clone(),
         element: element(value.element),
         quantization: value.quantization,
+        model: value.model.clone(),
         state: states[network.root(ValueId(at)).0].clone(),
     };
     network.values.iter().enumerate().map(tensor).collect()
+}
+
+/// Values that the application gives, those that share bytes together.
+fn given(network: &Network) -> Arc<[Vec<ValueId>]> {
+    let ids = || (0..network.values.len()).map(ValueId);
+    let of = |input: ValueId| ids().filter(|&id| network.root(id) == input).collect();
+    ids().filter(|id| network.values[id.0].origin == Origin::Input).map(of).collect()
 }
 
 fn completed(network: &Network, tensors: &[Tensor]) -> Vec<Vec<ValueId>> {

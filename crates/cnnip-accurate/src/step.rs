@@ -13,6 +13,7 @@ use crate::pool::Pool;
 use crate::sampling::{ArgMax, Resize};
 use crate::sum::Sum;
 use crate::transfer::Transfer;
+use crate::workers::Workers;
 
 /// Kernels and buffers that all layers share.
 #[derive(Debug)]
@@ -112,32 +113,18 @@ impl Step {
         })
     }
 
-    pub(crate) fn run(&mut self, tools: &mut Tools, operands: Operands<'_>) -> Result<(), Overflow> {
+    pub(crate) fn run(&mut self, workers: &mut Workers, operands: Operands<'_>) -> Result<(), Overflow> {
         match self {
-            Self::Conv(conv) => conv.run(tools, operands),
-            Self::Pool(pool) => {
-                pool.run(tools, operands);
-                Ok(())
-            }
-            Self::Sum(sum) => sum.run(tools, operands),
-            Self::Resize(resize) => {
-                resize.run(operands);
-                Ok(())
-            }
-            Self::ArgMax(argmax) => {
-                argmax.run(operands);
-                Ok(())
-            }
-            Self::Eltwise(eltwise) => eltwise.run(tools, operands),
-            Self::Transfer(transfer) => {
-                transfer.run(tools, operands);
-                Ok(())
-            }
-            Self::Host(host) => {
-                host.run(operands);
-                Ok(())
-            }
+            Self::Conv(conv) => return conv.run(workers, operands),
+            Self::Sum(sum) => return sum.run(workers.main(), operands),
+            Self::Eltwise(eltwise) => return eltwise.run(workers.main(), operands),
+            Self::Pool(pool) => pool.run(workers.main(), operands),
+            Self::Resize(resize) => resize.run(operands),
+            Self::ArgMax(argmax) => argmax.run(operands),
+            Self::Transfer(transfer) => transfer.run(workers.main(), operands),
+            Self::Host(host) => host.run(operands),
         }
+        Ok(())
     }
 }
 

@@ -2,9 +2,9 @@
 
 use cnnip_graph::ElementType as Element;
 use cnnip_hostops::{Affine, convert};
-use cnnip_package::ElementType;
+use cnnip_package::{ElementType, SourceTensor};
 
-/// A tensor of the network: the source model's name and shape.
+/// A tensor of the network, in the order of axes that the layers compute in.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Tensor {
     /// Name.
@@ -15,6 +15,8 @@ pub struct Tensor {
     pub element: Option<ElementType>,
     /// Scale and zero point: `real = scale * (stored - zero point)`.
     pub quantization: Option<(f32, i32)>,
+    /// What it is in the source model.
+    pub model: SourceTensor,
     /// Where its elements come from.
     pub state: State,
 }
@@ -44,6 +46,11 @@ impl Tensor {
     pub const fn exists(&self) -> bool {
         !matches!(self.state, State::Fused)
     }
+
+    /// Extents in the source's order of axes.
+    pub fn source_shape(&self) -> Vec<u32> {
+        self.model.per_axis(&self.shape)
+    }
 }
 
 /// A tensor with its elements.
@@ -62,6 +69,12 @@ impl<'a> TensorView<'a> {
     /// The elements as they are in memory: dense, row-major, little-endian.
     pub const fn bytes(&self) -> &'a [u8] {
         self.bytes
+    }
+
+    /// The elements in the source's order of axes: dense, row-major, little-endian.
+    pub fn source_bytes(&self) -> Vec<u8> {
+        let bytes = self.tensor.element.map_or(1, ElementType::bytes);
+        self.tensor.model.to_source(self.bytes, &self.tensor.shape, usize::try_from(bytes).unwrap_or(1))
     }
 
     /// The real numbers that the elements stand for: `scale * (q - zero point)` in binary32, or floats as they are; `None`
@@ -111,6 +124,7 @@ mod tests {
             shape: vec![2],
             element: Some(element),
             quantization,
+            model: SourceTensor::Same,
             state: State::Input,
         };
         let real = |tensor: Tensor, bytes: &[u8]| TensorView { tensor: &tensor, bytes }.real();

@@ -3,7 +3,7 @@
 use cnnip_driver::{CommandReport, Recording};
 
 use crate::compare::{Incomparable, Measure, compare};
-use crate::tensors::TensorSet;
+use crate::tensors::{TensorSet, extents, index_at, position};
 
 /// The command that wrote an element, or should have.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -18,9 +18,9 @@ pub struct Writer {
     pub end: u64,
     /// Layer, if the list says so.
     pub layer: Option<String>,
-    /// First index of the tile that it wrote, per dimension.
+    /// First index of the tile that it wrote, per dimension of the source's tensor.
     pub start: Vec<u32>,
-    /// Elements of the tile, per dimension.
+    /// Elements of the tile, per dimension of the source's tensor.
     pub size: Vec<u32>,
 }
 
@@ -48,13 +48,17 @@ pub fn bisect(
     let mut different = comparison.measures.into_iter().filter(|measure| !measure.equal);
     let Some(measure) = different.next() else { return Ok(None) };
     let later = different.map(|measure| measure.name).collect();
-    let element = measure.first.as_ref().and_then(|first| u64::try_from(first.element).ok());
+    let element = measure.first.as_ref().map(|first| first.element);
     let writer = recording.zip(element).and_then(|(recording, element)| writer(recording, &measure.name, element));
     Ok(Some(Parting { measure, writer, later }))
 }
 
-/// The command that wrote an element of a recorded run, or should have.
-pub fn writer(recording: &Recording, tensor: &str, element: u64) -> Option<Writer> {
+/// The command that wrote an element of a recorded run, by its position in the source's tensor, or should have.
+pub fn writer(recording: &Recording, tensor: &str, element: usize) -> Option<Writer> {
+    let traced = recording.tensor(tensor)?.tensor;
+    let own = extents(&traced.shape);
+    let index = index_at(&traced.model.per_axis(&own), element);
+    let element = u64::try_from(position(&traced.model.per_own_axis(&index), &own)?).ok()?;
     let done = recording.writer(tensor, element);
     let ran = done.is_some();
     let write = done.or_else(|| recording.planned(tensor, element))?;
@@ -64,7 +68,7 @@ pub fn writer(recording: &Recording, tensor: &str, element: u64) -> Option<Write
         step: write.step,
         end: write.end,
         layer: recording.layer(&write).map(|layer| layer.name.clone()),
-        start: write.tile.start.clone(),
-        size: write.tile.size.clone(),
+        start: traced.model.per_axis(&write.tile.start),
+        size: traced.model.per_axis(&write.tile.size),
     })
 }

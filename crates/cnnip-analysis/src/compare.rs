@@ -1,10 +1,14 @@
 //! Tensor by tensor: how far two runs of a network are apart.
 
+mod totals;
+
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use cnnip_package::ElementType;
 
-use crate::tensors::{Affine, NamedTensor, TensorSet};
+use crate::tensors::{NamedTensor, TensorSet};
+use crate::verdict::Spread;
+pub(crate) use totals::Totals;
 
 /// Differences beyond this many steps share a bar of the histogram.
 pub const HISTOGRAM_LIMIT: i64 = 64;
@@ -88,6 +92,8 @@ impl Incomparable {
 /// The first element that differs.
 #[derive(Clone, Debug, PartialEq)]
 pub struct FirstDifference {
+    /// Which input of the network it was found with, from 0.
+    pub input: usize,
     /// Position in row-major order.
     pub element: usize,
     /// Index along each dimension.
@@ -98,14 +104,14 @@ pub struct FirstDifference {
     pub other: f64,
 }
 
-/// What a tensor's difference amounts to.
+/// What a tensor's difference amounts to, over all inputs that were compared.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Measure {
     /// The tensor.
     pub name: String,
     /// Extents.
     pub shape: Vec<u64>,
-    /// Elements.
+    /// Elements, of all inputs together.
     pub elements: usize,
     /// Whether every element has the same bits, and the integers the same meaning.
     pub equal: bool,
@@ -129,6 +135,8 @@ pub struct Measure {
     pub range: Option<(f64, f64)>,
     /// Step of the other's integers, if known.
     pub step: Option<f64>,
+    /// How the reference's values lie on the other's integers, where the two have different ones.
+    pub spread: Option<Spread>,
 }
 
 /// All tensors that both sides have, in the order of execution.
@@ -142,6 +150,8 @@ pub struct Comparison {
     pub measures: Vec<Measure>,
     /// Tensors that one side says it never makes.
     pub skipped: Vec<String>,
+    /// Inputs of the network that were compared.
+    pub inputs: usize,
 }
 
 impl Comparison {
@@ -162,23 +172,82 @@ impl Comparison {
 /// # Errors
 /// Everything that cannot be compared.
 pub fn compare(reference: &TensorSet, other: &TensorSet) -> Result<Comparison, Vec<Incomparable>> {
-    let mut problems = duplicates(reference);
-    problems.extend(duplicates(other));
-    let (pairs, skipped) = pairs(reference, other, &mut problems);
-    let mut measures = vec![];
-    for (a, b) in pairs {
-        match measure(a, b, [&reference.name, &other.name]) {
-            Ok(measure) => measures.push(measure),
-            Err(problem) => problems.push(problem),
+    let mut comparer = Comparer::default();
+    comparer.add(reference, other)?;
+    Ok(comparer.comparison())
+}
+
+/// Compares the runs of two levels with one input after the other. It keeps sums per tensor, so its size does not depend on the
+/// number of inputs.
+#[derive(Clone, Debug, Default)]
+pub struct Comparer {
+    reference: String,
+    other: String,
+    totals: Vec<Totals>,
+    skipped: Vec<String>,
+    inputs: usize,
+}
+
+impl Comparer {
+    /// Adds the runs with the next input.
+    ///
+    /// # Errors
+    /// Everything that cannot be compared.
+    pub fn add(&mut self, reference: &TensorSet, other: &TensorSet) -> Result<(), Vec<Incomparable>> {
+        let mut problems = duplicates(reference);
+        problems.extend(duplicates(other));
+        let (pairs, skipped) = pairs(reference, other, &mut problems);
+        let mut found = vec![];
+        for (a, b) in pairs {
+            // A tensor that is real on both sides is judged by the integers it was made of.
+            let integers = if b.affine.is_some() { Some(b) } else { other.get(&format!("{}:quantized", b.name)) };
+            match Totals::of(a, b, integers, [&reference.name, &other.name]) {
+                Ok(totals) => found.push(totals),
+                Err(problem) => problems.push(problem),
+            }
+        }
+        if found.is_empty() && problems.is_empty() {
+            problems.push(Incomparable::Nothing { reference: reference.name.clone(), other: other.name.clone() });
+        }
+        if !problems.is_empty() {
+            return Err(problems);
+        }
+        (self.reference, self.other) = (reference.name.clone(), other.name.clone());
+        self.skipped.extend(skipped.into_iter().filter(|name| !self.skipped.contains(name)).collect::<Vec<_>>());
+        self.add_totals(found).map_err(|problem| vec![problem])
+    }
+
+    /// Adds what was measured with the next input.
+    pub(crate) fn add_totals(&mut self, found: Vec<Totals>) -> Result<(), Incomparable> {
+        for (at, mut totals) in found.into_iter().enumerate() {
+            totals.first.iter_mut().for_each(|first| first.input = self.inputs);
+            // Inputs mostly give the same tensors in the same order.
+            let same = |own: &Totals| own.name == totals.name;
+            let place = self.totals.get(at).filter(|own| same(own)).map(|_| at);
+            match place.or_else(|| self.totals.iter().position(same)).and_then(|at| self.totals.get_mut(at)) {
+                Some(own) => own.merge(totals)?,
+                None => self.totals.push(totals),
+            }
+        }
+        self.inputs += 1;
+        Ok(())
+    }
+
+    /// Inputs so far.
+    pub const fn inputs(&self) -> usize {
+        self.inputs
+    }
+
+    /// What was found so far.
+    pub fn comparison(&self) -> Comparison {
+        Comparison {
+            reference: self.reference.clone(),
+            other: self.other.clone(),
+            measures: self.totals.iter().map(Totals::measure).collect(),
+            skipped: self.skipped.clone(),
+            inputs: self.inputs,
         }
     }
-    if measures.is_empty() && problems.is_empty() {
-        problems.push(Incomparable::Nothing { reference: reference.name.clone(), other: other.name.clone() });
-    }
-    if !problems.is_empty() {
-        return Err(problems);
-    }
-    Ok(Comparison { reference: reference.name.clone(), other: other.name.clone(), measures, skipped })
 }
 
 fn duplicates(set: &TensorSet) -> Vec<Incomparable> {
@@ -199,7 +268,7 @@ fn pairs<'t>(
     let (in_reference, in_other) = (by_name(reference), by_name(other));
     let mut skipped = vec![];
     let mut lacks = |tensor: &NamedTensor, set: &TensorSet| {
-        if tensor.internal || set.absent.contains(&tensor.name) {
+        if tensor.is_internal() || set.absent.contains(&tensor.name) {
             skipped.push(tensor.name.clone());
         } else {
             problems.push(Incomparable::Missing { name: tensor.name.clone(), set: set.name.clone() });
@@ -223,164 +292,14 @@ fn pairs<'t>(
 /// # Errors
 /// If the two cannot be compared; `sets` names them.
 pub fn measure(reference: &NamedTensor, other: &NamedTensor, sets: [&str; 2]) -> Result<Measure, Incomparable> {
-    let name = || reference.name.clone();
-    let lengths = reference.elements() == other.elements();
-    if reference.shape != other.shape || !lengths {
-        let (reference, other) = (reference.shape.clone(), other.shape.clone());
-        return Err(Incomparable::Shape { name: name(), reference, other });
-    }
-    // A dump does not say its scale: integers of the same type then mean the same.
-    let same_type = reference.element == other.element;
-    let shared = if same_type { reference.affine.or(other.affine) } else { None };
-    let real = (reference.real(shared), other.real(shared));
-    for (values, set) in [(&real.0, sets[0]), (&real.1, sets[1])] {
-        finite(values.as_deref().unwrap_or_default(), &reference.name, set)?;
-    }
-    let integers = reference.integers().zip(other.integers()).filter(|_| same_type);
-    if integers.is_none() && (real.0.is_none() || real.1.is_none()) {
-        return Err(Incomparable::Type { name: name(), reference: reference.element, other: other.element });
-    }
-    let differ = reference.affine.is_some() && other.affine.is_some() && reference.affine != other.affine;
-    let affine = other.affine.or(reference.affine);
-    let reals = real.0.zip(real.1);
-    Ok(build(reference, other, integers.filter(|_| !differ), reals, affine, differ))
-}
-
-type Pair<T> = (Vec<T>, Vec<T>);
-
-fn build(
-    reference: &NamedTensor,
-    other: &NamedTensor,
-    integers: Option<Pair<i64>>,
-    reals: Option<Pair<f64>>,
-    affine: Option<Affine>,
-    meaning_differs: bool,
-) -> Measure {
-    let stored: Vec<(f64, f64)> = match (&integers, &reals) {
-        (Some((a, b)), _) => a.iter().zip(b).map(|(&a, &b)| (number(a), number(b))).collect(),
-        (None, Some((a, b))) => a.iter().copied().zip(b.iter().copied()).collect(),
-        (None, None) => vec![],
-    };
-    let step = affine.map(|affine| affine.scale);
-    let unit = if integers.is_some() { Some(1.0) } else { step };
-    let mut histogram = BTreeMap::new();
-    let (mut different, mut first, mut max_lsb) = (0, None, 0.0_f64);
-    for (element, &(a, b)) in stored.iter().enumerate() {
-        let lsb = unit.map_or(0.0, |unit| (b - a) / unit);
-        max_lsb = max_lsb.max(lsb.abs());
-        *histogram.entry(bar(lsb)).or_insert(0) += 1;
-        if a != b {
-            different += 1;
-            first.get_or_insert_with(|| FirstDifference {
-                element,
-                index: reference.index(element),
-                reference: a,
-                other: b,
-            });
-        }
-    }
-    let noise = reals.as_ref().map(|(a, b)| Noise::of(a, b));
-    Measure {
-        name: reference.name.clone(),
-        shape: reference.shape.clone(),
-        elements: stored.len(),
-        equal: different == 0 && !meaning_differs,
-        different,
-        first,
-        max_abs: noise.map(|noise| noise.max_abs),
-        max_lsb: unit.map(|_| max_lsb),
-        histogram: if unit.is_some() { histogram } else { BTreeMap::new() },
-        sqnr_db: noise.map(|noise| noise.sqnr_db()),
-        cosine: noise.map(|noise| noise.cosine()),
-        saturated: saturated(other),
-        range: noise.map(|noise| noise.range),
-        step,
-    }
-}
-
-fn finite(values: &[f64], name: &str, set: &str) -> Result<(), Incomparable> {
-    match values.iter().position(|value| !value.is_finite()) {
-        Some(element) => {
-            Err(Incomparable::NotFinite { name: name.to_owned(), set: set.to_owned(), element, value: values[element] })
-        }
-        None => Ok(()),
-    }
-}
-
-#[expect(clippy::cast_precision_loss, reason = "elements of activations have at most 32 bits")]
-fn number(integer: i64) -> f64 {
-    integer as f64
-}
-
-/// The bar of the histogram for a difference in steps.
-fn bar(lsb: f64) -> i64 {
-    #[expect(clippy::cast_possible_truncation, reason = "clamped")]
-    let bar = lsb.round().clamp(number(-HISTOGRAM_LIMIT), number(HISTOGRAM_LIMIT)) as i64;
-    bar
-}
-
-/// Share of integers at the ends of their type.
-fn saturated(tensor: &NamedTensor) -> Option<f64> {
-    let ((low, high), integers) = tensor.element.range().zip(tensor.integers())?;
-    let at_end = integers.iter().filter(|&&value| value == low || value == high).count();
-    let share = |part: usize, whole: usize| {
-        let wide = |count: usize| number(i64::try_from(count).unwrap_or(i64::MAX));
-        wide(part) / wide(whole.max(1))
-    };
-    Some(share(at_end, integers.len()))
-}
-
-/// Sums over real numbers, in the order of the elements.
-#[derive(Clone, Copy, Debug)]
-struct Noise {
-    reference_power: f64,
-    other_power: f64,
-    product: f64,
-    noise_power: f64,
-    max_abs: f64,
-    range: (f64, f64),
-}
-
-impl Noise {
-    fn of(reference: &[f64], other: &[f64]) -> Self {
-        let (low, high) = (f64::INFINITY, f64::NEG_INFINITY);
-        let zero = 0.0;
-        let mut sums = Self {
-            reference_power: zero,
-            other_power: zero,
-            product: zero,
-            noise_power: zero,
-            max_abs: zero,
-            range: (low, high),
-        };
-        for (&a, &b) in reference.iter().zip(other) {
-            sums.reference_power += a * a;
-            sums.other_power += b * b;
-            sums.product += a * b;
-            sums.noise_power += (a - b) * (a - b);
-            sums.max_abs = sums.max_abs.max((a - b).abs());
-            sums.range = (sums.range.0.min(a), sums.range.1.max(a));
-        }
-        sums
-    }
-
-    fn sqnr_db(&self) -> f64 {
-        if self.noise_power == 0.0 { f64::INFINITY } else { 10.0 * (self.reference_power / self.noise_power).log10() }
-    }
-
-    fn cosine(&self) -> f64 {
-        let lengths = self.reference_power.sqrt() * self.other_power.sqrt();
-        match (self.reference_power == 0.0, self.other_power == 0.0) {
-            (true, true) => 1.0,
-            _ if lengths == 0.0 => 0.0,
-            _ => (self.product / lengths).clamp(-1.0, 1.0),
-        }
-    }
+    Totals::of(reference, other, Some(other), sets).map(|totals| totals.measure())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::tensors::Affine;
+    use cnnip_package::SourceTensor;
 
     fn int8(name: &str, values: &[i8], scale: Option<f64>) -> NamedTensor {
         NamedTensor {
@@ -389,7 +308,7 @@ mod tests {
             element: ElementType::Int8,
             affine: scale.map(|scale| Affine { scale, zero: 0 }),
             bytes: values.iter().map(|value| value.cast_unsigned()).collect(),
-            internal: false,
+            model: SourceTensor::Same,
         }
     }
 
@@ -424,6 +343,26 @@ mod tests {
     }
 
     #[test]
+    fn many_inputs_are_one_measure() {
+        let mut comparer = Comparer::default();
+        let a = set(vec![int8("a", &[1, 2, 127], Some(0.5))]);
+        comparer.add(&a, &a).unwrap();
+        comparer.add(&a, &set(vec![int8("a", &[1, 5, 127], Some(0.5))])).unwrap();
+        comparer.add(&a, &set(vec![int8("a", &[3, 5, -128], Some(0.5))])).unwrap();
+        let all = comparer.comparison();
+        let found = &all.measures[0];
+        assert_eq!((all.inputs, found.elements, found.different), (3, 9, 4));
+        assert_eq!(found.first.as_ref().map(|first| (first.input, first.element)), Some((1, 1)));
+        assert_eq!(found.histogram, BTreeMap::from([(0, 5), (2, 1), (3, 2), (-64, 1)]));
+        assert_eq!((found.max_lsb, found.max_abs), (Some(255.0), Some(127.5)));
+        let signal = 3.0 * 0.25 * (1.0 + 4.0 + 127.0 * 127.0);
+        let noise: f64 = 0.25 * (9.0 + 9.0 + 4.0 + 255.0 * 255.0);
+        assert!((found.sqnr_db.unwrap() - 10.0 * (signal / noise).log10()).abs() < 1e-9);
+        let longer = set(vec![int8("a", &[1, 2], Some(0.5))]);
+        assert!(matches!(comparer.add(&longer, &longer).unwrap_err()[..], [Incomparable::Shape { .. }]));
+    }
+
+    #[test]
     fn another_scale_is_another_result() {
         let found = compare(&set(vec![int8("a", &[0, 0], Some(0.5))]), &set(vec![int8("a", &[0, 0], Some(0.25))]));
         assert!(!found.unwrap().is_equal());
@@ -451,7 +390,7 @@ mod tests {
     #[test]
     fn what_a_level_never_makes_is_skipped() {
         let a = TensorSet { absent: vec!["padded".into()], ..set(vec![int8("a", &[1], None)]) };
-        let inner = NamedTensor { internal: true, ..int8("a:maxima0", &[1], None) };
+        let inner = NamedTensor { model: SourceTensor::Added, ..int8("a:maxima0", &[1], None) };
         let b = set(vec![int8("padded", &[1], None), int8("a", &[1], None), inner]);
         let found = compare(&a, &b).unwrap();
         assert_eq!((found.is_equal(), found.skipped), (true, vec!["padded".into(), "a:maxima0".into()]));

@@ -6,6 +6,7 @@
 //! | [`mod@compare`] | how far apart are two of them; per tensor: difference, noise, saturation |
 //! | [`local`] | what does each layer add, fed with the reference's inputs |
 //! | [`verdict`] | is the range to blame, or the number of bits, and what would become of the error |
+//! | [`masks`] | on which pixels do two segmentations agree |
 //! | [`bisect`] | which element differs first, and which command wrote it |
 //! | [`why`] | how is one element derived: every tap, accumulator, rounding |
 //! | [`report`] | the same as a page and as CSV |
@@ -17,11 +18,12 @@
 pub mod bisect;
 pub mod compare;
 pub mod local;
+pub mod masks;
 pub mod report;
 pub mod tensors;
 pub mod verdict;
 pub mod why;
 
-pub use compare::{Comparison, Incomparable, Measure, compare};
+pub use compare::{Comparer, Comparison, Incomparable, Measure, compare};
 pub use tensors::{Affine, NamedTensor, TensorSet};
 pub use verdict::{Cause, Verdict, verdicts};

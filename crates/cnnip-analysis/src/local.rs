@@ -1,19 +1,17 @@
 //! What each layer adds by itself: fed with the reference's inputs instead of what the layers before it made.
 
-use std::collections::BTreeSet;
+use cnnip_accurate::{Fault, Simulator, SimulatorError, State, Tensor, TensorView};
+use cnnip_lowered::Network;
+use cnnip_package::ElementType;
 
-use cnnip_accurate::{Fault, InputError, Simulator, SimulatorError};
-use cnnip_graph::ElementType;
-use cnnip_lowered::{Network, Origin, ValueId};
-
-use crate::compare::{Comparison, Incomparable, measure};
-use crate::tensors::{Affine, NamedTensor, TensorSet, of_view};
+use crate::compare::{Comparer, Comparison, Incomparable, Totals};
+use crate::tensors::{Affine, NamedTensor, TensorSet, extents, of_view};
 
 /// A layer that cannot be run by itself.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum LocalError {
-    /// The reference lacks an input of the network, or has it in another shape or type.
+    /// The reference lacks a tensor, or has it in a form that no layer can be fed with.
     #[error("the reference has no `{name}` of shape {shape:?} that could be fed to the layer behind it")]
     Input {
         /// The tensor.
@@ -21,12 +19,9 @@ pub enum LocalError {
         /// Extents that the layer needs.
         shape: Vec<u32>,
     },
-    /// The simulator does not take the layer.
+    /// The simulator does not take the network.
     #[error("{0}")]
     Simulator(#[from] SimulatorError),
-    /// The simulator does not take the input.
-    #[error("{0}")]
-    Bytes(#[from] InputError),
     /// An accumulator left its range.
     #[error("{0}")]
     Fault(#[from] Fault),
@@ -35,114 +30,92 @@ pub enum LocalError {
     Incomparable(#[from] Incomparable),
 }
 
-/// Runs every layer whose result the reference has with the reference's own inputs, on the Accurate Simulator.
-///
-/// Real inputs, and integers of another scale, are quantized to what the layer takes: to the nearest integer, halves away from
-/// zero, clamped.
+/// As [`Comparer::add_local`], of one input, which the reference has.
 ///
 /// # Errors
-/// The first layer that cannot be run or compared.
+/// As there, and an input of the network that the reference lacks.
 pub fn local(network: &Network, reference: &TensorSet) -> Result<Comparison, LocalError> {
-    let mut comparison =
-        Comparison { reference: reference.name.clone(), other: "layer by layer".to_owned(), ..Comparison::default() };
-    let mut done = BTreeSet::new();
-    for layer in network.layers.iter().rev() {
-        let output = network.root(layer.work.writes());
-        if !done.insert(output) {
-            continue;
-        }
-        let Some(of) = known(network, reference, output) else { continue };
-        let found = one(network, reference, output)?;
-        comparison.measures.push(measure(of, &found, [&reference.name, &layer.name])?);
+    let mut simulator = Simulator::new(network.clone())?;
+    let given = simulator.inputs().find(|tensor| known(tensor, reference).is_none());
+    if let Some(tensor) = given {
+        return Err(missing(tensor));
     }
-    comparison.measures.reverse();
-    Ok(comparison)
+    let mut comparer = Comparer::default();
+    comparer.add_local(&mut simulator, reference)?;
+    Ok(comparer.comparison())
 }
 
-/// The reference's tensor of a value, under its own name.
-fn known<'r>(network: &Network, reference: &'r TensorSet, id: ValueId) -> Option<&'r NamedTensor> {
-    let value = &network.values[id.0];
-    let found = reference.get(&value.name)?;
-    found.shape.iter().copied().eq(value.shape.iter().copied().map(u64::from)).then_some(found)
-}
-
-/// A value, computed from what the reference has before it.
-fn one(network: &Network, reference: &TensorSet, output: ValueId) -> Result<NamedTensor, LocalError> {
-    let cut = Cut::of(network, reference, output);
-    let mut part = Network { layers: vec![], inputs: vec![], outputs: vec![output], kept: vec![], ..network.clone() };
-    part.layers = cut.layers.iter().map(|&layer| network.layers[layer].clone()).collect();
-    part.inputs = cut.inputs.iter().copied().collect();
-    for (at, value) in part.values.iter_mut().enumerate() {
-        let given = cut.inputs.contains(&ValueId(at));
-        match value.origin {
-            Origin::Computed if given => value.origin = Origin::Input,
-            Origin::Input if !given => value.origin = Origin::Computed,
-            _ => {}
-        }
-    }
-    let mut simulator = Simulator::new(part)?;
-    for (index, &input) in cut.inputs.iter().enumerate() {
-        let bytes = known(network, reference, input).and_then(|tensor| fed(network, input, tensor));
-        let value = &network.values[input.0];
-        let missing = || LocalError::Input { name: value.name.clone(), shape: value.shape.clone() };
-        simulator.set_input(index, &bytes.ok_or_else(missing)?)?;
-    }
-    simulator.run()?;
-    let view = simulator.outputs().next();
-    let value = &network.values[output.0];
-    let missing = || LocalError::Input { name: value.name.clone(), shape: value.shape.clone() };
-    view.and_then(|view| of_view(&view)).ok_or_else(missing)
-}
-
-/// The layers behind a value up to what the reference has.
-struct Cut {
-    layers: BTreeSet<usize>,
-    inputs: BTreeSet<ValueId>,
-}
-
-impl Cut {
-    fn of(network: &Network, reference: &TensorSet, output: ValueId) -> Self {
-        let mut cut = Self { layers: BTreeSet::new(), inputs: BTreeSet::new() };
-        let mut open = vec![output];
-        while let Some(value) = open.pop() {
-            let writes = |layer: &cnnip_lowered::Layer| network.root(layer.work.writes()) == value;
-            for (index, layer) in network.layers.iter().enumerate().filter(|(_, layer)| writes(layer)) {
-                if !cut.layers.insert(index) {
-                    continue;
+impl Comparer {
+    /// Adds a run in which every layer reads the reference's own tensors, where it has them, and else what the layers between made
+    /// of these. Inputs that the reference lacks are those that the simulator has.
+    ///
+    /// Real values, and integers of another scale, are quantized to what the layer takes: to the nearest integer, halves away from
+    /// zero, clamped.
+    ///
+    /// # Errors
+    /// The first tensor that cannot be fed or compared.
+    pub fn add_local(&mut self, simulator: &mut Simulator, reference: &TensorSet) -> Result<(), LocalError> {
+        let mut found = vec![];
+        let mut problem = None;
+        simulator.run_replacing(|view| {
+            let of = known(view.tensor(), reference)?;
+            match measured(&view, of, &reference.name).and_then(|totals| Ok((totals, fed(view.tensor(), of)?))) {
+                Ok((totals, bytes)) => {
+                    found.extend(totals);
+                    Some(bytes)
                 }
-                for read in layer.work.reads().into_iter().map(|read| network.root(read)) {
-                    match network.values[read.0].origin {
-                        Origin::Constant(_) => {}
-                        Origin::Computed if known(network, reference, read).is_none() => open.push(read),
-                        _ => {
-                            cut.inputs.insert(read);
-                        }
-                    }
+                Err(why) => {
+                    problem.get_or_insert(why);
+                    None
                 }
             }
-        }
-        cut
+        })?;
+        problem.map_or(Ok(()), Err)?;
+        Ok(self.add_totals(found)?)
     }
+}
+
+fn missing(tensor: &Tensor) -> LocalError {
+    LocalError::Input { name: tensor.name.clone(), shape: tensor.shape.clone() }
+}
+
+/// The reference's tensor under a tensor's own name, or under the source's.
+fn known<'r>(tensor: &Tensor, reference: &'r TensorSet) -> Option<&'r NamedTensor> {
+    let found = reference.get(&tensor.name).or_else(|| reference.get(tensor.model.name(&tensor.name)?))?;
+    (found.shape == extents(&tensor.source_shape())).then_some(found)
+}
+
+/// How far a layer's result is from the reference; nothing of what the application gives, or the source does not have.
+fn measured(view: &TensorView<'_>, of: &NamedTensor, set: &str) -> Result<Option<Totals>, LocalError> {
+    let State::Computed { node, .. } = &view.tensor().state else { return Ok(None) };
+    let found = of_view(view).filter(|found| !found.is_internal());
+    let totals = found.map(|found| Totals::of(of, &found, None, [set, node])).transpose()?;
+    Ok(totals)
 }
 
 /// The bytes that a layer takes for a tensor of the reference.
-fn fed(network: &Network, id: ValueId, tensor: &NamedTensor) -> Option<Vec<u8>> {
-    let value = &network.values[id.0];
-    let affine = value.quantization.map(|(scale, zero)| Affine { scale: scale.into(), zero: zero.into() });
-    let (bytes, range): (usize, _) = match value.element {
-        ElementType::I8 => (1, (i8::MIN.into(), i8::MAX.into())),
-        ElementType::U8 => (1, (u8::MIN.into(), u8::MAX.into())),
-        ElementType::I16 => (2, (i16::MIN.into(), i16::MAX.into())),
-        _ => return (u64::try_from(tensor.bytes.len()) == Ok(value.bytes())).then(|| tensor.bytes.clone()),
+fn fed(tensor: &Tensor, of: &NamedTensor) -> Result<Vec<u8>, LocalError> {
+    let element = tensor.element.unwrap_or(of.element);
+    let affine = tensor.quantization.map(|(scale, zero)| Affine { scale: scale.into(), zero: zero.into() });
+    let bytes = elements(of, element, affine).ok_or_else(|| missing(tensor))?;
+    Ok(tensor.model.from_source(&bytes, &tensor.shape, usize::try_from(element.bytes()).unwrap_or(1)))
+}
+
+/// A tensor's elements as those of another type and scale.
+fn elements(of: &NamedTensor, element: ElementType, affine: Option<Affine>) -> Option<Vec<u8>> {
+    let (range, bytes) = match element {
+        ElementType::Int8 | ElementType::Uint8 | ElementType::Int16 => (element.range()?, element.bytes()),
+        _ => return (of.element == element).then(|| of.bytes.clone()),
     };
-    let same_grid = tensor.affine.is_none() || tensor.affine == affine;
-    let integers = match (tensor.integers(), affine) {
+    let same_grid = of.affine.is_none() || of.affine == affine;
+    let integers = match (of.integers(), affine) {
         (Some(integers), _) if same_grid => integers,
-        (_, Some(affine)) => tensor.real(None)?.into_iter().map(|real| quantized(real, affine, range)).collect(),
+        (_, Some(affine)) => of.real(None)?.into_iter().map(|real| quantized(real, affine, range)).collect(),
         (_, None) => return None,
     };
     let (low, high) = range;
     let fits = integers.iter().all(|&value| (low..=high).contains(&value));
+    let bytes = usize::try_from(bytes).ok()?;
     fits.then(|| integers.into_iter().flat_map(|value| value.to_le_bytes().into_iter().take(bytes)).collect())
 }
 

@@ -2,6 +2,7 @@
 
 mod bitmap;
 mod page;
+mod pictures;
 mod svg;
 
 use std::fmt::Write;
@@ -10,6 +11,10 @@ use crate::compare::{Comparison, Measure};
 use crate::verdict::{Cause, Verdict};
 
 pub use page::{Page, html};
+pub use pictures::agreement as mask;
+
+/// Tensors of one side that the table names.
+const SKIPPED: usize = 12;
 
 /// One line per tensor, then one per tensor that is not good.
 pub fn table(comparison: &Comparison, local: Option<&Comparison>, verdicts: &[Verdict]) -> String {
@@ -46,11 +51,16 @@ pub fn table(comparison: &Comparison, local: Option<&Comparison>, verdicts: &[Ve
         None => writeln!(out, "all {} tensors are equal, bit for bit", comparison.measures.len()),
         Some(first) => {
             let differ = comparison.measures.iter().filter(|measure| !measure.equal).count();
-            writeln!(out, "{differ} of {} tensors differ, first `{}`", comparison.measures.len(), first.name)
+            let inputs =
+                if comparison.inputs > 1 { format!(" with {} inputs", comparison.inputs) } else { String::new() };
+            writeln!(out, "{differ} of {} tensors differ{inputs}, first `{}`", comparison.measures.len(), first.name)
         }
     };
     if !comparison.skipped.is_empty() {
-        let _ = writeln!(out, "made by one side only: {}", comparison.skipped.join(", "));
+        let named: Vec<&str> = comparison.skipped.iter().take(SKIPPED).map(String::as_str).collect();
+        let more = comparison.skipped.len() - named.len();
+        let more = if more > 0 { format!(" and {more} more (--json lists all)") } else { String::new() };
+        let _ = writeln!(out, "made by one side only: {}{more}", named.join(", "));
     }
     for verdict in verdicts.iter().filter(|verdict| verdict.cause != Cause::Good) {
         let _ = writeln!(out, "{}: {}", verdict.name, sentence(verdict));
@@ -167,7 +177,7 @@ fn field(text: &str) -> String {
 mod tests {
     use super::*;
     use crate::{NamedTensor, TensorSet, compare};
-    use cnnip_package::ElementType;
+    use cnnip_package::{ElementType, SourceTensor};
 
     fn set(values: &[i8]) -> TensorSet {
         let tensor = NamedTensor {
@@ -176,7 +186,7 @@ mod tests {
             element: ElementType::Int8,
             affine: Some(crate::Affine { scale: 0.5, zero: 0 }),
             bytes: values.iter().map(|value| value.cast_unsigned()).collect(),
-            internal: false,
+            model: SourceTensor::Same,
         };
         TensorSet { name: "<set>".into(), tensors: vec![tensor], absent: vec![] }
     }
@@ -197,7 +207,10 @@ mod tests {
     fn the_page_escapes_names_and_needs_nothing_from_elsewhere() {
         let (a, b) = (set(&[1, 2, 3, 4]), set(&[1, 2, 3, 5]));
         let comparison = compare(&a, &b).unwrap();
-        let page = html(&Page { comparison: &comparison, local: None, verdicts: &[], reference: &a, other: &b });
+        let (reference, other) = (&a, &b);
+        let page =
+            Page { comparison: &comparison, local: None, verdicts: &[], masks: &[], outputs: &[], reference, other };
+        let page = html(&page);
         assert!(page.contains("a,&quot;b&quot;") && page.contains("&lt;set&gt;") && !page.contains("<set>"));
         let outside = page.replace("http://www.w3.org/2000/svg", "");
         assert!(!outside.contains("http") && !outside.contains("<script"), "nothing is loaded");

@@ -1,10 +1,10 @@
 //! Tensors by name, as any level of simulation or any dump gives them.
 
-use std::collections::BTreeSet;
-
-use cnnip_accurate::{Fault, Simulator, TensorView};
+use cnnip_accurate::{Fault, Simulator, State, TensorView};
 use cnnip_driver::{RecordedTensor, Recording};
-use cnnip_package::{ElementType, TraceSource};
+use cnnip_graph::{Graph, TensorId};
+use cnnip_lowered::source_tensor;
+use cnnip_package::{ElementType, SourceTensor, TraceSource};
 
 /// `real = scale * (stored - zero)`.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -20,16 +20,16 @@ pub struct Affine {
 pub struct NamedTensor {
     /// The source model's name, or that of a tensor that lowering added.
     pub name: String,
-    /// Extents, outermost first.
+    /// Extents in the source model's order of axes, outermost first.
     pub shape: Vec<u64>,
     /// Type of an element.
     pub element: ElementType,
     /// Meaning of integers, if it is known.
     pub affine: Option<Affine>,
-    /// Elements, dense, row-major, little-endian.
+    /// Elements, dense, row-major in the source's order, little-endian.
     pub bytes: Vec<u8>,
-    /// Whether lowering added it, so that other levels need not have it.
-    pub internal: bool,
+    /// What it is in the source model; of a dump, which does not say it, the source's own.
+    pub model: SourceTensor,
 }
 
 /// The tensors of one run.
@@ -73,17 +73,69 @@ impl NamedTensor {
         Some(integers.into_iter().map(real).collect())
     }
 
+    /// The same tensor as binary32 numbers, `scale * (stored - zero point)`; `None` for integers without a scale.
+    pub fn dequantized(&self) -> Option<Self> {
+        if self.element == ElementType::Float32 {
+            return Some(self.clone());
+        }
+        let Affine { scale, zero } = self.affine?;
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_precision_loss,
+            reason = "scales are binary32; differences fit 24 bits"
+        )]
+        let real = |stored: i64| scale as f32 * stored.saturating_sub(zero) as f32;
+        let bytes = self.integers()?.into_iter().flat_map(|stored| real(stored).to_le_bytes()).collect();
+        Some(Self { element: ElementType::Float32, affine: None, bytes, ..self.clone() })
+    }
+
+    /// Whether it is none of the source's own tensors, so that other levels need not have it.
+    pub fn is_internal(&self) -> bool {
+        self.model.name(&self.name) != Some(&self.name)
+    }
+
+    /// Rows, columns and channels among the dimensions, if it is a feature map: `[batch, rows, columns, channels]` where it is computed.
+    pub fn map_axes(&self) -> Option<[usize; 3]> {
+        let axes = self.model.per_own_axis(&[0, 1, 2, 3]);
+        match axes.as_slice() {
+            // A map that the source has on its side is shown so.
+            &[_, a, b, channels] if self.shape.len() == 4 => Some([a.min(b), a.max(b), channels]),
+            _ => None,
+        }
+    }
+
+    /// Number of channels, and neighbouring elements of one: channels are the last dimension where the tensor is computed.
+    pub fn channels(&self) -> (usize, usize) {
+        let axes: Vec<usize> = (0..self.shape.len()).collect();
+        let Some(&axis) = self.model.per_own_axis(&axes).last() else { return (1, 1) };
+        let product = |extents: &[u64]| usize::try_from(extents.iter().product::<u64>()).unwrap_or(usize::MAX).max(1);
+        let (channels, inner) = (self.shape.get(axis..=axis), self.shape.get(axis + 1..));
+        (product(channels.unwrap_or_default()), product(inner.unwrap_or_default()))
+    }
+
     /// The index of an element, by its position.
     pub fn index(&self, element: usize) -> Vec<u64> {
-        let mut rest = u64::try_from(element).unwrap_or(u64::MAX);
-        let mut index = vec![0; self.shape.len()];
-        for (place, &extent) in index.iter_mut().zip(&self.shape).rev() {
-            let extent = extent.max(1);
-            *place = rest % extent;
-            rest /= extent;
-        }
-        index
+        index_at(&self.shape, element)
     }
+}
+
+/// The index of a position in row-major order.
+pub(crate) fn index_at(shape: &[u64], position: usize) -> Vec<u64> {
+    let mut rest = u64::try_from(position).unwrap_or(u64::MAX);
+    let mut index = vec![0; shape.len()];
+    for (place, &extent) in index.iter_mut().zip(shape).rev() {
+        let extent = extent.max(1);
+        *place = rest % extent;
+        rest /= extent;
+    }
+    index
+}
+
+/// The position of an index in row-major order.
+pub(crate) fn position(index: &[u64], shape: &[u64]) -> Option<usize> {
+    let inside = index.len() == shape.len() && index.iter().zip(shape).all(|(at, extent)| at < extent);
+    let flat = index.iter().zip(shape).fold(0_u64, |flat, (at, extent)| flat.wrapping_mul(*extent).wrapping_add(*at));
+    usize::try_from(flat).ok().filter(|_| inside)
 }
 
 fn chunks<const N: usize>(bytes: &[u8]) -> impl Iterator<Item = [u8; N]> + '_ {
@@ -101,16 +153,16 @@ impl TensorSet {
 pub fn of_recording(name: &str, recording: &Recording) -> TensorSet {
     let tensors = recording.iter().map(|RecordedTensor { tensor, bytes }| NamedTensor {
         name: tensor.name.clone(),
-        shape: tensor.shape.iter().map(|&extent| extent.into()).collect(),
+        shape: extents(&tensor.model.per_axis(&tensor.shape)),
         element: tensor.element,
         affine: tensor.quantization.map(|found| Affine { scale: found.scale, zero: found.zero_point.into() }),
-        bytes: bytes.to_vec(),
-        internal: false,
+        bytes: tensor.model.to_source(bytes, &tensor.shape, usize::try_from(tensor.element.bytes()).unwrap_or(1)),
+        model: tensor.model.clone(),
     });
     let map = recording.package().tile_map.iter().flat_map(|map| &map.tensors);
     let fused = map.filter(|tensor| matches!(tensor.source, TraceSource::Fused(_)));
     let absent = fused.map(|tensor| tensor.name.clone()).collect();
-    TensorSet { name: name.to_owned(), tensors: tensors.collect(), absent }.with_internal()
+    TensorSet { name: name.to_owned(), tensors: tensors.collect(), absent }
 }
 
 /// Runs the Accurate Simulator, whose inputs are set, and keeps every tensor.
@@ -120,33 +172,40 @@ pub fn of_recording(name: &str, recording: &Recording) -> TensorSet {
 pub fn of_simulator(name: &str, simulator: &mut Simulator) -> Result<TensorSet, Fault> {
     let mut tensors = vec![];
     simulator.run_with(|view| tensors.extend(of_view(&view)))?;
-    let absent =
-        simulator.tensors().iter().filter(|tensor| !tensor.exists()).map(|tensor| tensor.name.clone()).collect();
-    Ok(TensorSet { name: name.to_owned(), tensors, absent }.with_internal())
+    let never = simulator.tensors().iter().filter(|tensor| matches!(tensor.state, State::Fused | State::Constant));
+    let absent = never.map(|tensor| tensor.name.clone()).collect();
+    Ok(TensorSet { name: name.to_owned(), tensors, absent })
 }
 
-/// A tensor of the Accurate Simulator; `None` for types that no file has.
-pub(crate) fn of_view(view: &TensorView<'_>) -> Option<NamedTensor> {
+/// A tensor of the Accurate Simulator as the source has it; `None` for types that no file has.
+pub fn of_view(view: &TensorView<'_>) -> Option<NamedTensor> {
     let tensor = view.tensor();
     Some(NamedTensor {
         name: tensor.name.clone(),
-        shape: tensor.shape.iter().map(|&extent| extent.into()).collect(),
+        shape: extents(&tensor.source_shape()),
         element: tensor.element?,
         affine: tensor.quantization.map(|(scale, zero)| Affine { scale: scale.into(), zero: zero.into() }),
-        bytes: view.bytes().to_vec(),
-        internal: false,
+        bytes: view.source_bytes(),
+        model: tensor.model.clone(),
     })
 }
 
-impl TensorSet {
-    /// Marks what lowering added: its name is that of another tensor, a colon, and what it is for.
-    fn with_internal(mut self) -> Self {
-        let names: BTreeSet<String> =
-            self.tensors.iter().map(|tensor| tensor.name.clone()).chain(self.absent.iter().cloned()).collect();
-        let added = |name: &str| name.rsplit_once(':').is_some_and(|(of, _)| names.contains(of));
-        for tensor in &mut self.tensors {
-            tensor.internal = added(&tensor.name);
-        }
-        self
+/// Real values of a tensor of a graph, as the source has it.
+pub fn of_values(graph: &Graph, id: TensorId, values: &[f32]) -> NamedTensor {
+    let tensor = &graph[id];
+    let shape: Vec<u32> = tensor.shape.dims().iter().map(|&extent| u32::try_from(extent).unwrap_or(u32::MAX)).collect();
+    let bytes: Vec<u8> = values.iter().flat_map(|value| value.to_le_bytes()).collect();
+    let model = source_tensor(&tensor.source);
+    NamedTensor {
+        name: tensor.name.clone(),
+        shape: extents(&model.per_axis(&shape)),
+        element: ElementType::Float32,
+        affine: None,
+        bytes: model.to_source(&bytes, &shape, size_of::<f32>()),
+        model,
     }
+}
+
+pub(crate) fn extents(shape: &[u32]) -> Vec<u64> {
+    shape.iter().map(|&extent| extent.into()).collect()
 }

@@ -4,7 +4,7 @@ use cnnip_package::ElementType;
 
 use crate::compare::{Comparison, Measure};
 use crate::report::of;
-use crate::tensors::{Affine, NamedTensor, TensorSet};
+use crate::tensors::{Affine, NamedTensor};
 
 /// Signal to noise in dB below which a tensor is judged, unless the caller says otherwise.
 pub const DEFAULT_GOAL_DB: f64 = 30.0;
@@ -82,7 +82,7 @@ pub struct Verdict {
 }
 
 /// The integers of a tensor.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 struct Grid {
     affine: Affine,
     low: i64,
@@ -125,25 +125,23 @@ impl Grid {
         (self.real(self.low), self.real(self.high))
     }
 
-    fn error(&self, values: &[f64]) -> GridError {
+    /// What rounding to the integers does to a value.
+    fn error(&self, value: f64) -> GridError {
         let (low, high) = self.covered();
-        let half = self.affine.scale / 2.0;
-        let mut found = GridError::default();
-        for &value in values {
-            let inside = value.clamp(low, high);
-            let steps = (inside / self.affine.scale).round();
-            let difference = value - steps * self.affine.scale;
-            let is_clipped = (value - inside).abs() > half;
-            let noise = if is_clipped { &mut found.clipping } else { &mut found.rounding };
-            *noise += difference * difference;
-            found.clipped += usize::from(is_clipped);
+        let inside = value.clamp(low, high);
+        let steps = (inside / self.affine.scale).round();
+        let difference = value - steps * self.affine.scale;
+        let noise = difference * difference;
+        if (value - inside).abs() > self.affine.scale / 2.0 {
+            GridError { clipping: noise, clipped: 1, ..GridError::default() }
+        } else {
+            GridError { rounding: noise, ..GridError::default() }
         }
-        found
     }
 }
 
 /// What rounding to integers does to values: sums of squares.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
 struct GridError {
     rounding: f64,
     clipping: f64,
@@ -153,6 +151,163 @@ struct GridError {
 impl GridError {
     fn noise(&self) -> f64 {
         self.rounding + self.clipping
+    }
+
+    fn add(&mut self, other: Self) {
+        self.rounding += other.rounding;
+        self.clipping += other.clipping;
+        self.clipped += other.clipped;
+    }
+}
+
+/// Magnitudes of values: how many there are in each quarter of an octave of binary32, and the sum of their squares.
+#[derive(Clone, Debug, PartialEq)]
+struct Sizes(Vec<(u64, f64)>);
+
+impl Sizes {
+    /// Bits of a binary32 number below those that say its quarter of an octave.
+    const FINE_BITS: u32 = 21;
+
+    fn new() -> Self {
+        Self(vec![(0, 0.0); 1 << (u32::BITS - 1 - Self::FINE_BITS)])
+    }
+
+    fn add(&mut self, value: f64) {
+        #[expect(clippy::cast_possible_truncation, reason = "only the size counts; infinity has a place too")]
+        let size = (value.abs() as f32).to_bits() >> Self::FINE_BITS;
+        if let Some(bin) = usize::try_from(size).ok().and_then(|size| self.0.get_mut(size)) {
+            bin.0 += 1;
+            bin.1 += value * value;
+        }
+    }
+
+    fn with(mut self, other: &Self) -> Self {
+        for (own, other) in self.0.iter_mut().zip(&other.0) {
+            *own = (own.0 + other.0, own.1 + other.1);
+        }
+        self
+    }
+
+    /// About what rounding to multiples of a step makes: of values near a multiple that they all round to, their distance; of
+    /// values all over a step, a twelfth of its square.
+    fn noise(&self, step: f64) -> f64 {
+        let of_bin = |(bin, &(count, power)): (u32, &(u64, f64))| {
+            let edge = |bin: u32| f64::from(f32::from_bits(bin << Self::FINE_BITS));
+            let count = number(i64::try_from(count).unwrap_or(i64::MAX));
+            if edge(bin + 1) - edge(bin) > step / 2.0 {
+                return count * step * step / 12.0;
+            }
+            let typical = (power / count).sqrt();
+            let distance = typical - (typical / step).round() * step;
+            count * distance * distance
+        };
+        (0..).zip(&self.0).filter(|(_, (count, _))| *count > 0).map(of_bin).sum()
+    }
+}
+
+/// How a reference's values lie on the integers of another tensor, over any number of inputs: what verdicts are made from.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Spread {
+    grid: Grid,
+    count: usize,
+    observed: (f64, f64),
+    own: GridError,
+    sizes: Sizes,
+    /// Signal and noise per channel.
+    channels: Vec<(f64, f64)>,
+}
+
+impl Spread {
+    /// The spread of the reference's real `values` over `integers`; `None` if these have no scale, or the reference has the same.
+    pub(crate) fn of(reference: &NamedTensor, values: &[f64], integers: &NamedTensor) -> Option<Self> {
+        let grid = Grid::of(integers)?;
+        let same_grid = reference.element == integers.element
+            && (reference.affine.is_none() || reference.affine == integers.affine);
+        if same_grid || reference.shape != integers.shape {
+            return None;
+        }
+        let (channels, inner) = integers.channels();
+        let mut spread = Self {
+            grid,
+            count: values.len(),
+            observed: (f64::INFINITY, f64::NEG_INFINITY),
+            own: GridError::default(),
+            sizes: Sizes::new(),
+            channels: vec![(0.0, 0.0); channels],
+        };
+        for (run, values) in values.chunks(inner).enumerate() {
+            let mut noise = GridError::default();
+            for &value in values {
+                spread.observed = (spread.observed.0.min(value), spread.observed.1.max(value));
+                spread.sizes.add(value);
+                noise.add(grid.error(value));
+            }
+            spread.own.add(noise);
+            if let Some(channel) = spread.channels.get_mut(run % channels) {
+                channel.0 += values.iter().map(|value| value * value).sum::<f64>();
+                channel.1 += noise.noise();
+            }
+        }
+        Some(spread)
+    }
+
+    /// The spread over both; `None` if they are of different integers.
+    pub(crate) fn with(mut self, other: Self) -> Option<Self> {
+        if self.grid != other.grid || self.channels.len() != other.channels.len() {
+            return None;
+        }
+        self.count += other.count;
+        self.observed = (self.observed.0.min(other.observed.0), self.observed.1.max(other.observed.1));
+        self.own.add(other.own);
+        self.sizes = self.sizes.with(&other.sizes);
+        for (own, other) in self.channels.iter_mut().zip(other.channels) {
+            *own = (own.0 + other.0, own.1 + other.1);
+        }
+        Some(self)
+    }
+
+    /// Signal to noise that the grid leaves the middle one of the channels that have a signal.
+    fn middle_channel(&self) -> f64 {
+        // The ratio of a few elements says nothing.
+        if self.count < 4 * self.channels.len() {
+            return f64::INFINITY;
+        }
+        let with_signal = self.channels.iter().filter(|(signal, _)| *signal > 0.0);
+        let mut found: Vec<f64> = with_signal.map(|&(signal, noise)| decibels(signal, noise)).collect();
+        found.sort_by(f64::total_cmp);
+        found.get(found.len() / 2).copied().unwrap_or(f64::INFINITY)
+    }
+
+    /// Judges a tensor whose signal to noise is `measured_db`.
+    ///
+    /// The expected ratios take the measured noise, subtract what rounding the reference to the tensor's integers makes, and add
+    /// what rounding to other integers would make: errors are taken to be independent, so these are estimates.
+    ///
+    /// `None` without elements.
+    pub fn verdict(&self, name: &str, measured_db: f64, goal_db: f64) -> Option<Verdict> {
+        let Self { grid, count, observed, own, sizes, channels } = self;
+        if *count == 0 {
+            return None;
+        }
+        let signal: f64 = channels.iter().map(|(signal, _)| signal).sum();
+        let measured = signal * 10.0_f64.powf(-measured_db / 10.0);
+        let rest = (measured - own.noise()).max(0.0);
+        let recalibrated = sizes.noise(grid.over(*observed).affine.scale);
+        let int16 = own.clipping + sizes.noise(Grid::int16(grid.covered()).affine.scale);
+        let mut verdict = Verdict {
+            name: name.to_owned(),
+            cause: Cause::Good,
+            observed: *observed,
+            covered: grid.covered(),
+            clipped: share(own.clipped, *count),
+            measured_db,
+            grid_db: decibels(signal, own.noise()),
+            channel_db: self.middle_channel(),
+            recalibrated_db: decibels(signal, rest + recalibrated),
+            int16_db: if grid.high > u8::MAX.into() { measured_db } else { decibels(signal, rest + int16) },
+        };
+        verdict.cause = verdict.blame(own, measured, goal_db);
+        Some(verdict)
     }
 }
 
@@ -170,17 +325,14 @@ fn decibels(signal: f64, noise: f64) -> f64 {
     if noise <= 0.0 { f64::INFINITY } else { 10.0 * (signal / noise).log10() }
 }
 
-/// Judges one tensor whose signal to noise is `measured_db`.
+/// Judges one tensor whose signal to noise is `measured_db`, as [`Spread::verdict`] does.
 ///
-/// The expected ratios take the measured noise, subtract what rounding the reference to the tensor's integers makes, and add what
-/// rounding to other integers would make: errors are taken to be independent, so these are estimates.
-///
-/// `None` if the tensor has no integers with a scale, or the reference has no real numbers.
+/// `None` if the tensor has no integers with a scale, or the reference no real numbers.
 ///
 /// ```
 /// use cnnip_analysis::verdict::{Cause, DEFAULT_GOAL_DB, verdict};
 /// use cnnip_analysis::{Affine, NamedTensor};
-/// use cnnip_package::ElementType;
+/// use cnnip_package::{ElementType, SourceTensor};
 ///
 /// let reference = NamedTensor {
 ///     name: "features".into(),
@@ -188,7 +340,7 @@ fn decibels(signal: f64, noise: f64) -> f64 {
 ///     element: ElementType::Float32,
 ///     affine: None,
 ///     bytes: [0.5_f32, -4.0].iter().flat_map(|value| value.to_le_bytes()).collect(),
-///     internal: false,
+///     model: SourceTensor::Same,
 /// };
 /// let affine = Some(Affine { scale: 1.0 / 128.0, zero: 0 });
 /// let clipped = NamedTensor { element: ElementType::Int8, affine, bytes: vec![64, 0x80], ..reference.clone() };
@@ -197,32 +349,7 @@ fn decibels(signal: f64, noise: f64) -> f64 {
 /// assert!(found.recalibrated_db > 40.0 && found.int16_db < 3.0);
 /// ```
 pub fn verdict(reference: &NamedTensor, other: &NamedTensor, measured_db: f64, goal_db: f64) -> Option<Verdict> {
-    let grid = Grid::of(other)?;
-    let values = reference.real(None)?;
-    let signal: f64 = values.iter().map(|value| value * value).sum();
-    let measured = signal * 10.0_f64.powf(-measured_db / 10.0);
-    let observed =
-        values.iter().fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), &value| (low.min(value), high.max(value)));
-    if values.is_empty() {
-        return None;
-    }
-    let own = grid.error(&values);
-    let rest = (measured - own.noise()).max(0.0);
-    let expected = |other: Grid| decibels(signal, rest + other.error(&values).noise());
-    let mut verdict = Verdict {
-        name: other.name.clone(),
-        cause: Cause::Good,
-        observed,
-        covered: grid.covered(),
-        clipped: share(own.clipped, values.len()),
-        measured_db,
-        grid_db: decibels(signal, own.noise()),
-        channel_db: middle_channel(reference, &values, grid),
-        recalibrated_db: expected(grid.over(observed)),
-        int16_db: if grid.high > u8::MAX.into() { measured_db } else { expected(Grid::int16(grid.covered())) },
-    };
-    verdict.cause = verdict.blame(&own, measured, goal_db);
-    Some(verdict)
+    Spread::of(reference, &reference.real(None)?, other)?.verdict(&other.name, measured_db, goal_db)
 }
 
 impl Verdict {
@@ -243,23 +370,6 @@ impl Verdict {
     }
 }
 
-/// Signal to noise that a grid leaves the middle one of the channels that have a signal.
-fn middle_channel(reference: &NamedTensor, values: &[f64], grid: Grid) -> f64 {
-    let channels = reference.shape.last().and_then(|&extent| usize::try_from(extent).ok()).unwrap_or(1).max(1);
-    let of_channel = |channel: usize| {
-        let own: Vec<f64> = values.iter().skip(channel).step_by(channels).copied().collect();
-        let signal: f64 = own.iter().map(|value| value * value).sum();
-        (signal > 0.0).then(|| decibels(signal, grid.error(&own).noise()))
-    };
-    // A row of single elements has no channels: the ratio of one element says nothing.
-    if values.len() < 4 * channels {
-        return f64::INFINITY;
-    }
-    let mut found: Vec<f64> = (0..channels).filter_map(of_channel).collect();
-    found.sort_by(f64::total_cmp);
-    found.get(found.len() / 2).copied().unwrap_or(f64::INFINITY)
-}
-
 fn share(part: usize, whole: usize) -> f64 {
     let wide = |count: usize| number(i64::try_from(count).unwrap_or(i64::MAX));
     wide(part) / wide(whole.max(1))
@@ -267,22 +377,11 @@ fn share(part: usize, whole: usize) -> f64 {
 
 /// Judges every tensor of a comparison whose reference is on another grid, in the order of the comparison.
 ///
-/// The noise of a layer by itself goes before that of all layers together. A tensor that is real on both sides is judged by the
-/// integers it was made of, `NAME:quantized`, if there are any.
-pub fn verdicts(
-    comparison: &Comparison,
-    local: Option<&Comparison>,
-    reference: &TensorSet,
-    other: &TensorSet,
-    goal_db: f64,
-) -> Vec<Verdict> {
+/// The noise of a layer by itself goes before that of all layers together.
+pub fn verdicts(comparison: &Comparison, local: Option<&Comparison>, goal_db: f64) -> Vec<Verdict> {
     let judged = |measure: &Measure| {
-        let (a, b) = reference.get(&measure.name).zip(other.get(&measure.name))?;
-        let integers = if b.affine.is_some() { b } else { other.get(&format!("{}:quantized", b.name))? };
-        let same_grid = a.element == integers.element && (a.affine == integers.affine || a.affine.is_none());
         let alone = local.and_then(|local| of(local, &measure.name)).and_then(|of| of.sqnr_db);
-        let measured = alone.or(measure.sqnr_db).filter(|_| !same_grid && a.shape == integers.shape)?;
-        Some(Verdict { name: measure.name.clone(), ..verdict(a, integers, measured, goal_db)? })
+        measure.spread.as_ref()?.verdict(&measure.name, alone.or(measure.sqnr_db)?, goal_db)
     };
     comparison.measures.iter().filter_map(judged).collect()
 }
@@ -290,6 +389,7 @@ pub fn verdicts(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use cnnip_package::SourceTensor;
 
     fn float(values: &[f64]) -> NamedTensor {
         #[expect(clippy::cast_possible_truncation, reason = "test values")]
@@ -300,7 +400,7 @@ mod tests {
             element: ElementType::Float32,
             affine: None,
             bytes,
-            internal: false,
+            model: SourceTensor::Same,
         }
     }
 

@@ -8,7 +8,7 @@ use cnnip_lowered::{
     ConvLayer, Eltwise, Layer, Network, Origin, Pool, PoolFunction, Sum, Sweep, Transfer, ValueId, Work,
 };
 
-use crate::tensors::{NamedTensor, TensorSet};
+use crate::tensors::{NamedTensor, TensorSet, extents, index_at, position};
 use scaling::{finish, scaled};
 
 /// One term of an element.
@@ -78,7 +78,7 @@ pub enum WhyError {
     },
 }
 
-/// Derives the element of a tensor; `tensors` are those of the run it belongs to.
+/// Derives the element of a tensor; `tensors` are those of the run it belongs to. Indices are in the source model's order of axes.
 ///
 /// # Errors
 /// If there is no such element.
@@ -91,6 +91,8 @@ pub fn why(network: &Network, tensors: &TensorSet, name: &str, index: &[u64]) ->
         shape: tensor.shape.clone(),
     })?;
     let id = (0..network.values.len()).map(ValueId).find(|id| network.values[id.0].name == name).ok_or_else(unknown)?;
+    let value = &network.values[id.0];
+    let own = position(&value.model.per_own_axis(index), &extents(&value.shape)).ok_or_else(unknown)?;
     let mut derivation = Derivation {
         tensor: name.to_owned(),
         index: index.to_vec(),
@@ -105,15 +107,8 @@ pub fn why(network: &Network, tensors: &TensorSet, name: &str, index: &[u64]) ->
     if root != id {
         derivation.steps.push(format!("`{name}` has the elements of `{}`", network.values[root.0].name));
     }
-    Deriver { network, tensors, element, out: &mut derivation }.value(root);
+    Deriver { network, tensors, element: own, out: &mut derivation }.value(root);
     Ok(derivation)
-}
-
-/// The position of an index in row-major order.
-fn position(index: &[u64], shape: &[u64]) -> Option<usize> {
-    let inside = index.len() == shape.len() && index.iter().zip(shape).all(|(at, extent)| at < extent);
-    let flat = index.iter().zip(shape).fold(0_u64, |flat, (at, extent)| flat.wrapping_mul(*extent).wrapping_add(*at));
-    usize::try_from(flat).ok().filter(|_| inside)
 }
 
 struct Deriver<'a> {
@@ -151,27 +146,22 @@ impl Deriver<'_> {
         self.out.steps.push(text.into());
     }
 
-    /// The stored integers of a value, and its tensor.
-    fn stored(&self, id: ValueId) -> (Vec<i64>, Option<&NamedTensor>) {
+    /// The stored integers of a value, in the order that layers read them.
+    fn stored(&self, id: ValueId) -> Vec<i64> {
         let root = &self.network.values[self.network.root(id).0];
+        let size = root.element.size();
         if let Origin::Constant(data) = &root.origin {
-            return (integers(data.bytes(), root.element.size()), None);
+            return integers(data.bytes(), size);
         }
-        let tensor = self.tensors.get(&root.name);
-        (tensor.and_then(NamedTensor::integers).unwrap_or_default(), tensor)
+        let Some(tensor) = self.tensors.get(&root.name) else { return vec![] };
+        let bytes = root.model.from_source(&tensor.bytes, &root.shape, size);
+        NamedTensor { bytes, ..tensor.clone() }.integers().unwrap_or_default()
     }
 
+    /// The index of an element in the source's order, by its position in the order that layers read.
     fn index_in(&self, id: ValueId, element: usize) -> Vec<u64> {
-        let shape = self.network.values[id.0].shape.iter().map(|&extent| u64::from(extent));
-        let tensor = NamedTensor {
-            name: String::new(),
-            shape: shape.collect(),
-            element: cnnip_package::ElementType::Int8,
-            affine: None,
-            bytes: vec![],
-            internal: false,
-        };
-        tensor.index(element)
+        let value = &self.network.values[id.0];
+        value.model.per_axis(&index_at(&extents(&value.shape), element))
     }
 
     fn name(&self, id: ValueId) -> String {
@@ -181,7 +171,7 @@ impl Deriver<'_> {
     fn conv(&mut self, conv: &ConvLayer) {
         let channels = conv.groups * conv.outputs;
         let [batch, y, x, channel] = split(self.element, [conv.vertical.output, conv.horizontal.output, channels]);
-        let (input, _) = self.stored(conv.input);
+        let input = self.stored(conv.input);
         let weights = integers(conv.weights.data.bytes(), conv.weights.element.bytes());
         let group = channel / conv.outputs.max(1);
         self.out.input = Some(self.name(conv.input));
@@ -224,7 +214,7 @@ impl Deriver<'_> {
 
     fn pool(&mut self, pool: &Pool) {
         let [batch, y, x, channel] = split(self.element, [pool.vertical.output, pool.horizontal.output, pool.channels]);
-        let (input, _) = self.stored(pool.input);
+        let input = self.stored(pool.input);
         self.out.input = Some(self.name(pool.input));
         let mut terms = vec![];
         for (ky, row) in positions(&pool.vertical, y) {
@@ -268,7 +258,7 @@ impl Deriver<'_> {
 
     fn sum(&mut self, sum: &Sum) {
         let (outer, channel) = (self.element / wide(sum.channels).max(1), self.element % wide(sum.channels).max(1));
-        let (input, _) = self.stored(sum.input);
+        let input = self.stored(sum.input);
         self.out.input = Some(self.name(sum.input));
         let mut total = 0;
         for count in 0..wide(sum.count) {
@@ -301,7 +291,7 @@ impl Deriver<'_> {
         let mut values = vec![];
         for input in &eltwise.inputs {
             let at: usize = place.iter().zip(&input.steps).map(|(&at, &step)| at * wide(step)).sum();
-            let (stored, _) = self.stored(input.value);
+            let stored = self.stored(input.value);
             let stored = stored.get(at).copied().unwrap_or(0);
             let centred = stored - i64::from(input.zero);
             let name = self.name(input.value);
@@ -353,7 +343,7 @@ impl Deriver<'_> {
         match self.moved_from(transfer) {
             Some(byte) => {
                 let at = byte / size;
-                let (input, _) = self.stored(transfer.input);
+                let input = self.stored(transfer.input);
                 let stored = input.get(at).copied().unwrap_or(0);
                 let (name, index) = (self.name(transfer.input), self.index_in(transfer.input, at));
                 self.out.input = Some(name.clone());

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use cnnip_accurate::Simulator;
 use cnnip_analysis::verdict::{Cause, DEFAULT_GOAL_DB, verdicts};
-use cnnip_analysis::{NamedTensor, TensorSet, compare, tensors};
+use cnnip_analysis::{TensorSet, compare, tensors};
 use cnnip_compiler::compile_stages;
 use cnnip_float::{Embedded, Engine, Session};
 use cnnip_graph::{Activation, Conv2d, ElementType, Graph, GraphBuilder, Hw, Op, Padding, Pattern, Shape, Tensor};
@@ -83,22 +83,10 @@ impl Float {
     }
 
     fn run(&mut self, image: &[f32]) -> TensorSet {
-        let mut tensors = vec![];
+        let mut found = vec![];
         let graph = &self.graph;
-        self.session
-            .run(&[image], &mut |id, values| {
-                let shape = graph[id].shape.dims().iter().map(|&extent| u64::try_from(extent).unwrap());
-                tensors.push(NamedTensor {
-                    name: graph[id].name.clone(),
-                    shape: shape.collect(),
-                    element: cnnip_package::ElementType::Float32,
-                    affine: None,
-                    bytes: bytes(values),
-                    internal: false,
-                });
-            })
-            .unwrap();
-        TensorSet { name: "float".into(), tensors, absent: vec!["image".into()] }
+        self.session.run(&[image], &mut |id, values| found.push(tensors::of_values(graph, id, values))).unwrap();
+        TensorSet { name: "float".into(), tensors: found, absent: vec!["image".into()] }
     }
 }
 
@@ -137,7 +125,7 @@ fn the_layer_that_is_too_wide_for_8_bits_is_named_and_lifted() {
         let narrow = lowered(&graph, &ranges, &[]);
         let (reference, other) = (float.run(&image(100)), exact(&narrow, &image(100)));
         let comparison = compare(&reference, &other).unwrap();
-        let judged = verdicts(&comparison, None, &reference, &other, DEFAULT_GOAL_DB);
+        let judged = verdicts(&comparison, None, DEFAULT_GOAL_DB);
         let first = judged.iter().find(|verdict| verdict.cause != Cause::Good).unwrap();
         assert_eq!((first.name.as_str(), first.cause), ("conv2", Cause::TooFewBits), "seed {seed}: {judged:?}");
 
@@ -172,7 +160,7 @@ fn a_range_that_is_too_wide_or_too_narrow_is_told_from_too_few_bits() {
             let range = ranges.get("conv1").unwrap();
             ranges.set("conv1", cnnip_quant::Range { min: range.min * factor, max: range.max * factor });
             let (reference, other) = (float.run(&image(100)), exact(&lowered(&graph, &ranges, &[]), &image(100)));
-            let judged = verdicts(&compare(&reference, &other).unwrap(), None, &reference, &other, DEFAULT_GOAL_DB);
+            let judged = verdicts(&compare(&reference, &other).unwrap(), None, DEFAULT_GOAL_DB);
             let first = judged.iter().find(|verdict| verdict.cause != Cause::Good).unwrap();
             assert_eq!((first.name.as_str(), first.cause), ("conv1", cause), "seed {seed}: {first:?}");
         }

@@ -5,15 +5,16 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 use cnnip_accurate::{Simulator, State, Tensor};
-use cnnip_analysis::NamedTensor;
+use cnnip_analysis::{NamedTensor, tensors};
 use cnnip_driver::TensorView;
 use cnnip_graph::Pattern;
-use cnnip_package::{ElementType, Place, Quantization, RegionId};
+use cnnip_package::{Place, Quantization, RegionId, SourceTensor};
 use serde_json::{Value, json};
 
 use crate::error::Error;
+use crate::examples::{Examples, is_numbered, numbered};
 use crate::iss_run::misfit_of;
-use crate::level::{self, Feed};
+use crate::level::{self, Feed, Level};
 use crate::results::{self, Style};
 use crate::stream::Streams;
 use crate::{dump, files, names};
@@ -29,10 +30,16 @@ pub(crate) struct Accurate {
     file: Option<OsString>,
     #[command(flatten)]
     feed: Feed,
+    #[command(flatten)]
+    examples: Examples,
+    /// Threads that share the work of a layer; as many as the machine has cores if left out
+    #[arg(long, value_name = "N")]
+    threads: Option<usize>,
     /// Write an output as .npy; without NAME the first that is not written yet
     #[arg(long = "output", value_name = "[NAME=]FILE.npy")]
     outputs: Vec<OsString>,
-    /// Write the tensors between the layers: to an archive, or to a folder with an index.json
+    /// Write the tensors between the layers as the model has them: to an archive, or to a folder with an index.json; `{}` stands for
+    /// the number of the example
     #[arg(long, value_name = "DIR|FILE.npz")]
     dump: Option<PathBuf>,
     /// Which tensors to write: `*` is any text, `?` any character; may repeat [default: all]
@@ -64,7 +71,10 @@ pub(crate) fn run(arguments: &Accurate, streams: &mut Streams<'_>) -> Result<(),
     };
     let style = Style { top: arguments.top, labels, dequantize: arguments.dequantize };
     let inputs = arguments.file.iter().chain(&arguments.feed.inputs).cloned().collect();
-    let feed = Feed { inputs, target: arguments.feed.target };
+    let feed = Feed { inputs, target: arguments.feed.target, threads: arguments.threads };
+    if arguments.examples.are_given() {
+        return many(arguments, &feed, streams);
+    }
     let mut simulator = level::simulator(&arguments.model, &feed)?;
     let saves = saves(&simulator, arguments)?;
     let dumped = dumped(&mut simulator, arguments)?;
@@ -94,6 +104,38 @@ pub(crate) fn run(arguments: &Accurate, streams: &mut Streams<'_>) -> Result<(),
     Ok(())
 }
 
+/// Runs all examples of a data set, one after the other, and writes the tensors of each.
+fn many(arguments: &Accurate, feed: &Feed, streams: &mut Streams<'_>) -> Result<(), Error> {
+    let usage = |message: &str| Error::Analysis {
+        kind: "usage",
+        message: message.to_owned(),
+        hint: "give --dump 'DIR/{}.npz': {} stands for the number of the example, from 0".to_owned(),
+    };
+    let dump = arguments.dump.as_deref().filter(|path| is_numbered(path));
+    let dump = dump.ok_or_else(|| usage("many examples need a dump for each"))?;
+    let mut ready = level::prepare(&Level::Accurate(arguments.model.clone()), feed)?;
+    let Some(data) = arguments.examples.open(&[&ready])? else { return Ok(()) };
+    let count = arguments.examples.count(&data);
+    for example in 0..count {
+        streams.progress("running", example, count);
+        ready.give(&data.load(example).map_err(|why| Error::Examples { broken: vec![why], more: 0 })?.inputs)?;
+        let set = ready.run(example)?.set;
+        let mut wanted = vec![];
+        for tensor in set.tensors.into_iter().filter(|tensor| is_named(arguments, &tensor.name)) {
+            let missing = || Error::NoScale { name: tensor.name.clone() };
+            wanted.push(if arguments.dequantize { tensor.dequantized().ok_or_else(missing)? } else { tensor });
+        }
+        dump::write_to(&numbered(dump, example), true, &wanted.iter().collect::<Vec<_>>())?;
+    }
+    streams.progress("running", count, count);
+    if arguments.json {
+        streams.data(&json!({ "examples": count }));
+    } else {
+        streams.say(format_args!("{count} examples"));
+    }
+    Ok(())
+}
+
 fn saves(simulator: &Simulator, arguments: &Accurate) -> Result<Vec<(usize, PathBuf)>, Error> {
     let names: Vec<&str> = simulator.outputs().map(|view| view.tensor().name.as_str()).collect();
     names::assign(&arguments.outputs, &names).map_err(|misfit| misfit_of("output", &names, misfit))
@@ -104,19 +146,17 @@ fn dumped(simulator: &mut Simulator, arguments: &Accurate) -> Result<Vec<NamedTe
     let mut kept = vec![];
     let mut missing = None;
     let result = simulator.run_with(|view| {
-        let tensor = view.tensor();
-        let (Some(element), true) = (tensor.element, is_wanted(arguments, tensor)) else { return };
-        let (element, bytes) = if arguments.dequantize {
-            let Some(real) = view.real() else {
-                missing.get_or_insert_with(|| tensor.name.clone());
-                return;
-            };
-            (ElementType::Float32, real.into_iter().flat_map(f32::to_le_bytes).collect())
-        } else {
-            (element, view.bytes().to_vec())
-        };
-        let shape = tensor.shape.iter().copied().map(u64::from).collect();
-        kept.push(NamedTensor { name: tensor.name.clone(), shape, element, affine: None, bytes, internal: false });
+        if !is_wanted(arguments, view.tensor()) {
+            return;
+        }
+        let Some(tensor) = tensors::of_view(&view) else { return };
+        match (arguments.dequantize, tensor.dequantized()) {
+            (false, _) => kept.push(tensor),
+            (true, Some(real)) => kept.push(real),
+            (true, None) => {
+                missing.get_or_insert(tensor.name);
+            }
+        }
     });
     result.map_err(|fault| Error::Overflow { path: arguments.model.clone(), fault })?;
     match missing {
@@ -126,8 +166,12 @@ fn dumped(simulator: &mut Simulator, arguments: &Accurate) -> Result<Vec<NamedTe
 }
 
 fn is_wanted(arguments: &Accurate, tensor: &Tensor) -> bool {
+    arguments.dump.is_some() && is_named(arguments, &tensor.name)
+}
+
+fn is_named(arguments: &Accurate, name: &str) -> bool {
     let patterns = &arguments.tensors;
-    arguments.dump.is_some() && (patterns.is_empty() || patterns.iter().any(|pattern| pattern.matches(&tensor.name)))
+    patterns.is_empty() || patterns.iter().any(|pattern| pattern.matches(name))
 }
 
 fn write(path: &Path, simulator: &Simulator, arguments: &Accurate, dumped: &[NamedTensor]) -> Result<(), Error> {
@@ -161,10 +205,11 @@ fn entry(tensor: &Tensor, dumped: &[NamedTensor]) -> Value {
         "file": file,
         "node": node,
         "operator": operator,
-        "shape": tensor.shape,
+        "shape": tensor.source_shape(),
         "type": tensor.element.map(|element| element.name()),
         "scale": tensor.quantization.map(|(scale, _)| scale),
         "zero_point": tensor.quantization.map(|(_, zero)| zero),
+        "added": tensor.model == SourceTensor::Added,
         "fused": tensor.state == State::Fused,
     })
 }

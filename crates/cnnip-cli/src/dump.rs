@@ -8,7 +8,7 @@ use cnnip_analysis::{NamedTensor, TensorSet};
 use cnnip_data::{npy, npz};
 use cnnip_driver::{Recording, Session};
 use cnnip_graph::Pattern;
-use cnnip_package::ElementType;
+use cnnip_package::{ElementType, SourceTensor};
 
 use crate::error::Error;
 use crate::{files, names};
@@ -186,7 +186,7 @@ fn read_array(path: &Path) -> Result<NamedTensor, Error> {
 }
 
 fn named(name: String, element: ElementType, shape: Vec<u64>, bytes: Vec<u8>) -> NamedTensor {
-    NamedTensor { name, shape, element, affine: None, bytes, internal: false }
+    NamedTensor { name, shape, element, affine: None, bytes, model: SourceTensor::Same }
 }
 
 fn unreadable(path: &Path, why: &dyn std::fmt::Display) -> Error {

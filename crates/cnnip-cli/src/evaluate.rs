@@ -12,14 +12,14 @@ use std::time::Instant;
 use clap::{Args, ValueEnum};
 use cnnip_accurate::Simulator;
 use cnnip_compiler::{Options, Rounding, Stages, compile_stages};
-use cnnip_data::{Dataset, Normalize, PictureRule, npy};
+use cnnip_data::{Dataset, PictureRule, npy};
 use cnnip_evaluate::layers::Layers;
 use cnnip_evaluate::level::{Accurate, Float, Iss, Pseudo};
 use cnnip_evaluate::table::Table;
 use cnnip_evaluate::{Evaluation, Journal, Level, LevelError, Record, Task, Totals, evaluate};
 use cnnip_fast::{Difference, Fast};
 use cnnip_float::{Engine, Network};
-use cnnip_graph::{Graph, Quantization, TensorId};
+use cnnip_graph::{Graph, TensorId};
 use cnnip_isa::Target;
 use cnnip_package::{ElementType, Package};
 
@@ -293,7 +293,7 @@ fn prepare(arguments: &Evaluate, streams: &mut Streams<'_>) -> Result<Prepared, 
         .transpose()?;
     let only_float = arguments.levels.iter().all(|&level| level == LevelName::Float);
     let graph = if only_float { graph } else { quantize::quantized(path, graph, &arguments.quantize, streams)? };
-    let normalize = arguments.quantize.normalize().unwrap_or_else(|| usual_pixels(&graph));
+    let normalize = arguments.quantize.normalize().unwrap_or_else(|| quantize::usual_pixels(&graph));
     let rule = PictureRule { fit: arguments.quantize.fit(), normalize };
     let data = arguments.examples.open(&graph, rule)?;
     let task = arguments.examples.task(&graph)?;
@@ -318,16 +318,4 @@ fn exact(
     let compiled = compile_stages(graph, &Options { rounding, ..Options::new(target) });
     let Stages { legalized, package, .. } = compiled.map_err(|errors| Error::Compile { path: path.into(), errors })?;
     Ok((legalized, Arc::new(package)))
-}
-
-/// What pixels usually stand for: for an int8 input the byte minus 128, else the byte.
-fn usual_pixels(graph: &Graph) -> Normalize {
-    let input = graph.inputs.first().and_then(|&id| graph[id].quantization.as_ref());
-    match input {
-        Some(Quantization::PerTensor { scale, zero_point }) => {
-            let zero = f32::from(i16::try_from(*zero_point).unwrap_or(0));
-            Normalize::all(128.0 + zero, 1.0 / scale)
-        }
-        _ => Normalize::all(0.0, 1.0),
-    }
 }

@@ -89,6 +89,7 @@ fn outputs(arguments: &Fast, graph: Arc<Graph>) -> Result<Vec<Output>, Error> {
     let feed = Feed {
         inputs: arguments.file.iter().chain(&arguments.feed.inputs).cloned().collect(),
         target: arguments.feed.target,
+        threads: None,
     };
     let inputs = real_inputs(&arguments.model, &graph, &feed)?;
     let failed = |why: FastError| match why {

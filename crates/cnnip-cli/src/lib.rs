@@ -15,6 +15,7 @@ mod dump;
 mod engine;
 mod error;
 mod evaluate;
+mod examples;
 mod export;
 mod fast;
 mod fault;

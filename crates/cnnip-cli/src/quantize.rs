@@ -6,7 +6,7 @@ use std::sync::Arc;
 use clap::{Args, ValueEnum};
 use cnnip_data::{Dataset, Fit, InputSpec, Normalize, PictureRule};
 use cnnip_float::{Embedded, Engine};
-use cnnip_graph::{Graph, Op, Pattern, TensorId};
+use cnnip_graph::{Graph, Op, Pattern, Quantization, TensorId};
 use cnnip_quant::{Calibration, Method, Options, Ranges};
 use serde_json::Value;
 
@@ -128,7 +128,7 @@ fn share(text: &str) -> Result<f64, String> {
     if value > 0.0 && value <= 1.0 { Ok(value) } else { Err("a share is above 0 and at most 1".to_owned()) }
 }
 
-fn divisor(text: &str) -> Result<f32, String> {
+pub(crate) fn divisor(text: &str) -> Result<f32, String> {
     let value: f32 = text.parse().map_err(|_| "not a number".to_owned())?;
     if value.is_finite() && value != 0.0 { Ok(value) } else { Err("a finite number, not 0".to_owned()) }
 }
@@ -278,6 +278,18 @@ pub(crate) fn specs(graph: &Graph) -> Vec<InputSpec> {
         planar: is_planar(graph, id),
     };
     graph.inputs.iter().map(spec).collect()
+}
+
+/// What pixels usually stand for: for an int8 input the byte minus 128, else the byte.
+pub(crate) fn usual_pixels(graph: &Graph) -> Normalize {
+    let input = graph.inputs.first().and_then(|&id| graph[id].quantization.as_ref());
+    match input {
+        Some(Quantization::PerTensor { scale, zero_point }) => {
+            let zero = f32::from(i16::try_from(*zero_point).unwrap_or(0));
+            Normalize::all(128.0 + zero, 1.0 / scale)
+        }
+        _ => Normalize::all(0.0, 1.0),
+    }
 }
 
 /// Whether all that reads an input makes NHWC of it.

@@ -9,6 +9,7 @@ use cnnip_isa::operation::Activation;
 
 use crate::lower::fits_pool;
 use cnnip_lowered::{Layer, Network, Origin, Pool, PoolFunction, Sweep, Value, ValueId, Work};
+use cnnip_package::SourceTensor;
 
 /// Longest chain: one that is longer is slower in every case.
 const MAX_LINKS: usize = 16;
@@ -144,6 +145,7 @@ fn between(legalized: &mut Network, pool: &Pool, index: usize, [vertical, horizo
     let value = Value {
         name: format!("{}:maxima{index}", output.name),
         shape: vec![pool.batch, vertical.output, horizontal.output, pool.channels],
+        model: SourceTensor::Added,
         origin: Origin::Computed,
         ..output.clone()
     };

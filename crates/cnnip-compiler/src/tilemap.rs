@@ -69,6 +69,7 @@ fn traced(parts: &Parts<'_>) -> (Vec<Traced>, Numbers) {
             shape: value.shape.clone(),
             element: crate::assemble::element(value.element)?,
             quantization: crate::assemble::quantization(value),
+            model: value.model.clone(),
             source: source(parts, &numbers, id),
         })
     };

@@ -129,7 +129,7 @@ impl Level for Iss {
         for (index, (input, values)) in package.inputs.iter().zip(inputs).enumerate() {
             let Some(tensor) = package.tensor(input.tensor) else { continue };
             let quantization = tensor.quantization.map(|grid| (narrow(grid.scale), grid.zero_point));
-            let bytes = Form { element: Some(tensor.element), quantization }.bytes(values).map_err(failed(ISS))?;
+            let bytes = elements(tensor.element, quantization, values).map_err(failed(ISS))?;
             session.bind(Key::from(index), &bytes).map_err(failed(ISS))?;
         }
         let job = session.submit().map_err(failed(ISS))?;
@@ -152,6 +152,14 @@ fn narrow(scale: f64) -> f32 {
     #[expect(clippy::cast_possible_truncation, reason = "rounding to f32 is what is asked for")]
     let scale = scale as f32;
     scale
+}
+
+/// Real numbers as the elements of an input, little-endian, as the host operator quantize makes them: halves away from zero.
+///
+/// # Errors
+/// Integers without a scale, or numbers that are none.
+pub fn elements(element: ElementType, quantization: Option<(f32, i32)>, values: &[f32]) -> Result<Vec<u8>, String> {
+    Form { element: Some(element), quantization }.bytes(values)
 }
 
 /// How an input holds real numbers.

@@ -69,6 +69,8 @@ pub struct Graph {
     pub inputs: Vec<TensorId>,
     /// What the application gets, in its order.
     pub outputs: Vec<TensorId>,
+    /// Tensors of the source that nothing computes any more, without data: other steps do their work.
+    pub fused: Vec<Tensor>,
 }
 
 impl Graph {

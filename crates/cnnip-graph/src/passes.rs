@@ -24,7 +24,10 @@ pub(crate) use quantized::{bias_quantization, quantized_elements};
 pub use quantized::{float_nodes, fuse_quantization};
 pub use scales::equal_scales;
 
+use std::collections::HashSet;
+
 use crate::graph::Graph;
+use crate::tensor::{Source, Tensor};
 
 /// A pass by name.
 #[derive(Clone, Copy, Debug)]
@@ -46,7 +49,7 @@ pub const STANDARD: &[Pass] = &[
     Pass { name: "dead-code", run: dead_code },
 ];
 
-/// Runs [`STANDARD`]; `watch` sees the graph after each pass.
+/// Runs [`STANDARD`]; `watch` sees the graph after each pass. Tensors of the source that are then gone are in [`Graph::fused`].
 ///
 /// ```
 /// use cnnip_graph::{ElementType, GraphBuilder, Op, Shape, Tensor, passes};
@@ -63,9 +66,14 @@ pub const STANDARD: &[Pass] = &[
 /// ```
 #[must_use]
 pub fn standard(graph: Graph, mut watch: impl FnMut(&'static str, &Graph)) -> Graph {
-    STANDARD.iter().fold(graph, |graph, pass| {
+    let before: Vec<Tensor> = graph.tensors.iter().filter(|tensor| tensor.source == Source::Same).cloned().collect();
+    let mut graph = STANDARD.iter().fold(graph, |graph, pass| {
         let graph = (pass.run)(graph);
         watch(pass.name, &graph);
         graph
-    })
+    });
+    let names: HashSet<&str> = graph.tensors.iter().map(|tensor| tensor.name.as_str()).collect();
+    let gone = before.into_iter().filter(|tensor| !tensor.is_constant() && !names.contains(tensor.name.as_str()));
+    graph.fused.extend(gone.collect::<Vec<_>>());
+    graph
 }

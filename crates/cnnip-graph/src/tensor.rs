@@ -310,13 +310,32 @@ impl fmt::Debug for Data {
     }
 }
 
-/// The tensor of the source that a tensor holds the values of, where the two differ.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Source {
-    /// Its name in the source.
-    pub name: String,
-    /// Axis `i` of the tensor is axis `axes[i]` of the source's.
-    pub axes: Vec<usize>,
+/// The tensor of the source model that a tensor holds the values of.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Source {
+    /// The one of its own name, in the same order of axes.
+    #[default]
+    Same,
+    /// One of another name, or in another order of axes.
+    View {
+        /// Its name in the source.
+        name: String,
+        /// Axis `i` of the tensor is axis `axes[i]` of the source's.
+        axes: Vec<usize>,
+    },
+    /// None: an importer or a pass added it.
+    Added,
+}
+
+impl Source {
+    /// The name in the source; `own` is the tensor's.
+    pub fn name<'a>(&'a self, own: &'a str) -> Option<&'a str> {
+        match self {
+            Self::Same => Some(own),
+            Self::View { name, .. } => Some(name),
+            Self::Added => None,
+        }
+    }
 }
 
 /// A value of the network: an activation that a node writes, or a constant.
@@ -332,14 +351,14 @@ pub struct Tensor {
     pub quantization: Option<Quantization>,
     /// The elements, if they are known before the network runs.
     pub data: Option<Data>,
-    /// The source's tensor, where its name or the order of its axes is another.
-    pub source: Option<Source>,
+    /// The source's tensor that it holds the values of.
+    pub source: Source,
 }
 
 impl Tensor {
     /// A tensor without quantization and data.
     pub fn new(name: impl Into<String>, shape: Shape, element: ElementType) -> Self {
-        Self { name: name.into(), shape, element, quantization: None, data: None, source: None }
+        Self { name: name.into(), shape, element, quantization: None, data: None, source: Source::Same }
     }
 
     /// The same tensor, quantized.
@@ -352,6 +371,23 @@ impl Tensor {
     #[must_use]
     pub fn constant(self, data: impl Into<Data>) -> Self {
         Self { data: Some(data.into()), ..self }
+    }
+
+    /// What a tensor is whose axis `i` is axis `axes[i]` of this one.
+    pub fn seen_as(&self, axes: &[usize]) -> Source {
+        match &self.source {
+            Source::Same => Source::View { name: self.name.clone(), axes: axes.to_vec() },
+            Source::View { name, axes: of } => {
+                let axes = axes.iter().map(|&axis| of.get(axis).copied().unwrap_or(axis)).collect();
+                Source::View { name: name.clone(), axes }
+            }
+            Source::Added => Source::Added,
+        }
+    }
+
+    /// What a tensor of the same values in the same order is, under another name or on another grid.
+    pub fn copied(&self) -> Source {
+        self.seen_as(&(0..self.shape.rank()).collect::<Vec<_>>())
     }
 
     /// Bytes of all elements.

@@ -98,6 +98,12 @@ pub enum Rule {
         /// The shape.
         shape: Vec<u32>,
     },
+    /// A view of a source tensor that names not every axis once.
+    #[error("the axes of the source's tensor are not its {rank} in some order")]
+    Axes {
+        /// Axes of the value.
+        rank: usize,
+    },
     /// A scale or zero point that is none.
     #[error("scale {scale} and zero point {zero} are no quantization of {element}")]
     Quantization {
@@ -159,6 +165,7 @@ impl Rule {
         match self {
             Self::Reference { .. } => "lowered-reference",
             Self::Shape { .. } => "lowered-shape",
+            Self::Axes { .. } => "lowered-axes",
             Self::Quantization { .. } => "lowered-quantization",
             Self::Alias { .. } => "lowered-alias",
             Self::Role { .. } => "lowered-role",
@@ -226,6 +233,8 @@ impl Check<'_> {
             let bytes = value.shape.iter().try_fold(wide(size), |bytes, &extent| bytes.checked_mul(extent.into()));
             let fits = bytes.is_some_and(|bytes| (1..=MAX_BYTES).contains(&bytes));
             self.require(fits, || Rule::Shape { shape: value.shape.iter().copied().take(8).collect() });
+            let rank = value.shape.len();
+            self.require(value.model.fits(rank), || Rule::Axes { rank });
             if let Some((scale, zero)) = value.quantization {
                 let usable = scale.is_finite() && scale > 0.0 && holds(value.element, zero.into());
                 self.require(usable, || Rule::Quantization { scale, zero, element: value.element });

@@ -3,11 +3,11 @@
 use std::borrow::Cow;
 use std::fmt;
 
-use cnnip_graph::{Data, ElementType};
+use cnnip_graph::{Data, ElementType, Source};
 use cnnip_isa::operation::{Activation, OutputStage};
 use cnnip_isa::{ElementType as DeviceType, EltwiseFunction, RoundingMode};
 use cnnip_numerics::ChannelRecord;
-use cnnip_package::HostOperator;
+use cnnip_package::{HostOperator, SourceTensor};
 
 use crate::table::Table;
 
@@ -39,8 +39,22 @@ pub struct Value {
     pub element: ElementType,
     /// Scale and zero point.
     pub quantization: Option<(f32, i32)>,
+    /// What it is in the source model.
+    pub model: SourceTensor,
     /// Where the bytes come from.
     pub origin: Origin,
+}
+
+/// What a tensor of a graph is in the source model, as packages say it.
+pub fn source_tensor(source: &Source) -> SourceTensor {
+    match source {
+        Source::Same => SourceTensor::Same,
+        Source::View { name, axes } => {
+            let axes = axes.iter().map(|&axis| u32::try_from(axis).unwrap_or(u32::MAX));
+            SourceTensor::View { name: name.clone(), axes: axes.collect() }
+        }
+        Source::Added => SourceTensor::Added,
+    }
 }
 
 impl Value {

@@ -15,7 +15,7 @@ mod wire;
 pub use check::{MAX_PROBLEMS, Place, Problem, Rule};
 pub use layer::{
     ArgMax, ConvLayer, Eltwise, EltwiseInput, HostLayer, Layer, Network, Origin, Pool, PoolFunction, Resize, Sampling,
-    Stride, Sum, Sweep, Transfer, Value, ValueId, WeightSource, Work,
+    Stride, Sum, Sweep, Transfer, Value, ValueId, WeightSource, Work, source_tensor,
 };
 pub use table::Table;
 pub use wire::{LoweredError, Places, StoredPiece};

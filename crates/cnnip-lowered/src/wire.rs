@@ -11,7 +11,7 @@ use cnnip_isa::{ElementType as DeviceType, EltwiseFunction, RoundingMode};
 use cnnip_numerics::ChannelRecord;
 use cnnip_numerics::quantize::Curve;
 use cnnip_package::wire::{Parsed, Wire, exactly, fail};
-use cnnip_package::{FormatError, HostOperator, Package, Place, RegionId, Why, codes, number_of, record};
+use cnnip_package::{FormatError, HostOperator, Package, Place, RegionId, SourceTensor, Why, codes, number_of, record};
 
 use crate::weights::{WeightPiece, unblock};
 use crate::{
@@ -126,6 +126,7 @@ struct StoredValue {
     shape: Vec<u32>,
     element: StoredElement,
     quantization: Option<(f32, i32)>,
+    model: SourceTensor,
     origin: StoredOrigin,
 }
 
@@ -295,6 +296,7 @@ record!(StoredValue {
     shape: Vec<u32>,
     element: StoredElement,
     quantization: Option<(f32, i32)>,
+    model: SourceTensor,
     origin: StoredOrigin,
 });
 record!(StoredLayer {
@@ -615,6 +617,7 @@ impl StoredValue {
             shape: value.shape.clone(),
             element: StoredElement(value.element),
             quantization: value.quantization,
+            model: value.model.clone(),
             origin: match value.origin {
                 Origin::Input => StoredOrigin::Input,
                 Origin::Constant(_) => StoredOrigin::Constant(place.copied()),
@@ -765,7 +768,7 @@ impl<'a> Resolve<'a> {
     }
 
     fn value(&mut self, stored: StoredValue) -> Result<Value, &'static str> {
-        let StoredValue { name, shape, element: StoredElement(element), quantization, origin } = stored;
+        let StoredValue { name, shape, element: StoredElement(element), quantization, model, origin } = stored;
         let origin = match origin {
             StoredOrigin::Input => Origin::Input,
             StoredOrigin::Constant(None) => Origin::Constant(Data::from(Vec::new())),
@@ -778,7 +781,7 @@ impl<'a> Resolve<'a> {
             StoredOrigin::Computed => Origin::Computed,
             StoredOrigin::Alias(of) => Origin::Alias(of.into()),
         };
-        Ok(Value { name, shape, element, quantization, origin })
+        Ok(Value { name, shape, element, quantization, model, origin })
     }
 
     fn layer(&mut self, stored: StoredLayer) -> Result<Layer, &'static str> {

@@ -6,8 +6,8 @@ use std::hash::Hash;
 use crate::problem::{Defect, Item, MAX_PROBLEMS, Problem};
 use crate::{
     ElementType, EngineId, FIRST_SYSTEM_TOKEN, HostOperator, HostStep, Input, List, ListId, MAX_REGION_BYTES,
-    MAX_REGIONS, Memory, Package, Pixels, Preprocess, Quantization, Region, RegionId, RegionKind, SPEC_VERSION, Step,
-    TOKENS, Tensor, TensorId, Tile, TileMap, TokenOwner, TraceSource, Traced, TracedId,
+    MAX_REGIONS, Memory, Package, Pixels, Preprocess, Quantization, Region, RegionId, RegionKind, SPEC_VERSION,
+    SourceTensor, Step, TOKENS, Tensor, TensorId, Tile, TileMap, TokenOwner, TraceSource, Traced, TracedId,
 };
 
 impl Package {
@@ -125,8 +125,7 @@ impl<'a> Check<'a> {
     }
 
     fn name(&mut self, item: Part<'_>) {
-        let usable = !item.name.is_empty() && !item.name.contains(char::is_control);
-        self.require(usable, item, Defect::Name);
+        self.require(is_name(item.name), item, Defect::Name);
     }
 
     fn unique<T: Eq + Hash>(&mut self, seen: &mut HashSet<T>, value: T, what: &'static str, item: Part<'_>) {
@@ -385,6 +384,10 @@ impl<'a> Check<'a> {
         if let Some(quantization) = traced.quantization {
             self.quantization(quantization, traced.element, item);
         }
+        self.require(traced.model.fits(traced.shape.len()), item, Defect::Axes);
+        if let SourceTensor::View { name, .. } = &traced.model {
+            self.require(is_name(name), item, Defect::Name);
+        }
         match traced.source {
             TraceSource::Tiles | TraceSource::Fused(_) => {}
             TraceSource::Host(tensor) => {
@@ -431,6 +434,11 @@ impl<'a> Check<'a> {
         let end = last.saturating_add(element.bytes());
         self.require(end <= bytes, item, Defect::OutsideRegion { start, end, bytes });
     }
+}
+
+/// Whether text can be a name.
+fn is_name(text: &str) -> bool {
+    !text.is_empty() && !text.contains(char::is_control)
 }
 
 /// Whether the tile has the tensor's dimensions, at least one element of each and none outside.

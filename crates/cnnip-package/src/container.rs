@@ -8,7 +8,7 @@ use crate::error::{FormatError, Why};
 use crate::wire::{Located, Parsed, Wire, fail, put_count, record};
 
 /// Version of the file format that this crate reads and writes.
-pub const FORMAT_VERSION: u32 = 1;
+pub const FORMAT_VERSION: u32 = 2;
 
 /// First bytes of a package: a byte no text has, the name, and line ends that a text-mode copy would change.
 pub const SIGNATURE: [u8; 8] = *b"\x89CNNIP\r\n";

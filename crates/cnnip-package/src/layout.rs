@@ -6,8 +6,8 @@ use crate::error::Why;
 use crate::wire::{Parsed, Wire, codes, fail, number_of, record, take_count};
 use crate::{
     Budget, Color, ElementType, Engine, EngineId, HostOperator, HostStep, Input, Layer, Layout, List, ListId, Memory,
-    Pixels, Place, Preprocess, Quantization, Region, RegionId, RegionKind, Step, Tensor, TensorId, Tile, TileMap,
-    TokenOwner, TraceSource, Traced, TracedId,
+    Pixels, Place, Preprocess, Quantization, Region, RegionId, RegionKind, SourceTensor, Step, Tensor, TensorId, Tile,
+    TileMap, TokenOwner, TraceSource, Traced, TracedId,
 };
 
 /// The section that says what the package is for.
@@ -71,6 +71,7 @@ record!(Traced {
     shape: Vec<u32>,
     element: ElementType,
     quantization: Option<Quantization>,
+    model: SourceTensor,
     source: TraceSource,
 });
 record!(TileMap { tensors: Vec<Traced>, tiles: Vec<Tile> });
@@ -136,6 +137,31 @@ impl Wire for Pixels {
             (rest, 1) => Wire::take(rest).map(|(rest, offset)| (rest, Self::Offset(offset))),
             (rest, 2) => Wire::take(rest).map(|(rest, (mean, std))| (rest, Self::Float { mean, std })),
             (_, code) => fail(at, Why::Code { what: "pixel arithmetic", code: code.into() }),
+        }
+    }
+}
+
+impl Wire for SourceTensor {
+    const MIN_BYTES: usize = 1;
+
+    fn put(&self, out: &mut Vec<u8>) {
+        match self {
+            Self::Same => out.push(0),
+            Self::View { name, axes } => {
+                out.push(1);
+                name.put(out);
+                axes.put(out);
+            }
+            Self::Added => out.push(2),
+        }
+    }
+
+    fn take(at: &[u8]) -> Parsed<'_, Self> {
+        match u8::take(at)? {
+            (rest, 0) => Ok((rest, Self::Same)),
+            (rest, 1) => Wire::take(rest).map(|(rest, (name, axes))| (rest, Self::View { name, axes })),
+            (rest, 2) => Ok((rest, Self::Added)),
+            (_, code) => fail(at, Why::Code { what: "source tensor", code: code.into() }),
         }
     }
 }

@@ -103,6 +103,9 @@ pub enum Defect {
         /// Which one, from 0.
         dimension: usize,
     },
+    /// A view of a source tensor that names not every axis once.
+    #[error("the axes of the source's tensor are not its own in some order")]
+    Axes,
     /// A tensor or tile that leaves its region.
     #[error("bytes {start} to {end} leave the region's {bytes}")]
     OutsideRegion {
@@ -220,6 +223,7 @@ impl Defect {
             Self::ConstantBytes { .. } => "constant-bytes",
             Self::Reference { .. } => "reference",
             Self::EmptyDimension { .. } => "empty-dimension",
+            Self::Axes => "axes",
             Self::OutsideRegion { .. } => "outside-region",
             Self::Scale { .. } => "scale",
             Self::ZeroPoint { .. } => "zero-point",
@@ -248,6 +252,7 @@ impl Defect {
             Self::ConstantBytes { .. } => "a constant region is as long as its bytes, other regions have none",
             Self::Reference { .. } => "numbers count from 0, in the order of the table",
             Self::EmptyDimension { .. } => "leave tensors without elements out",
+            Self::Axes => "list every axis of the tensor once, from 0",
             Self::OutsideRegion { .. } => "enlarge the region or move the tensor",
             Self::Scale { .. } | Self::ZeroPoint { .. } => "leave the quantization out if the tensor has none",
             Self::Token { .. } | Self::TokenScope { .. } => "tokens 0 to 63 stay in one core, 64 to 127 join cores",

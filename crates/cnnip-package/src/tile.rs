@@ -1,6 +1,6 @@
 //! The tile map: the tensors of the network as an observer sees them, and which command produces which part of which.
 
-use crate::{ElementType, ListId, Quantization, RegionId, TensorId};
+use crate::{ElementType, ListId, Quantization, RegionId, SourceTensor, TensorId};
 
 /// Where every tensor of the network can be seen while a job runs.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -20,12 +20,14 @@ pub struct TracedId(pub u32);
 pub struct Traced {
     /// Name, unique in the tile map; the source model's name where there is one.
     pub name: String,
-    /// Sizes, outermost first, in the source model's order; no dimension is 0.
+    /// Sizes, outermost first; no dimension is 0.
     pub shape: Vec<u32>,
     /// Type of an element.
     pub element: ElementType,
     /// Meaning of the integers, if they stand for real numbers.
     pub quantization: Option<Quantization>,
+    /// What it is in the source model.
+    pub model: SourceTensor,
     /// How to come by its elements.
     pub source: TraceSource,
 }

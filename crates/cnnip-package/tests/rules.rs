@@ -4,7 +4,8 @@ mod common;
 
 use cnnip_package::{
     Color, ElementType, HostOperator, Layout, ListId, MAX_PROBLEMS, Memory, Package, PackageError, Pixels, Preprocess,
-    Quantization, Region, RegionId, RegionKind, Step, TensorId, Tile, TokenOwner, TraceSource, Traced, TracedId,
+    Quantization, Region, RegionId, RegionKind, SourceTensor, Step, TensorId, Tile, TokenOwner, TraceSource, Traced,
+    TracedId,
 };
 use common::sample;
 
@@ -105,6 +106,9 @@ const CASES: [Case; 57] = [
     ("tile", |package| traced(package, 3).shape = vec![10]),
     ("tile", |package| traced(package, 0).shape = vec![9]),
     ("tile", |package| traced(package, 3).source = TraceSource::Alias(TracedId(0))),
+    ("axes", |package| traced(package, 0).model = SourceTensor::View { name: "x".into(), axes: vec![1, 1] }),
+    ("axes", |package| traced(package, 0).model = SourceTensor::View { name: "x".into(), axes: vec![0] }),
+    ("name", |package| traced(package, 0).model = SourceTensor::View { name: String::new(), axes: vec![0, 1] }),
     ("reference", |package| traced(package, 0).source = TraceSource::Alias(TracedId(4))),
     ("duplicate", |package| traced(package, 0).name = "scores".into()),
 ];

@@ -186,6 +186,7 @@ impl<'a> Rewrite<'a> {
             nodes: vec![],
             inputs: old.inputs.clone(),
             outputs: old.outputs.clone(),
+            fused: old.fused.clone(),
         };
         Self { old, plan, means, new, widened: HashMap::new(), inputs: HashMap::new(), replaced: HashSet::new() }
     }
@@ -254,7 +255,8 @@ impl<'a> Rewrite<'a> {
     /// A new tensor of the shape of `id`.
     fn like(&mut self, id: TensorId, suffix: &str, affine: Affine, width: Width) -> TensorId {
         let of = &self.new[id];
-        let tensor = Tensor { name: format!("{}{suffix}", of.name), data: None, element: element(width), ..of.clone() };
+        let (name, source) = (format!("{}{suffix}", of.name), of.copied());
+        let tensor = Tensor { name, data: None, element: element(width), source, ..of.clone() };
         self.add(tensor.quantized(Quantization::per_tensor(affine.scale, affine.zero)))
     }
 

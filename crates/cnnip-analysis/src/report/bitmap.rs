@@ -1,27 +1,39 @@
-//! Small grey pictures as data URIs: BMP, which needs no compression to be valid, in base64.
+//! Small pictures as data URIs: BMP, which needs no compression to be valid, in base64.
 
-/// Bytes of the file header, the information header and a palette of 256 colours.
-const HEADER: u32 = 14 + 40 + 4 * 256;
-
+/// Bytes of the file header and the information header.
+const HEADERS: u32 = 14 + 40;
 /// A picture of 8-bit greys, row by row from the top; `None` if it has no pixels or not `rows * columns` of them.
-pub(super) fn data_uri(greys: &[u8], rows: u16, columns: u16) -> Option<String> {
-    let width = usize::from(columns);
-    if greys.is_empty() || greys.len() != usize::from(rows) * width {
+pub(super) fn grey(greys: &[u8], rows: u16, columns: u16) -> Option<String> {
+    let palette: Vec<u8> = (0..=u8::MAX).flat_map(|grey| [grey, grey, grey, 0]).collect();
+    data_uri(greys, 1, &palette, (rows, columns))
+}
+
+/// A picture of red, green and blue, likewise.
+pub(super) fn color(pixels: &[[u8; 3]], rows: u16, columns: u16) -> Option<String> {
+    let bytes: Vec<u8> = pixels.iter().flat_map(|&[red, green, blue]| [blue, green, red]).collect();
+    data_uri(&bytes, 3, &[], (rows, columns))
+}
+
+fn data_uri(pixels: &[u8], bytes: u16, palette: &[u8], (rows, columns): (u16, u16)) -> Option<String> {
+    let width = usize::from(columns) * usize::from(bytes);
+    if pixels.is_empty() || pixels.len() != usize::from(rows) * width {
         return None;
     }
     let pitch = width.next_multiple_of(4); // rows end at multiples of four bytes
-    let pixels = u32::try_from(pitch * usize::from(rows)).ok()?;
+    let header = HEADERS + u32::try_from(palette.len()).ok()?;
+    let size = u32::try_from(pitch * usize::from(rows)).ok()?;
     let mut file = b"BM".to_vec();
-    for field in [HEADER + pixels, 0, HEADER, 40, columns.into(), rows.into()] {
+    for field in [header + size, 0, header, 40, columns.into(), rows.into()] {
         file.extend(u32::to_le_bytes(field));
     }
-    // One plane, 8 bits per pixel, not compressed, no resolution, 256 colours.
-    file.extend([1, 0, 8, 0]);
-    for field in [0, pixels, 0, 0, 256, 0] {
+    // One plane, bits per pixel, not compressed, no resolution, colours of the palette.
+    file.extend([1, 0]);
+    file.extend((8 * bytes).to_le_bytes());
+    for field in [0, size, 0, 0, (header - HEADERS) / 4, 0] {
         file.extend(u32::to_le_bytes(field));
     }
-    (0..=u8::MAX).for_each(|grey| file.extend([grey, grey, grey, 0]));
-    for row in greys.chunks_exact(width).rev() {
+    file.extend(palette);
+    for row in pixels.chunks_exact(width).rev() {
         file.extend(row);
         file.extend(vec![0; pitch - width]);
     }
@@ -56,10 +68,11 @@ mod tests {
 
     #[test]
     fn a_picture_has_all_its_pixels() {
-        let uri = data_uri(&[0, 255, 128, 1, 2, 3], 2, 3).unwrap();
-        let bytes = usize::try_from(HEADER).unwrap() + 2 * 4;
-        assert_eq!(uri.len(), "data:image/bmp;base64,".len() + bytes.div_ceil(3) * 4);
-        assert_eq!(data_uri(&[0], 2, 3), None);
-        assert_eq!(data_uri(&[], 0, 3), None);
+        let letters = |bytes: u32| "data:image/bmp;base64,".len() + usize::try_from(bytes).unwrap().div_ceil(3) * 4;
+        let uri = grey(&[0, 255, 128, 1, 2, 3], 2, 3).unwrap();
+        assert_eq!(uri.len(), letters(HEADERS + 4 * 256 + 2 * 4));
+        assert_eq!((grey(&[0], 2, 3), grey(&[], 0, 3)), (None, None));
+        let uri = color(&[[255, 0, 0]; 6], 2, 3).unwrap();
+        assert_eq!(uri.len(), letters(HEADERS + 2 * 12));
     }
 }

@@ -2,11 +2,15 @@
 
 use std::fmt::Write;
 
-use super::{decibels, judged, of, sentence, svg};
+use super::{decibels, judged, of, pictures, sentence, svg};
 use crate::compare::{Comparison, Measure};
-use crate::tensors::{NamedTensor, TensorSet};
+use crate::masks::Agreement;
+use crate::tensors::{Affine, NamedTensor, TensorSet};
 use crate::verdict::{Cause, Verdict};
 use svg::escape;
+
+/// Tensors with pictures of their own: a page with more is too heavy for a browser.
+const SHOWN: usize = 60;
 
 /// Maps that are drawn of a tensor, worst first.
 const MAPS: usize = 3;
@@ -20,9 +24,13 @@ pub struct Page<'a> {
     pub local: Option<&'a Comparison>,
     /// What is to blame, tensor by tensor.
     pub verdicts: &'a [Verdict],
-    /// The reference's tensors.
+    /// Tensors that say a class per pixel.
+    pub masks: &'a [Agreement],
+    /// Names of the network's outputs; those that are pictures are shown.
+    pub outputs: &'a [String],
+    /// The reference's tensors with the first input.
     pub reference: &'a TensorSet,
-    /// The other's tensors.
+    /// The other's tensors with the first input.
     pub other: &'a TensorSet,
 }
 
@@ -34,7 +42,8 @@ th:first-child,td:first-child{text-align:left;font-family:ui-monospace,monospace
 tr.unequal td:first-child{color:#a32020}.scroll{overflow-x:auto}section{border-top:1px solid #e3e6eb;padding:4px 0 12px}\
 figure{display:inline-block;margin:4px 18px 4px 0;vertical-align:top}figcaption{font-size:12px;color:#5a6472}\
 svg text{font:10px system-ui,sans-serif;fill:#5a6472}.grid{stroke:#d5d9e0}.bar,.cumulative{fill:#2f6fb0}.local{fill:#e0913a}\
-.exact{fill:#c3c8d0}img.map{image-rendering:pixelated;margin-right:4px}circle{fill:#2f6fb0;fill-opacity:.45}.key{font-size:12px;color:#5a6472}.key b{display:inline-block;width:10px;height:10px;margin:0 4px 0 12px}";
+.exact{fill:#c3c8d0}.outline{fill:none;stroke:#c2571a;stroke-width:1.2}.covered{stroke:#a32020;stroke-dasharray:3 2}\
+b.class{display:inline-block;width:10px;height:10px;margin-right:6px}img.map{image-rendering:pixelated;margin-right:4px}circle{fill:#2f6fb0;fill-opacity:.45}.key{font-size:12px;color:#5a6472}.key b{display:inline-block;width:10px;height:10px;margin:0 4px 0 12px}";
 
 /// One self-contained page.
 pub fn html(page: &Page<'_>) -> String {
@@ -48,15 +57,32 @@ pub fn html(page: &Page<'_>) -> String {
     let _ = write!(out, "<p id=\"verdict\">{}</p>\n{}", verdict(comparison), chart(comparison, *local));
     out.push_str(&causes(page.verdicts));
     out.push_str(&table(comparison, *local, page.verdicts));
+    out.push_str(&pictures::section(page));
     out.push_str("<h2>Tensors that differ</h2>\n");
     let different: Vec<&Measure> = comparison.measures.iter().filter(|measure| !measure.equal).collect();
     if different.is_empty() {
         out.push_str("<p>None.</p>\n");
     }
-    for measure in different {
+    let shown = worst(&different);
+    if shown.len() < different.len() {
+        let _ = write!(out, "<p>The first, and of the others those with the most noise: {SHOWN} in all.</p>\n");
+    }
+    for measure in shown {
         out.push_str(&tensor(page, measure));
     }
     out + "</body></html>\n"
+}
+
+/// The first tensor, and of the others those with the most noise, in the order of execution.
+fn worst<'m>(different: &[&'m Measure]) -> Vec<&'m Measure> {
+    let noise = |at: &usize| different.get(*at).and_then(|measure| measure.sqnr_db).unwrap_or(f64::INFINITY);
+    let mut order: Vec<usize> = (0..different.len()).collect();
+    if let Some(others) = order.get_mut(1..) {
+        others.sort_by(|a, b| noise(a).total_cmp(&noise(b)));
+    }
+    order.truncate(SHOWN);
+    order.sort_unstable();
+    order.into_iter().filter_map(|at| different.get(at).copied()).collect()
 }
 
 fn verdict(comparison: &Comparison) -> String {
@@ -64,9 +90,11 @@ fn verdict(comparison: &Comparison) -> String {
     match comparison.first_difference() {
         None => format!("All {count} tensors are equal, bit for bit."),
         Some(first) => {
+            let inputs =
+                if comparison.inputs > 1 { format!(" with {} inputs", comparison.inputs) } else { String::new() };
             let differ = comparison.measures.iter().filter(|measure| !measure.equal).count();
             format!(
-                "{differ} of {count} tensors differ. The first in the order of execution is <code>{}</code>.",
+                "{differ} of {count} tensors differ{inputs}. The first in the order of execution is <code>{}</code>.",
                 escape(&first.name)
             )
         }
@@ -168,13 +196,26 @@ fn tensor(page: &Page<'_>, measure: &Measure) -> String {
         if let Some((reference, other)) = values {
             let _ = write!(
                 out,
-                "<figure>{}<figcaption>reference across, other up</figcaption></figure>",
+                "<figure>{}<figcaption>values: reference filled, other as a line; \
+                 the range of its integers between the bars</figcaption></figure>\
+                 <figure>{}<figcaption>reference across, other up</figcaption></figure>",
+                svg::distribution(&reference, &other, covered(b)),
                 svg::scatter(&reference, &other)
             );
-            out.push_str(&maps(a, &reference, &other));
+            let ordered = if b.model.axes().is_some() { b } else { a };
+            out.push_str(&maps(ordered, &reference, &other));
         }
     }
     out + "</section>\n"
+}
+
+/// Smallest and largest real number that a tensor's integers stand for.
+fn covered(tensor: &NamedTensor) -> Option<(f64, f64)> {
+    let Affine { scale, zero } = tensor.affine?;
+    let (low, high) = tensor.element.range()?;
+    #[expect(clippy::cast_precision_loss, reason = "for drawing")]
+    let real = |stored: i64| scale * stored.saturating_sub(zero) as f64;
+    Some((real(low), real(high)))
 }
 
 #[expect(clippy::cast_precision_loss, reason = "for drawing")]
@@ -184,15 +225,16 @@ fn stored(tensor: &NamedTensor) -> Option<Vec<f64>> {
 
 /// The channels that differ most, side by side with their difference.
 fn maps(tensor: &NamedTensor, reference: &[f64], other: &[f64]) -> String {
-    let size = |at: usize| tensor.shape.get(at).and_then(|&extent| usize::try_from(extent).ok());
-    let (Some(rows), Some(columns), Some(channels), 4) = (size(1), size(2), size(3), tensor.shape.len()) else {
-        return String::new();
-    };
+    let Some(axes) = tensor.map_axes() else { return String::new() };
+    let size = |axis: usize| tensor.shape.get(axis).and_then(|&extent| usize::try_from(extent).ok()).unwrap_or(0);
+    let [rows, columns, channels] = axes.map(size);
+    let inner = tensor.channels().1;
     if rows * columns < 4 || reference.len() < rows * columns * channels || other.len() < rows * columns * channels {
         return String::new();
     }
     let channel = |values: &[f64], channel: usize| -> Vec<f64> {
-        values.iter().take(rows * columns * channels).skip(channel).step_by(channels).copied().collect()
+        let first = values.get(..rows * columns * channels).unwrap_or_default();
+        first.chunks(inner).skip(channel).step_by(channels).flatten().copied().collect()
     };
     let distance = |at: usize| -> f64 {
         channel(reference, at).iter().zip(channel(other, at)).map(|(a, b)| (a - b) * (a - b)).sum()

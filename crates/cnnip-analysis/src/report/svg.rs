@@ -113,6 +113,54 @@ pub(super) fn histogram(bars: &BTreeMap<i64, u64>) -> String {
     out + "</svg>"
 }
 
+/// How values are distributed: the reference's filled, the other's as a line, and the ends of the range that integers cover.
+pub(super) fn distribution(reference: &[f64], other: &[f64], covered: Option<(f64, f64)>) -> String {
+    const BINS: usize = 64;
+    let (width, height) = (260.0, 90.0);
+    let ends = covered.map_or(vec![], |(low, high)| vec![low, high]);
+    let all = || reference.iter().chain(other).chain(&ends).copied();
+    let (low, high) = (all().fold(f64::INFINITY, f64::min), all().fold(f64::NEG_INFINITY, f64::max));
+    let span = if high > low { high - low } else { 1.0 };
+    let count = |values: &[f64]| {
+        let mut bins = vec![0_u64; BINS];
+        for value in values {
+            #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "clamped to the bins")]
+            let bin = ((value - low) / span * usize_f64(BINS)).clamp(0.0, usize_f64(BINS - 1)) as usize;
+            bins[bin] += 1;
+        }
+        bins
+    };
+    let (a, b) = (count(reference), count(other));
+    let most = a.iter().chain(&b).copied().max().unwrap_or(1);
+    let tall = |count: u64| if count == 0 { 0.0 } else { (log(count) / log(most)).clamp(0.0, 1.0) * height };
+    let each = width / usize_f64(BINS);
+    let mut out = open("distribution", width, height + 16.0, "values by number, logarithmic");
+    for (at, &count) in a.iter().enumerate().filter(|(_, count)| **count > 0) {
+        let _ = write!(
+            out,
+            "<rect class=\"exact\" x=\"{:.1}\" y=\"{:.1}\" width=\"{each:.1}\" height=\"{:.1}\"/>",
+            each * usize_f64(at),
+            height - tall(count),
+            tall(count)
+        );
+    }
+    let line = b.iter().enumerate().map(|(at, &count)| {
+        let (x, y) = (each * usize_f64(at), height - tall(count));
+        format!("{x:.1},{y:.1} {:.1},{y:.1}", x + each)
+    });
+    let _ = write!(out, "<polyline class=\"outline\" points=\"{}\"/>", line.collect::<Vec<_>>().join(" "));
+    for end in ends {
+        let x = (end - low) / span * width;
+        let _ = write!(out, "<line class=\"covered\" x1=\"{x:.1}\" x2=\"{x:.1}\" y1=\"0\" y2=\"{height}\"/>");
+    }
+    let _ = write!(
+        out,
+        "<text x=\"0\" y=\"{0}\">{low:.3}</text><text x=\"{width}\" y=\"{0}\" text-anchor=\"end\">{high:.3}</text>",
+        height + 13.0
+    );
+    out + "</svg>"
+}
+
 /// Logarithm that gives a single element a visible bar.
 fn log(count: u64) -> f64 {
     (1.0 + i64_f64(i64::try_from(count).unwrap_or(i64::MAX))).ln()
@@ -151,7 +199,7 @@ pub(super) fn map(values: &[f64], rows: usize, columns: usize, (low, high): (f64
     let places = (0..down).flat_map(|y| (0..across).map(move |x| y * step * columns + x * step));
     let greys: Vec<u8> = places.map(|at| grey(values.get(at).copied().unwrap_or(low))).collect();
     let short = |extent: usize| u16::try_from(extent).unwrap_or(u16::MAX);
-    let Some(uri) = bitmap::data_uri(&greys, short(down), short(across)) else { return String::new() };
+    let Some(uri) = bitmap::grey(&greys, short(down), short(across)) else { return String::new() };
     let (width, height, title) = (cell * usize_f64(across), cell * usize_f64(down), escape(title));
     format!(
         "<img class=\"map\" width=\"{width:.0}\" height=\"{height:.0}\" alt=\"{title}\" title=\"{title}\" src=\"{uri}\">"

@@ -8,12 +8,15 @@ use cnnip_numerics::quantize::{self, QuantizedMultiplier};
 use crate::error::{Problem, Rule};
 use crate::options::{Options, Rounding};
 use crate::size::{small, wide};
-use cnnip_lowered::{Eltwise, EltwiseInput, Layer, Network, Origin, Stride, Table, Transfer, Value, ValueId, Work};
+use cnnip_lowered::{
+    Eltwise, EltwiseInput, Layer, Network, Origin, Stride, Table, Transfer, Value, ValueId, Work, source_tensor,
+};
+use cnnip_package::SourceTensor;
 
 /// What a uint8 zero point has more than that of the same tensor as int8: a byte is re-labelled by exclusive-or 0x80.
 const RELABEL: i32 = 128;
 
-/// The layers so far. Value i is the graph's tensor i; further values follow.
+/// The layers so far. Value i is the graph's tensor i; those that were fused away and further values follow.
 ///
 /// A uint8 tensor is an int8 value; only inputs of the network are read as what they are.
 pub(super) struct Context<'a> {
@@ -30,7 +33,7 @@ impl<'a> Context<'a> {
     pub(super) fn new(graph: &'a Graph, options: &Options) -> Self {
         let ids = |list: &[TensorId]| list.iter().map(|id| ValueId(id.index())).collect();
         let legalized = Network {
-            values: graph.tensors.iter().map(value).collect(),
+            values: graph.tensors.iter().chain(&graph.fused).map(value).collect(),
             inputs: ids(&graph.inputs),
             outputs: ids(&graph.outputs),
             ..Network::default()
@@ -65,7 +68,7 @@ impl<'a> Context<'a> {
         if self.graph.consumers(id).all(|node| reads_uint8(&self.graph[node].op)) {
             return;
         }
-        let value = self.add_value(Value { name, origin: Origin::Computed, ..int8 });
+        let value = self.add_value(Value { name, model: copied(&int8), origin: Origin::Computed, ..int8 });
         self.relabelled[id.index()] = Some(value);
         let activation = Clamp::full_range(0, DeviceType::Int8);
         self.relabel(ValueId(id.index()), value, RELABEL, (activation, None));
@@ -109,11 +112,9 @@ impl<'a> Context<'a> {
     /// The value takes the tensor's name, as the application knows it.
     fn uint8_output(&mut self, id: ValueId) -> ValueId {
         let int8 = &mut self.legalized.values[id.0];
-        let name = int8.name.clone();
-        int8.name = format!("{name}:int8");
         let quantization = int8.quantization.map(|(scale, zero)| (scale, zero + RELABEL));
-        let element = ElementType::U8;
-        let value = Value { name, element, quantization, origin: Origin::Computed, ..int8.clone() };
+        let value = Value { element: ElementType::U8, quantization, origin: Origin::Computed, ..int8.clone() };
+        (int8.model, int8.name) = (copied(int8), format!("{}:int8", value.name));
         let output = self.add_value(value);
         let mut entries = Box::new([0; 256]);
         for (entry, x) in entries.iter_mut().zip(0_u8..=255) {
@@ -160,6 +161,7 @@ impl<'a> Context<'a> {
             let value = Value {
                 origin: Origin::Computed,
                 name: format!("{name}:output"),
+                model: copied(&self.legalized.values[id.0]),
                 ..self.legalized.values[id.0].clone()
             };
             self.add_value(value)
@@ -194,7 +196,18 @@ fn value(tensor: &Tensor) -> Value {
         shape: tensor.shape.dims().iter().map(|&extent| small(extent)).collect(),
         element: if tensor.element == ElementType::U8 { ElementType::I8 } else { tensor.element },
         quantization,
+        model: source_tensor(&tensor.source),
         origin: tensor.data.as_ref().map_or(Origin::Computed, |data| Origin::Constant(signed(tensor.element, data))),
+    }
+}
+
+/// What a value of the same elements under another name is in the source.
+fn copied(value: &Value) -> SourceTensor {
+    match &value.model {
+        SourceTensor::Same => {
+            SourceTensor::View { name: value.name.clone(), axes: (0..).take(value.shape.len()).collect() }
+        }
+        model => model.clone(),
     }
 }
 
@@ -393,7 +406,7 @@ impl<'a> At<'a, '_> {
     pub(super) fn temporary(&mut self, suffix: &str, shape: Vec<u32>) -> ValueId {
         let name = format!("{}:{suffix}", self.output().name);
         let from = &self.context.legalized.values[self.input_id(0).0];
-        let value = Value { name, shape, origin: Origin::Computed, ..from.clone() };
+        let value = Value { name, shape, model: SourceTensor::Added, origin: Origin::Computed, ..from.clone() };
         self.context.add_value(value)
     }
 
@@ -401,7 +414,7 @@ impl<'a> At<'a, '_> {
     pub(super) fn temporary_output(&mut self, suffix: &str, shape: Vec<u32>) -> ValueId {
         let name = format!("{}:{suffix}", self.output().name);
         let from = &self.context.legalized.values[self.output_id().0];
-        let value = Value { name, shape, origin: Origin::Computed, ..from.clone() };
+        let value = Value { name, shape, model: SourceTensor::Added, origin: Origin::Computed, ..from.clone() };
         self.context.add_value(value)
     }
 

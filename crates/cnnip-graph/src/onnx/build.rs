@@ -46,10 +46,14 @@ impl Build {
         self.graph[id].shape.dims()
     }
 
-    /// Gives a tensor another name.
+    /// Gives a tensor the name that the source has for it, or one like it.
     pub(super) fn rename(&mut self, id: TensorId, name: &str) {
-        let name = self.names.unique(name.to_owned());
-        self.graph.tensors[id.index()].name = name;
+        let tensor = &mut self.graph.tensors[id.index()];
+        (tensor.name, tensor.source) = (name.to_owned(), Source::Same);
+        let unique = self.names.unique(name.to_owned());
+        if unique != name {
+            (tensor.source, tensor.name) = (tensor.copied(), unique);
+        }
     }
 
     /// The node that writes a tensor.
@@ -116,14 +120,16 @@ impl Build {
         quantization: Option<Quantization>,
     ) -> Result<TensorId, Rule> {
         let tensor = Tensor { quantization, ..Tensor::new(name, self.get(input).shape.clone(), element) };
-        self.node(op, &[input], tensor)
+        let id = self.node(op, &[input], tensor)?;
+        self.graph.tensors[id.index()].source = Source::Same;
+        Ok(id)
     }
 
     fn node(&mut self, op: Op, inputs: &[TensorId], output: Tensor) -> Result<TensorId, Rule> {
         let tensors: Vec<&Tensor> = inputs.iter().map(|&id| self.get(id)).collect();
         check::node(&op, &tensors, &[&output])?;
         self.budget.spend(size_of::<Node>() + 8 * inputs.len() + output.name.len())?;
-        let id = self.tensor(output)?;
+        let id = self.tensor(Tensor { source: Source::Added, ..output })?;
         self.producers[id.index()] = Some(self.graph.nodes.len());
         let name = self.get(id).name.clone();
         self.graph.nodes.push(Node { name, op, inputs: inputs.to_vec(), outputs: vec![id] });
@@ -168,8 +174,8 @@ impl Build {
 
     /// The channels-first form of a channels-last feature map that holds the source's value `name`.
     pub(super) fn nchw(&mut self, name: &str, id: TensorId) -> Result<TensorId, Rule> {
-        let source = Source { name: name.to_owned(), axes: TO_NHWC.to_vec() };
-        self.graph.tensors[id.index()].source = Some(source);
+        let source = Source::View { name: name.to_owned(), axes: TO_NHWC.to_vec() };
+        self.graph.tensors[id.index()].source = source;
         self.transpose(name, id, &TO_NCHW)
     }
 

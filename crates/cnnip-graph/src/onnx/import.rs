@@ -16,7 +16,7 @@ use crate::graph::{Graph, TensorId};
 use crate::op::Op;
 use crate::passes;
 use crate::problem::{Place, Problems, Rule, quote};
-use crate::tensor::{Shape, Tensor};
+use crate::tensor::{Shape, Source, Tensor};
 use crate::unique::Budget;
 
 /// Oldest and newest version of the standard operators.
@@ -118,7 +118,20 @@ impl<'a> Importer<'a> {
             self.node(index, node, problems)?;
         }
         self.outputs(graph, problems)?;
+        self.fused(graph);
         Ok(passes::dead_code(self.build.graph))
+    }
+
+    /// Results of nodes that another tensor stands for, and those that are constant.
+    fn fused(&mut self, graph: &proto::Graph) {
+        for name in graph.node.iter().flat_map(|node| &node.output) {
+            let Some(&Some(id)) = self.values.get(name.as_str()) else { continue };
+            let tensor = self.build.get(id);
+            if tensor.name != *name {
+                let fused = Tensor { name: name.clone(), data: None, source: Source::Same, ..tensor.clone() };
+                self.build.graph.fused.push(fused);
+            }
+        }
     }
 
     /// The version of the operators of `domain`.

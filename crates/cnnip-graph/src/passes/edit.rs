@@ -3,7 +3,7 @@
 use crate::graph::{Graph, Node, TensorId};
 use crate::infer::infer_shape;
 use crate::op::Op;
-use crate::tensor::{Data, Quantization, Tensor};
+use crate::tensor::{Data, Quantization, Source, Tensor};
 use crate::unique::Names;
 
 /// A graph whose nodes are gone through and written anew.
@@ -23,10 +23,10 @@ impl Edit {
         (Self { graph, names }, nodes)
     }
 
-    /// Adds a tensor; its name is made unique.
+    /// Adds a tensor that the source does not have; its name is made unique.
     pub(super) fn tensor(&mut self, tensor: Tensor) -> TensorId {
         let name = self.names.unique(tensor.name);
-        self.graph.tensors.push(Tensor { name, ..tensor });
+        self.graph.tensors.push(Tensor { name, source: Source::Added, ..tensor });
         TensorId::new(self.graph.tensors.len() - 1)
     }
 

@@ -1,6 +1,6 @@
 //! Layout: exchanges of axes move behind the operators that do not mind them, and cancel.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use super::edit::{Edit, remove};
 use super::{dead_code, fold_constants};
@@ -138,7 +138,7 @@ impl Layout {
         let axes = self::inverse(&order);
         let tensor = &mut self.edit.graph.tensors[made.index()];
         tensor.element = target.element;
-        tensor.source = Some(source(&target, &axes));
+        tensor.source = target.seen_as(&axes);
         self.write_view(output, View { base: made, perm: order });
         Some(())
     }
@@ -236,7 +236,7 @@ impl Layout {
         let name = format!("{}.nhwc", target.name);
         let op = Op::Reshape { shape: Shape::new(dims).ok()? };
         let made = self.edit.apply(&name, op, &[base], target.quantization.clone())?;
-        self.edit.graph.tensors[made.index()].source = Some(source(&target, &axes));
+        self.edit.graph.tensors[made.index()].source = target.seen_as(&axes);
         self.write_view(output, View { base: made, perm: inverse(&axes) });
         Some(())
     }
@@ -337,16 +337,6 @@ fn groups(from: &[usize], to: &[usize]) -> Option<Vec<Group>> {
     Some(groups)
 }
 
-/// What `made` holds, of which `target` is the exchange: axis `i` of `made` is axis `axes[i]` of it.
-fn source(target: &Tensor, axes: &[usize]) -> Source {
-    match &target.source {
-        None => Source { name: target.name.clone(), axes: axes.to_vec() },
-        Some(source) => {
-            Source { name: source.name.clone(), axes: axes.iter().map(|&axis| source.axes[axis]).collect() }
-        }
-    }
-}
-
 fn is_identity(perm: &[usize]) -> bool {
     perm.iter().copied().eq(0..perm.len())
 }
@@ -375,12 +365,15 @@ fn free(node: &mut Node, tensors: &[Tensor]) {
 }
 
 /// A tensor takes the name of the source's value that it holds, if nothing else has it.
-fn named(mut graph: Graph) -> Graph {
-    let mut taken: std::collections::HashSet<String> = graph.tensors.iter().map(|tensor| tensor.name.clone()).collect();
-    for index in 0..graph.tensors.len() {
-        let Some(name) = graph.tensors[index].source.as_ref().map(|source| source.name.clone()) else { continue };
+pub(super) fn named(mut graph: Graph) -> Graph {
+    let mut taken: HashSet<String> = graph.tensors.iter().map(|tensor| tensor.name.clone()).collect();
+    for tensor in &mut graph.tensors {
+        let Source::View { name, axes } = &tensor.source else { continue };
         if taken.insert(name.clone()) {
-            taken.remove(&std::mem::replace(&mut graph.tensors[index].name, name));
+            taken.remove(&std::mem::replace(&mut tensor.name, name.clone()));
+        }
+        if tensor.name == *name && is_identity(axes) {
+            tensor.source = Source::Same;
         }
     }
     for node in &mut graph.nodes {

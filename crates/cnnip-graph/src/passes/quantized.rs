@@ -2,6 +2,7 @@
 
 use super::dead_code;
 use super::edit::{Edit, producers, readers};
+use super::layout::named;
 use super::scales::without_copies;
 use crate::graph::{Graph, Node, NodeId, TensorId};
 use crate::op::Op;
@@ -63,7 +64,7 @@ pub fn fuse_quantization(graph: Graph) -> Graph {
     }
     let mut graph = fusion.edit.graph;
     written_once(&mut graph);
-    dead_code(without_copies(graph))
+    named(dead_code(without_copies(graph)))
 }
 
 /// A quantization whose operator now writes its output itself is no longer needed.
@@ -203,6 +204,7 @@ impl Fusion {
         }
         let name = format!("{}.integers", self.tensor(output).name);
         let made = self.edit.apply(&name, node.op.clone(), &inputs, Some(own))?;
+        self.edit.graph.tensors[made.index()].source = self.tensor(output).copied();
         match quantized {
             Some(to) => self.edit.push(Op::Quantize, vec![made], to),
             None => {

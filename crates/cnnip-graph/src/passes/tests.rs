@@ -4,7 +4,7 @@ use super::*;
 use crate::evaluate::float_data;
 use crate::onnx::tests::resnet_block;
 use crate::op::{Activation, Conv2d, Hw, Op, Pad, PadValue, Padding};
-use crate::{ElementType, GraphBuilder, Quantization, Shape, Tensor, TensorId};
+use crate::{ElementType, GraphBuilder, Quantization, Shape, Source, Tensor, TensorId};
 
 fn shape(dims: &[usize]) -> Shape {
     Shape::new(dims).unwrap()
@@ -47,8 +47,8 @@ fn a_residual_block_ends_channels_last_with_everything_folded() {
     assert_eq!(names, ["Transpose", "Conv2d", "Conv2d", "Add", "Mean", "Reshape", "FullyConnected"]);
     let names: Vec<&str> = graph.nodes.iter().map(|node| node.name.as_str()).collect();
     assert_eq!(names[1..4], ["r1", "b2", "r2"]);
-    let source = graph[graph.tensor_named("r1").unwrap()].source.clone().unwrap();
-    assert_eq!((source.name.as_str(), source.axes.as_slice()), ("r1", &[0, 2, 3, 1][..]));
+    let source = graph[graph.tensor_named("r1").unwrap()].source.clone();
+    assert_eq!(source, Source::View { name: "r1".into(), axes: vec![0, 2, 3, 1] });
 }
 
 #[test]

@@ -150,6 +150,7 @@ impl<'a> Importer<'a> {
             nodes,
             inputs,
             outputs,
+            fused: vec![],
         })
     }
 

@@ -5,7 +5,7 @@ use super::data;
 use super::diagnostic::Span;
 use super::print::engine_kind;
 use super::scan::{Argument, Arguments, Parsed};
-use super::value::{element, engine_id, find, list_engine, operator, picture, quantization, version};
+use super::value::{element, engine_id, find, list_engine, operator, picture, quantization, source_tensor, version};
 use crate::container::wide;
 use crate::{
     Budget, CONSTANT_ALIGNMENT, Engine, EngineId, HostStep, Input, Layer, List, ListId, Memory, Place, Region,
@@ -250,13 +250,14 @@ impl Builder {
         let element = element(&arguments.next("the element type")?)?;
         let shape = arguments.next("the shape")?.numbers()?;
         let quantization = quantization(arguments)?;
+        let model = source_tensor(arguments)?;
         let alias = arguments.key("alias");
         let source = self.trace_source(arguments)?;
         arguments.finish()?;
         let map = self.package.tile_map.get_or_insert_default();
         let index = map.tensors.len();
         let id = u32::try_from(index).map(TracedId).map_err(|_| span.error("too many traced tensors"))?;
-        map.tensors.push(Traced { name: name.clone(), shape, element, quantization, source });
+        map.tensors.push(Traced { name: name.clone(), shape, element, quantization, model, source });
         self.traced.entry(name).or_insert(id);
         self.aliases.extend(alias.map(|of| (index, of)));
         self.place("traced tensor", index, span);

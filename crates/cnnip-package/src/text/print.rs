@@ -6,8 +6,8 @@ use super::scan::is_bare;
 use crate::problem::version;
 use crate::{
     Color, Engine, EngineId, HostOperator, HostStep, Input, Layer, Layout, List, ListId, Memory, Package, Pixels,
-    Preprocess, Quantization, Region, RegionId, RegionKind, Step, Tensor, TensorId, Tile, TileMap, TokenOwner,
-    TraceSource, Traced, TracedId,
+    Preprocess, Quantization, Region, RegionId, RegionKind, SourceTensor, Step, Tensor, TensorId, Tile, TileMap,
+    TokenOwner, TraceSource, Traced, TracedId,
 };
 
 /// Bytes in a line of constants.
@@ -206,8 +206,13 @@ impl<'a> Printer<'a> {
             TraceSource::Alias(of) => format!(" alias={}", traced_name(map, *of)),
             TraceSource::Fused(layers) => format!(" fused={}", list(layers.iter().map(|layer| name(layer)))),
         };
+        let model = match &traced.model {
+            SourceTensor::Same => String::new(),
+            SourceTensor::View { name: of, axes } => format!(" view={} axes={}", name(of), list(axes)),
+            SourceTensor::Added => " added".to_owned(),
+        };
         let (shape, scale) = (list(&traced.shape), scale(traced.quantization));
-        self.line(format_args!(".traced {} {} {shape}{scale}{source}", name(&traced.name), traced.element));
+        self.line(format_args!(".traced {} {} {shape}{scale}{model}{source}", name(&traced.name), traced.element));
     }
 
     fn tile(&mut self, map: &TileMap, tile: &Tile) {

@@ -4,7 +4,9 @@ use std::collections::HashMap;
 
 use super::diagnostic::Span;
 use super::scan::{Argument, Arguments, Parsed};
-use crate::{Color, ElementType, Engine, EngineId, HostOperator, Layout, Pixels, Preprocess, Quantization};
+use crate::{
+    Color, ElementType, Engine, EngineId, HostOperator, Layout, Pixels, Preprocess, Quantization, SourceTensor,
+};
 
 /// The number of the item with this name.
 pub(super) fn find<T: Copy>(kind: &str, names: &HashMap<String, T>, name: Argument) -> Parsed<T> {
@@ -34,6 +36,15 @@ pub(super) fn quantization(arguments: &mut Arguments) -> Parsed<Option<Quantizat
     let Some(scale) = arguments.key("scale") else { return Ok(None) };
     let zero_point = arguments.key("zero").map_or(Ok(0), |zero| zero.number())?;
     Ok(Some(Quantization { scale: scale.real()?, zero_point }))
+}
+
+/// `view=NAME axes=[..]`, `added`, or nothing.
+pub(super) fn source_tensor(arguments: &mut Arguments) -> Parsed<SourceTensor> {
+    if arguments.flag("added") {
+        return Ok(SourceTensor::Added);
+    }
+    let Some(name) = arguments.key("view") else { return Ok(SourceTensor::Same) };
+    Ok(SourceTensor::View { name: name.text()?, axes: arguments.required("axes")?.numbers()? })
 }
 
 const ENGINES: [(&str, Engine); 3] = [("dma0", Engine::Dma0), ("dma1", Engine::Dma1), ("cnn", Engine::Cnn)];

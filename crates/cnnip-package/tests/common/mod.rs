@@ -4,8 +4,8 @@
 
 use cnnip_package::{
     Budget, Color, ElementType, Engine, EngineId, HostOperator, HostStep, Input, Layer, Layout, List, ListId, Memory,
-    Package, Pixels, Place, Preprocess, Quantization, Region, RegionId, RegionKind, Step, Tensor, TensorId, Tile,
-    TileMap, TokenOwner, TraceSource, Traced, TracedId,
+    Package, Pixels, Place, Preprocess, Quantization, Region, RegionId, RegionKind, SourceTensor, Step, Tensor,
+    TensorId, Tile, TileMap, TokenOwner, TraceSource, Traced, TracedId,
 };
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -67,12 +67,14 @@ pub(crate) fn sample() -> Package {
         shape: vec![1, 10],
         element: ElementType::Int8,
         quantization: None,
+        model: SourceTensor::Same,
         source,
     };
+    let turned = SourceTensor::View { name: "scores transposed".into(), axes: vec![1, 0] };
     let tensors = vec![
         traced("flat", TraceSource::Alias(TracedId(2))),
-        traced("padded", TraceSource::Fused(vec!["fc".into()])),
-        traced("scores", TraceSource::Tiles),
+        Traced { model: turned, ..traced("padded", TraceSource::Fused(vec!["fc".into()])) },
+        Traced { model: SourceTensor::Added, ..traced("scores", TraceSource::Tiles) },
         traced("given", TraceSource::Host(TensorId(1))),
     ];
     let tiles = vec![Tile {
@@ -233,6 +235,7 @@ fn refer(mut package: Package, picks: &[u32], picture: &Pixels, beta: f32) -> Pa
         shape: tensor.shape.clone(),
         element: tensor.element,
         quantization: tensor.quantization,
+        model: SourceTensor::Same,
         source: TraceSource::Tiles,
     });
     let map = TileMap { tensors: traced.collect(), tiles: pairs.map(tile).collect() };

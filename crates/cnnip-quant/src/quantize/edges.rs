@@ -26,7 +26,9 @@ impl Rewrite<'_> {
             }
             let name = self.new[id].name.clone();
             let output = float(&self.new[id], name.clone());
-            self.new.tensors[id.index()].name = format!("{name}:quantized");
+            let source = self.new[id].copied();
+            let integers = &mut self.new.tensors[id.index()];
+            (integers.name, integers.source) = (format!("{name}:quantized"), source);
             let output = self.add(output);
             self.new.nodes.push(Node { name, op: Op::Dequantize, inputs: vec![id], outputs: vec![output] });
             self.new.outputs[at] = output;
