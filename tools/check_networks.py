@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Compares our simulator with the oracles on real int8 networks, element by element.
 
-    .venv/bin/python tools/check_networks.py --bin-dir target/release --inputs 100 --targets v3m,v4h
+    .venv/bin/python tools/check_networks.py --bin-dir target/release --inputs 100 --targets v3m,v4h,v3u/3
 
 Whole networks, rounding `double`, against tflite-micro: seeded random inputs, the photographs that fit, and
 person_detect's two known answers. Then layer by layer, rounding `float`: every layer with weights is cut out as a
@@ -145,7 +145,7 @@ class Workshop:
         """The model compiled for every target that takes it; the others are noted as failures."""
         made = []
         for target in () if self.directory is None else self.arguments.targets.split(","):
-            package = self.scratch / f"{model.stem}.{target}.{rounding}.cnnip"
+            package = self.scratch / f"{model.stem}.{target.replace('/', '-')}.{rounding}.cnnip"
             try:
                 Binaries(self.directory, target, rounding).compile(model, package)
                 made.append((target, package))
@@ -234,7 +234,8 @@ def parse() -> argparse.Namespace:
     options.add_argument("--data", type=Path, default=DATA, help=f"where the networks are (default {DATA})")
     options.add_argument("--bin-dir", type=Path, default=Path("target/release"), help="where cnnip and iss-run are")
     options.add_argument("--inputs", type=int, default=100, help="random inputs per network (default 100)")
-    options.add_argument("--targets", default="v3m,v4h", help="comma-separated targets (default v3m,v4h)")
+    targets = "comma-separated targets, with /N for N cores, as v3u/3 (default v3m,v4h)"
+    options.add_argument("--targets", default="v3m,v4h", help=targets)
     options.add_argument("--only", choices=["networks", "layers"], help="leave the other half out")
     options.add_argument("--markdown", type=Path, help="also write the tables to this page")
     options.add_argument("--workers", type=int, default=2)

@@ -18,7 +18,7 @@ class Refused(Exception):
 
 @dataclass(frozen=True)
 class Binaries:
-    """Where the binaries are, and what to compile for."""
+    """Where the binaries are, and what to compile for: a target, or a target and its cores, as `v3u/3`."""
 
     directory: Path
     target: str = "v4h"
@@ -26,7 +26,8 @@ class Binaries:
 
     def compile(self, model: Path, package: Path) -> None:
         """Compiles a TFLite file to a package."""
-        options = ["-o", str(package), "--target", self.target, "--rounding", self.rounding]
+        target, _, cores = self.target.partition("/")
+        options = ["-o", str(package), "--target", target, "--cores", cores or "1", "--rounding", self.rounding]
         self._call("cnnip", "compile", str(model), *options)
 
     def run(self, package: Path, inputs: dict[str, np.ndarray], outputs: list[str]) -> list[np.ndarray]:

@@ -1,9 +1,10 @@
 //! `cnnip compile`.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
-use cnnip_compiler::{Options, PixelRule, Rounding, compile_stages};
+use cnnip_compiler::{Options, PixelRule, Rounding, Stages, compile_networks, compile_stages};
+use cnnip_graph::Graph;
 use cnnip_isa::Target;
 
 use crate::compress::{self, Compress};
@@ -16,14 +17,19 @@ use crate::{files, info, model};
 
 #[derive(Debug, Args)]
 pub(crate) struct Compile {
-    /// Model: quantized TFLite or ONNX, or a float one together with --calib or --ranges; `cnnip operators` lists what it may consist of
-    model: PathBuf,
+    /// Model: quantized TFLite or ONNX, or a float one together with --calib or --ranges; `cnnip operators` lists what it may consist of.
+    /// Several become one package that runs them at once, a core each; their tensors have the file's name and `/` before their own
+    #[arg(required = true, value_name = "MODEL")]
+    models: Vec<PathBuf>,
     /// The package to write
     #[arg(short, long, value_name = "OUT.cnnip")]
     output: PathBuf,
     /// Machine to compile for
     #[arg(long, default_value = "v4h", value_parser = target)]
     target: &'static Target,
+    /// Cores that share the network, where that takes fewer estimated cycles
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    cores: u32,
     /// Rounding of accumulators: as TFLite Micro, with one rounding, or in binary32 as XNNPACK, and of ONNX models as ONNX Runtime
     #[arg(long, value_enum, default_value_t = RoundingName::Double)]
     rounding: RoundingName,
@@ -90,44 +96,105 @@ fn dimension(text: &str) -> Result<(String, usize), String> {
     }
 }
 
-/// Reads a model, quantizes it if it is float, compiles it and writes the package.
+/// A model in integers.
+struct Ready {
+    graph: Graph,
+    format: Format,
+    compressed: Vec<compress::Done>,
+}
+
+/// Reads models, quantizes those that are float, compiles them and writes the package.
 pub(crate) fn run(arguments: &Compile, streams: &mut Streams<'_>) -> Result<(), Error> {
-    let path = &arguments.model;
-    files::distinct(path, &arguments.output)?;
-    let reading = Reading { dims: arguments.dims.iter().cloned().collect(), dump: arguments.dump_passes.clone() };
-    let (mut graph, format) = model::read_with_format(path, &reading)?;
-    let pruned = arguments.compress.prune(path, &mut graph)?;
-    let mut graph = quantize::quantized(path, graph, &arguments.quantize, streams)?;
-    let compressed: Vec<compress::Done> = pruned.into_iter().chain(arguments.compress.cluster(&mut graph)).collect();
-    let stages = compile_stages(&graph, &options(arguments, format))
-        .map_err(|errors| Error::Compile { path: path.clone(), errors })?;
+    let names = names(&arguments.models);
+    let mut ready = vec![];
+    for (path, name) in arguments.models.iter().zip(&names) {
+        ready.push(read(arguments, path, name, streams)?);
+    }
+    let stages = compiled(arguments, &names, &ready)?;
     let report = stages.report(arguments.target);
     files::write_package(&arguments.output, &stages.package)?;
+    let compressed: Vec<&compress::Done> = ready.iter().flat_map(|ready| &ready.compressed).collect();
+    let layer = |index: usize| stages.legalized.layers[index].name.as_str();
     if arguments.json {
         let mut data = info::data(&stages.package);
-        data["report"] = info::report_data(&report);
+        data["report"] = info::report_data(&report, layer);
         if !compressed.is_empty() {
-            data["compression"] = compress::data(&compressed);
+            data["compression"] = compress::data(compressed.iter().copied());
         }
         streams.data(&data);
     } else {
         let headline = info::headline(&stages.package.summary());
         let steps: String = compressed.iter().map(|done| compress::text(done) + "\n").collect();
-        streams.say(format_args!("{}: {headline}\n{steps}{}", arguments.output.display(), info::report(&report)));
+        let report = info::report(&report, layer);
+        streams.say(format_args!("{}: {headline}\n{steps}{report}", arguments.output.display()));
+    }
+    Ok(())
+}
+
+/// Names of the models: their files' without the ending, and a number behind one that has been before.
+fn names(models: &[PathBuf]) -> Vec<String> {
+    let mut names: Vec<String> = vec![];
+    for path in models {
+        let stem = path.file_stem().map_or_else(|| "model".into(), |stem| stem.to_string_lossy().into_owned());
+        let numbered = (2..).map(|number: u32| format!("{stem}.{number}"));
+        let free = std::iter::once(stem.clone()).chain(numbered).find(|name| !names.contains(name));
+        names.push(free.unwrap_or(stem));
+    }
+    names
+}
+
+fn read(arguments: &Compile, path: &Path, name: &str, streams: &mut Streams<'_>) -> Result<Ready, Error> {
+    files::distinct(path, &arguments.output)?;
+    let alone = arguments.models.len() == 1;
+    let dump = arguments.dump_passes.as_ref().map(|dir| if alone { dir.clone() } else { dir.join(name) });
+    let reading = Reading { dims: arguments.dims.iter().cloned().collect(), dump };
+    let (mut graph, format) = model::read_with_format(path, &reading)?;
+    let pruned = arguments.compress.prune(path, &mut graph)?;
+    let mut graph = quantize::quantized(path, graph, &arguments.quantize, streams)?;
+    let compressed = pruned.into_iter().chain(arguments.compress.cluster(&mut graph)).collect();
+    Ok(Ready { graph, format, compressed })
+}
+
+fn compiled(arguments: &Compile, names: &[String], ready: &[Ready]) -> Result<Stages, Error> {
+    let paths: Vec<String> = arguments.models.iter().map(|path| path.display().to_string()).collect();
+    let path = PathBuf::from(paths.join(", "));
+    let stages = match ready {
+        [Ready { graph, format, .. }] => compile_stages(graph, &options(arguments, *format)),
+        _ => {
+            check_several(arguments, ready)?;
+            let format = ready.first().map_or(Format::Tflite, |ready| ready.format);
+            let networks = names.iter().cloned().zip(ready.iter().map(|ready| ready.graph.clone()));
+            compile_networks(&networks.collect::<Vec<_>>(), &options(arguments, format))
+        }
+    };
+    stages.map_err(|errors| Error::Compile { path, errors })
+}
+
+/// Several networks have a core each and one rounding.
+fn check_several(arguments: &Compile, ready: &[Ready]) -> Result<(), Error> {
+    let given = arguments.cores;
+    if given != 1 && usize::try_from(given) != Ok(ready.len()) {
+        return Err(Error::CoresOfSeveral { cores: given, models: ready.len() });
+    }
+    let mixed = ready.windows(2).any(|two| two[0].format != two[1].format);
+    if mixed && arguments.rounding == RoundingName::Float {
+        return Err(Error::TwoFormats);
     }
     Ok(())
 }
 
 fn options(arguments: &Compile, format: Format) -> Options {
-    let model = arguments.model.file_name().map(|name| name.to_string_lossy().into_owned());
+    let models = arguments.models.iter().filter_map(|path| path.file_name());
+    let models: Vec<String> = models.map(|name| name.to_string_lossy().into_owned()).collect();
     Options {
+        cores: arguments.cores,
         rounding: arguments.rounding.of(format),
         keep: arguments.keep.clone(),
         chain: !arguments.no_chain,
         weights: arguments.compress.coding(),
         pixels: pixels(arguments),
         lowered: !arguments.no_lowered,
-        provenance: model.map(|name| ("model".to_owned(), name)).into_iter().collect(),
+        provenance: vec![("model".to_owned(), models.join(", "))],
         ..Options::new(arguments.target)
     }
 }
@@ -138,5 +205,16 @@ fn pixels(arguments: &Compile) -> PixelRule {
         (None, PixelName::Auto) => PixelRule::Auto,
         (None, PixelName::Raw) => PixelRule::Raw,
         (None, PixelName::None) => PixelRule::None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_that_has_been_gets_a_number() {
+        let models = ["a.tflite", "x/b.onnx", "y/a.onnx", "a.tflite"].map(PathBuf::from);
+        assert_eq!(names(&models), ["a", "b", "a.2", "a.3"]);
     }
 }

@@ -88,10 +88,10 @@ pub(crate) fn text((what, done): &Done) -> String {
 }
 
 /// For programs.
-pub(crate) fn data(all: &[Done]) -> Value {
+pub(crate) fn data<'a>(all: impl IntoIterator<Item = &'a Done>) -> Value {
     let one = |(what, done): &Done| {
         let Compressed { layers, weights, zeros, error } = done;
         json!({ "step": what, "layers": layers, "weights": weights, "zeros": zeros, "squared_error": error })
     };
-    all.iter().map(one).collect()
+    all.into_iter().map(one).collect()
 }

@@ -93,6 +93,12 @@ pub(crate) enum Error {
     /// Something that cannot be looked at or compared.
     #[error("{message}")]
     Analysis { kind: &'static str, message: String, hint: String },
+    /// A number of cores for several networks that is not theirs.
+    #[error("{cores} cores asked for {models} networks, which have a core each")]
+    CoresOfSeveral { cores: u32, models: usize },
+    /// Networks of two formats with a rounding that means something else for each.
+    #[error("--rounding float is another rounding for TFLite models than for ONNX models")]
+    TwoFormats,
     /// Something that cannot be timed.
     #[error("{}: {why}", path.display())]
     Bench { path: PathBuf, why: String },
@@ -157,6 +163,7 @@ impl Error {
             Self::Model { .. } => "model",
             Self::Compile { .. } => "compile",
             Self::NotCalibrated { .. } | Self::AlreadyQuantized { .. } => "usage",
+            Self::CoresOfSeveral { .. } | Self::TwoFormats => "usage",
             Self::Ranges { .. } | Self::Quantize { .. } | Self::Float { .. } => "quantize",
             Self::Data { .. } | Self::Examples { .. } | Self::Evaluation { .. } => "data",
             Self::Fault { .. } | Self::Overflow { .. } => "fault",
@@ -190,6 +197,8 @@ impl Error {
             Self::Evaluation { why } => why.hint().to_owned(),
             Self::Float { .. } => "quantize the model with its own framework, and compile that".to_owned(),
             Self::Overflow { .. } => "the layer's weights and bias are larger than its accumulators".to_owned(),
+            Self::CoresOfSeveral { .. } => "leave --cores out, or compile one model".to_owned(),
+            Self::TwoFormats => "choose another rounding, or compile the models of each format apart".to_owned(),
             Self::SecondFile { .. } => "every tensor takes one file".to_owned(),
             Self::Itself { .. } => "name another file for the output".to_owned(),
             Self::Utf8 { .. } | Self::TooLarge { .. } => "is this the right file?".to_owned(),

@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use cnnip_compiler::Report;
+use cnnip_compiler::{Axis, CoreReport, Report, SplitRun};
 use cnnip_package::{Color, Input, Package, Pixels, Preprocess, Summary, Tensor};
 use serde_json::{Value, json};
 
@@ -21,10 +21,11 @@ pub(crate) fn headline(summary: &Summary) -> String {
     )
 }
 
-/// What a network takes, in one line.
-pub(crate) fn report(report: &Report) -> String {
+/// What a network takes, in one line; of several cores, a line for each and one for each run of layers that they share.
+/// `layer` gives a layer's name.
+pub(crate) fn report<'a>(report: &Report, layer: impl Fn(usize) -> &'a str) -> String {
     let permille = report.array_use();
-    format!(
+    let mut text = format!(
         "  {} cycles (estimate), {}.{} % of the array's MACs; {} bytes from and {} to external memory; {} bytes of scratchpad",
         report.cycles,
         permille / 10,
@@ -32,11 +33,30 @@ pub(crate) fn report(report: &Report) -> String {
         report.loaded_bytes,
         report.stored_bytes,
         report.scratchpad_bytes,
-    )
+    );
+    let several = report.cores.len() > 1;
+    for (index, core) in report.cores.iter().enumerate().filter(|_| several) {
+        let CoreReport { cycles, busy } = core;
+        let _ = write!(text, "\n  core {index}: {cycles} cycles (estimate), its CNN engine at work in {busy}");
+    }
+    for SplitRun { layers, axis, cores } in &report.splits {
+        let last = layers.end.saturating_sub(1);
+        let (count, axis) = (counted(layers.len(), "layer"), axis_name(*axis));
+        let (first, last) = (layer(layers.start), layer(last));
+        let _ = write!(text, "\n  {count} by {axis} on {cores} cores: `{first}` to `{last}`");
+    }
+    text
+}
+
+const fn axis_name(axis: Axis) -> &'static str {
+    match axis {
+        Axis::Rows => "rows",
+        Axis::Channels => "channels",
+    }
 }
 
 /// What a network takes, for programs.
-pub(crate) fn report_data(report: &Report) -> Value {
+pub(crate) fn report_data<'a>(report: &Report, layer: impl Fn(usize) -> &'a str) -> Value {
     json!({
         "cycles_estimate": report.cycles,
         "macs": report.macs,
@@ -44,6 +64,13 @@ pub(crate) fn report_data(report: &Report) -> Value {
         "loaded_bytes": report.loaded_bytes,
         "stored_bytes": report.stored_bytes,
         "scratchpad_bytes": report.scratchpad_bytes,
+        "cores": report.cores.iter().map(|core| json!({
+            "cycles_estimate": core.cycles, "cnn_busy_cycles_estimate": core.busy,
+        })).collect::<Vec<_>>(),
+        "splits": report.splits.iter().map(|split| json!({
+            "layers": split.layers.clone().map(&layer).collect::<Vec<_>>(),
+            "axis": axis_name(split.axis), "cores": split.cores,
+        })).collect::<Vec<_>>(),
     })
 }
 

@@ -3,13 +3,16 @@
 mod lowered;
 mod tensors;
 
+use std::collections::HashSet;
+
 use cnnip_graph::{Graph, Place};
-use cnnip_isa::{EngineKind, FieldRange};
+use cnnip_isa::FieldRange;
 use cnnip_package::{
-    Budget, Engine, EngineId, HostStep, Layer, List, ListId, Package, Region, RegionId, RegionKind, Step, TokenOwner,
+    Budget, EngineId, HostStep, Layer, List, ListId, Package, Region, RegionId, RegionKind, Step, TokenOwner,
 };
 
 use crate::constants::Constants;
+use crate::division::Division;
 use crate::emit::{self, Emitted};
 use crate::error::{CompileErrors, Problem, Rule};
 use crate::memory::{MemoryMap, Role};
@@ -25,7 +28,9 @@ pub(crate) use tensors::{element, quantization};
 pub(crate) struct Parts<'a> {
     pub(crate) graph: &'a Graph,
     pub(crate) options: &'a Options,
+    /// The whole network.
     pub(crate) legalized: &'a Network,
+    pub(crate) division: &'a Division,
     pub(crate) memory: &'a MemoryMap,
     pub(crate) programs: &'a [Program],
     pub(crate) constants: &'a Constants,
@@ -37,7 +42,7 @@ pub(crate) fn package(parts: &Parts<'_>) -> Result<Package, CompileErrors> {
     let table = TensorTable::of(parts.legalized, parts.memory);
     package.provenance = provenance(parts.options);
     regions(parts, &mut package);
-    package.tokens = tokens(parts.programs);
+    package.tokens = tokens(parts);
     package.layers = layers(parts.legalized);
     program(parts, &table, &mut package)?;
     package.inputs = table.inputs(parts);
@@ -45,6 +50,7 @@ pub(crate) fn package(parts: &Parts<'_>) -> Result<Package, CompileErrors> {
     package.tile_map = Some(tilemap::tile_map(&tilemap::Parts {
         graph: parts.graph,
         network: parts.legalized,
+        division: parts.division,
         memory: parts.memory,
         target: parts.options.target,
         package: &package,
@@ -108,21 +114,24 @@ const fn kind(role: Role) -> RegionKind {
 
 /// Whether a device layer reads or writes a value in a region.
 fn device_uses(parts: &Parts<'_>, role: Role) -> bool {
-    let device = parts.legalized.layers.iter().filter(|layer| !layer.work.is_host());
+    let device = parts.division.network.layers.iter().filter(|layer| !layer.work.is_host());
     let mut values = device.flat_map(|layer| layer.work.reads().into_iter().chain([layer.work.writes()]));
     values.any(|value| parts.memory.place(value).is_some_and(|(of, _)| of == role))
 }
 
-fn on_core(engine: Engine) -> EngineId {
-    EngineId { core: 0, engine }
-}
-
 /// The owners of the tokens that the programs use.
-fn tokens(programs: &[Program]) -> Vec<TokenOwner> {
-    let owner = |(token, signal, wait)| TokenOwner { token, signal: on_core(signal), wait: on_core(wait) };
-    let items = || programs.iter().flat_map(Program::lists).flatten();
-    let used = |owner: &TokenOwner| items().any(|item| *item == Item::Signal(owner.token));
-    schedule::tokens().map(owner).filter(used).collect()
+fn tokens(parts: &Parts<'_>) -> Vec<TokenOwner> {
+    let lists = parts.programs.iter().flat_map(Program::lists);
+    let signals = lists.flat_map(|(engine, items)| {
+        items.iter().filter_map(move |item| match item {
+            Item::Signal(token) => Some((*token, engine)),
+            _ => None,
+        })
+    });
+    let used: HashSet<(u8, EngineId)> = signals.collect();
+    let owners = schedule::owners(parts.division.cores());
+    let owners = owners.filter(|(token, signal, _)| used.contains(&(*token, *signal)));
+    owners.map(|(token, signal, wait)| TokenOwner { token, signal, wait }).collect()
 }
 
 /// The device layers, by the number in their marks.
@@ -159,18 +168,17 @@ fn program(parts: &Parts<'_>, table: &TensorTable, package: &mut Package) -> Res
 
 fn device_step(parts: &Parts<'_>, program: &Program, package: &mut Package) -> Result<(), CompileErrors> {
     let step = package.program.len();
-    let engines = [
-        (Engine::Dma0, EngineKind::Dma, &program.dma0),
-        (Engine::Dma1, EngineKind::Dma, &program.dma1),
-        (Engine::Cnn, EngineKind::Cnn, &program.cnn),
-    ];
     let mut lists = vec![];
-    for (engine, kind, items) in engines.into_iter().filter(|(_, _, items)| !items.is_empty()) {
+    for (engine, items) in program.lists().filter(|(_, items)| !items.is_empty()) {
         let Emitted { words, commands, cycles, .. } =
-            emit::list(kind, items, parts.options.target).map_err(internal)?;
+            emit::list(emit::kind(engine.engine), items, parts.options.target).map_err(internal)?;
         lists.push(ListId(small(package.lists.len())));
-        package.lists.push(List { name: format!("step{step}.{engine}"), engine: on_core(engine), words });
-        // At any cycle some engine is at work, so the sum over the engines is enough.
+        let name = match parts.division.cores() {
+            1 => format!("step{step}.{}", engine.engine),
+            _ => format!("step{step}.{engine}"),
+        };
+        package.lists.push(List { name, engine, words });
+        // At any cycle some engine is at work, so the sum over the engines of all cores is enough.
         let Budget { commands: before, cycles: until } = package.budget;
         package.budget = Budget { commands: before + commands, cycles: until.saturating_add(cycles) };
     }

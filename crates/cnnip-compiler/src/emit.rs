@@ -2,8 +2,17 @@
 
 use cnnip_isa::operation::Operation;
 use cnnip_isa::{Command, EngineKind, FieldRange, RegisterFile, encode, registers_of};
+use cnnip_package::Engine;
 
 use crate::schedule::Item;
+
+/// What kind of commands an engine takes.
+pub(crate) const fn kind(engine: Engine) -> EngineKind {
+    match engine {
+        Engine::Dma0 | Engine::Dma1 => EngineKind::Dma,
+        Engine::Cnn => EngineKind::Cnn,
+    }
+}
 
 /// A command list, what is in it, and what it takes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -201,6 +201,16 @@ pub enum Rule {
         /// Largest number.
         most: usize,
     },
+    /// More cores than the target has, or none.
+    #[error("{cores} cores asked for; {target} has {most}")]
+    Cores {
+        /// Cores asked for.
+        cores: usize,
+        /// Name of the target.
+        target: &'static str,
+        /// Cores that a program for it can have.
+        most: usize,
+    },
     /// A tensor to keep that the model does not have.
     #[error("the model has no tensor `{name}` to keep")]
     UnknownTensor {
@@ -236,6 +246,7 @@ impl Rule {
             Self::PadValue { .. } => "give a value in the input's quantization",
             Self::Scratchpad { .. } => "choose a target with a larger scratchpad",
             Self::Region { .. } | Self::TooMany { .. } => "split the model into smaller ones",
+            Self::Cores { .. } => "choose a target with as many cores, or fewer cores",
             Self::UnknownTensor { .. } => "`cnnip info` lists the names of the tensors",
             Self::Internal { .. } => "please report this with the model",
         }

@@ -29,7 +29,7 @@ pub struct Job {
 /// The jobs of one layer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LayerJobs {
-    /// Index of the layer in [`Network::layers`](cnnip_lowered::Network::layers).
+    /// Index of the layer in the divided network.
     pub layer: usize,
     /// How it was cut, for dumps.
     pub plan: String,

@@ -8,8 +8,9 @@
 //! | `legalize` | [`cnnip_graph::Graph`] → [`Network`] | what each layer computes, with all numeric parameters |
 //! | `fold` | [`Network`] → [`Network`] | which paddings convolutions do themselves |
 //! | `cascade` | [`Network`] → [`Network`] | which large maxima become chains of small ones |
-//! | `residency` | [`Network`] → values that stay | which tensors stay in the scratchpad, and where |
-//! | `memory` | [`Network`] → [`MemoryMap`] | where each other tensor lies in external memory |
+//! | `division` | [`Network`] → [`Division`] | which core does which part of which layer |
+//! | `residency` | [`Division`] → values that stay | which tensors stay in a core's scratchpad, and where |
+//! | `memory` | [`Division`] → [`MemoryMap`] | where each other tensor lies in external memory |
 //! | `tile` | layer → plan | how a layer is cut so that a piece fits the scratchpad |
 //! | `lower` | layer and plan → [`LayerJobs`] | the operations of each piece |
 //! | `schedule` | jobs → [`Program`] | the order of operations per engine, and the tokens that join them |
@@ -43,6 +44,7 @@ mod assemble;
 mod cascade;
 mod codec;
 mod constants;
+mod division;
 mod emit;
 mod error;
 mod fold;
@@ -50,6 +52,7 @@ mod job;
 mod legalize;
 mod lower;
 mod memory;
+mod networks;
 mod options;
 mod report;
 mod residency;
@@ -59,12 +62,13 @@ mod strided;
 mod tile;
 mod tilemap;
 
+pub use division::{Axis, Division, Duty, SplitRun};
 pub use error::{CompileErrors, Problem, Rule};
 pub use job::{Buffer, Job, LayerJobs};
 pub use memory::{MemoryMap, Role};
-pub use options::{Options, PixelRule, Rounding, WeightCoding};
-pub use report::Report;
-pub use schedule::{EngineItems, Item, Program};
+pub use options::{Options, PixelRule, Rounding, Sharing, WeightCoding};
+pub use report::{CoreReport, Report};
+pub use schedule::{CoreProgram, EngineItems, Item, Program};
 
 use cnnip_graph::Graph;
 use cnnip_isa::Target;
@@ -76,6 +80,8 @@ use cnnip_package::Package;
 pub struct Stages {
     /// Layers with all their numbers.
     pub legalized: Network,
+    /// The layers as the cores do them.
+    pub division: Division,
     /// Places in external memory.
     pub memory: MemoryMap,
     /// Pieces and operations of each device layer.
@@ -108,41 +114,95 @@ pub fn compile(graph: &Graph, options: &Options) -> Result<Package, CompileError
 /// # Errors
 /// As [`compile`].
 pub fn compile_stages(graph: &Graph, options: &Options) -> Result<Stages, CompileErrors> {
+    let target = options.target;
+    check_cores(options.cores, target)?;
+    let legalized = lowered(graph, options)?;
+    let mut best = placed(Division::whole(&legalized, |_| 0), options)?;
+    // One core does it if no other way takes fewer cycles.
+    for division in division::candidates(&legalized, options) {
+        let always = options.sharing != Sharing::Faster;
+        match placed(division, options) {
+            Ok(placed) if always || placed.cycles(target) < best.cycles(target) => best = placed,
+            _ => {}
+        }
+    }
+    assembled(graph, options, legalized, best)
+}
+
+/// Compiles several quantized graphs into one package that runs them at once, a core each: the first on core 0.
+///
+/// The tensors and layers of a network have its name and `/` before their own.
+///
+/// # Errors
+/// All problems of the models at once.
+pub fn compile_networks(networks: &[(String, Graph)], options: &Options) -> Result<Stages, CompileErrors> {
+    check_cores(size::small(networks.len()), options.target)?;
+    let (graph, owners) = networks::side_by_side(networks);
+    let legalized = networks::in_step(lowered(&graph, options)?, &owners);
+    let best = placed(Division::whole(&legalized, |layer| owners[layer.node]), options)?;
+    assembled(&graph, options, legalized, best)
+}
+
+/// The network's layers for the target.
+fn lowered(graph: &Graph, options: &Options) -> Result<Network, CompileErrors> {
     graph.check().map_err(|problems| CompileErrors::of_graph(&problems))?;
     let mut legalized = legalize::legalize(graph, options)?;
     fold::paddings(graph, &mut legalized);
     cascade::pools(&mut legalized, options.target);
-    let Placed { memory, jobs, constants } = placed(&legalized, options)?;
-    let programs = schedule::programs(&legalized, &jobs, options.target);
+    Ok(legalized)
+}
+
+fn check_cores(cores: u32, target: &'static Target) -> Result<(), CompileErrors> {
+    let most = target.cores.min(size::small(schedule::MAX_CORES));
+    if (1..=most).contains(&cores) {
+        return Ok(());
+    }
+    let rule = Rule::Cores { cores: size::index(cores), target: target.name, most: size::index(most) };
+    Err(CompileErrors::one(cnnip_graph::Place::Model, rule))
+}
+
+fn assembled(graph: &Graph, options: &Options, legalized: Network, placed: Placed) -> Result<Stages, CompileErrors> {
+    let Placed { division, memory, jobs, constants, programs } = placed;
     let package = assemble::package(&assemble::Parts {
         graph,
         options,
         legalized: &legalized,
+        division: &division,
         memory: &memory,
         programs: &programs,
         constants: &constants,
     })?;
-    Ok(Stages { legalized, memory, jobs, programs, package })
+    Ok(Stages { legalized, division, memory, jobs, programs, package })
 }
 
-/// Layers with places for their values.
+/// Layers with places for their values, and what the engines do.
 struct Placed {
+    division: Division,
     memory: MemoryMap,
     jobs: Vec<LayerJobs>,
     constants: constants::Constants,
+    programs: Vec<Program>,
+}
+
+impl Placed {
+    fn cycles(&self, target: &Target) -> u64 {
+        report::cycles(&self.programs, target)
+    }
 }
 
 /// Places all values and lowers all layers. Where a layer does not fit beside values that stay in the scratchpad, none does.
-fn placed(legalized: &Network, options: &Options) -> Result<Placed, CompileErrors> {
+fn placed(division: Division, options: &Options) -> Result<Placed, CompileErrors> {
     let target = options.target;
     let with = |residency: &residency::Residency| {
-        let memory = memory::plan(legalized, residency)?;
-        let (jobs, constants) = lower::all(legalized, &memory, residency, options)?;
-        Ok(Placed { memory, jobs, constants })
+        let memory = memory::plan(&division, residency)?;
+        let (jobs, constants) = lower::all(&division, &memory, residency, options)?;
+        Ok((memory, jobs, constants))
     };
-    let none = residency::Residency::none(legalized, target);
-    if !options.chain {
-        return with(&none);
-    }
-    with(&residency::choose(legalized, target)).or_else(|_: CompileErrors| with(&none))
+    let none = residency::Residency::none(&division, target);
+    let (memory, jobs, constants) = match options.chain {
+        false => with(&none),
+        true => with(&residency::choose(&division, target)).or_else(|_: CompileErrors| with(&none)),
+    }?;
+    let programs = schedule::programs(&division, &jobs, target);
+    Ok(Placed { division, memory, jobs, constants, programs })
 }

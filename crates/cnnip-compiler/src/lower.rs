@@ -12,17 +12,20 @@ mod transpose;
 mod windows;
 
 pub(crate) use pool::fits_target as fits_pool;
+pub(crate) use resize::between as samples;
 
 use cnnip_graph::Place;
 use cnnip_isa::{ElementType, Target};
 
 use crate::constants::Constants;
+use crate::division::Division;
 use crate::error::{CompileErrors, Problem, Rule};
 use crate::job::{Job, LayerJobs, Scratchpad};
 use crate::memory::{MemoryMap, Role};
 use crate::options::{Options, WeightCoding};
 use crate::residency::{Recent, Residency};
 use cnnip_lowered::{Layer, Network, Origin, ValueId, Work};
+use region::StoredMap;
 
 /// A layer among the values that stay in the scratchpad.
 #[derive(Clone, Copy, Debug)]
@@ -85,6 +88,12 @@ impl Site<'_> {
         self.setting.room()
     }
 
+    /// A map of a value, whose pixels have `channels`, rows are `columns` pixels, and elements `width` bytes.
+    pub(crate) fn map(&self, value: ValueId, columns: u32, channels: u32, width: u32) -> StoredMap {
+        let channels = self.memory.pixel(value).unwrap_or(channels);
+        StoredMap { at: self.memory.location(value), columns, channels, width }
+    }
+
     /// A part of the scratchpad for `bytes` of buffers.
     pub(crate) fn scratchpad(&mut self, bytes: u64) -> Scratchpad {
         Scratchpad::at(self.recent.take(self.setting.residency, self.setting.layer, bytes))
@@ -104,22 +113,23 @@ impl Site<'_> {
     }
 }
 
-/// Lowers all device layers, and collects the constant region.
+/// Lowers all device layers and parts of layers, and collects the constant region.
 pub(crate) fn all(
-    legalized: &Network,
+    division: &Division,
     memory: &MemoryMap,
     residency: &Residency,
     options: &Options,
 ) -> Result<(Vec<LayerJobs>, Constants), CompileErrors> {
     let (target, weights) = (options.target, options.weights);
-    let mut constants = operands(legalized, memory);
+    let network = &division.network;
+    let mut constants = operands(network, memory);
     let mut lowered = vec![];
     let mut problems = vec![];
     let mut room = MAX_OPERATIONS;
     let mut recent = Recent::default();
-    for (index, layer) in legalized.layers.iter().enumerate() {
+    for (index, layer) in network.layers.iter().enumerate() {
         constants.begin(index);
-        let setting = Setting { network: legalized, residency, target, layer: index };
+        let setting = Setting { network, residency, target, layer: index };
         let mut site = Site { setting, memory, target, weights, constants: &mut constants, recent: &mut recent, room };
         match one(&mut site, layer) {
             Ok(Some(Lowered { plan, pad, jobs })) => {
@@ -140,11 +150,11 @@ pub(crate) fn all(
 }
 
 /// The constant operands, which stand first in the region, as the memory map says.
-fn operands(legalized: &Network, memory: &MemoryMap) -> Constants {
+fn operands(network: &Network, memory: &MemoryMap) -> Constants {
     let mut constants = Constants::default();
-    for (index, value) in legalized.values.iter().enumerate() {
+    for (index, value) in network.values.iter().enumerate() {
         if let (Origin::Constant(data), Some((Role::Constant, _))) = (&value.origin, memory.place(ValueId(index))) {
-            constants.push(data.bytes());
+            constants.append(data.bytes());
         }
     }
     constants

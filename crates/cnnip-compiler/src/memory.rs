@@ -10,9 +10,10 @@ use std::ops::RangeInclusive;
 use cnnip_graph::Place;
 use cnnip_isa::operation::{Location, Space};
 
+use crate::division::Division;
 use crate::error::{CompileErrors, Rule};
 use crate::residency::Residency;
-use crate::size::{aligned, small};
+use crate::size::{aligned, small, wide};
 use cnnip_lowered::{Network, Origin, ValueId};
 
 /// Values begin at multiples of this.
@@ -48,13 +49,15 @@ impl Role {
     }
 }
 
-/// The place of every value.
+/// The place of every value of a divided network.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MemoryMap {
     /// Per value: the region's role and the offset in it; `None` for values that are not in external memory.
     places: Vec<Option<(Role, u64)>>,
     /// Per value: its address in the scratchpad, where it is all its life.
     resident: Vec<Option<u32>>,
+    /// Per value: channels of a pixel in its place, where it is some channels of what lies there.
+    pixels: Vec<Option<u32>>,
     /// Bytes of inputs, outputs and scratch.
     sizes: [u64; 3],
 }
@@ -68,6 +71,11 @@ impl MemoryMap {
     /// Address in the scratchpad of a value that is there from the layer that writes it to the last one that reads it.
     pub fn resident(&self, value: ValueId) -> Option<u32> {
         self.resident[value.0]
+    }
+
+    /// Channels of a pixel where a value lies, of which it is some.
+    pub(crate) fn pixel(&self, value: ValueId) -> Option<u32> {
+        self.pixels[value.0]
     }
 
     /// Bytes of the inputs, the outputs or the scratch region; 0 for constants.
@@ -100,14 +108,21 @@ impl MemoryMap {
 pub(crate) type Life = RangeInclusive<usize>;
 
 /// Places all values but constant operands, whose offsets `constants` gives.
-pub(crate) fn plan(legalized: &Network, residency: &Residency) -> Result<MemoryMap, CompileErrors> {
-    let mut roles = roles(legalized);
-    let lives = lives(legalized);
-    let values = legalized.values.len();
-    let mut map = MemoryMap { places: vec![None; values], resident: vec![None; values], sizes: [0; 3] };
+pub(crate) fn plan(division: &Division, residency: &Residency) -> Result<MemoryMap, CompileErrors> {
+    let network = &division.network;
+    let mut roles = roles(network);
+    let values = network.values.len();
+    let mut map = MemoryMap {
+        places: vec![None; values],
+        resident: vec![None; values],
+        pixels: (0..values).map(|at| division.view(ValueId(at)).pixel).collect(),
+        sizes: [0; 3],
+    };
     for (at, role) in roles.iter_mut().enumerate() {
-        map.resident[at] = residency.address(legalized.root(ValueId(at)));
-        if map.resident[at].is_some() {
+        let value = ValueId(at);
+        let address = residency.address(network.root(value));
+        map.resident[at] = address.map(|address| address + small(offset(division, value)));
+        if address.is_some() {
             *role = None;
         }
     }
@@ -117,16 +132,22 @@ pub(crate) fn plan(legalized: &Network, residency: &Residency) -> Result<MemoryM
         for at in members {
             let offset = aligned(end, ALIGNMENT);
             map.places[at] = Some((role, offset));
-            end = offset + legalized.values[at].bytes();
+            end = offset + network.values[at].bytes();
         }
         map.sizes[usize::from(role == Role::Output)] = end;
     }
-    map.sizes[2] = place_scratch(legalized, &roles, &lives, &mut map.places);
-    place_constants(legalized, &roles, &mut map.places);
-    for at in 0..legalized.values.len() {
-        map.places[at] = map.places[legalized.root(ValueId(at)).0];
+    map.sizes[2] = place_scratch(division, &roles, &mut map.places);
+    place_constants(network, &roles, &mut map.places);
+    for at in 0..values {
+        let place = map.places[network.root(ValueId(at)).0];
+        map.places[at] = place.map(|(role, start)| (role, start + offset(division, ValueId(at))));
     }
     check(&map)
+}
+
+/// Bytes from the start of the value that owns a value's bytes to the value.
+fn offset(division: &Division, value: ValueId) -> u64 {
+    division.view(value).start * wide(division.network.values[value.0].element.size())
 }
 
 fn check(map: &MemoryMap) -> Result<MemoryMap, CompileErrors> {
@@ -173,41 +194,54 @@ pub(crate) fn lives(legalized: &Network) -> Vec<Option<Life>> {
     lives
 }
 
+/// When bytes are in use, and by which core; `None` for several cores.
+#[derive(Clone, Debug)]
+struct Use {
+    life: Life,
+    core: Option<u8>,
+}
+
+impl Use {
+    /// Whether both cannot have the same bytes: at one time, or on two cores, of which one would wait for the other.
+    fn excludes(&self, other: &Self) -> bool {
+        let together = self.life.start() <= other.life.end() && other.life.start() <= self.life.end();
+        together || self.core.zip(other.core).is_some_and(|(core, other)| core != other)
+    }
+}
+
 /// Places what lives in scratch; returns the region's size.
-fn place_scratch(
-    legalized: &Network,
-    roles: &[Option<Role>],
-    lives: &[Option<Life>],
-    places: &mut [Option<(Role, u64)>],
-) -> u64 {
+fn place_scratch(division: &Division, roles: &[Option<Role>], places: &mut [Option<(Role, u64)>]) -> u64 {
+    let network = &division.network;
+    let (lives, users) = (lives(network), division.users());
     let mut order: Vec<usize> = (0..roles.len()).filter(|&at| roles[at] == Some(Role::Scratch)).collect();
-    order.sort_by_key(|&at| (std::cmp::Reverse(legalized.values[at].bytes()), at));
-    let mut placed: Vec<(u64, u64, Life)> = vec![];
+    order.sort_by_key(|&at| (std::cmp::Reverse(network.values[at].bytes()), at));
+    let mut placed: Vec<(u64, u64, Use)> = vec![];
     let mut size = 0;
     for at in order {
         let Some(life) = lives[at].clone() else { continue };
-        let bytes = legalized.values[at].bytes();
-        let offset = first_fit(&placed, &life, bytes);
+        let bytes = network.values[at].bytes();
+        let own = Use { life, core: users[at] };
+        let taken = placed.iter().filter(|(_, _, other)| own.excludes(other)).map(|&(start, end, _)| (start, end));
+        let offset = first_fit(taken, bytes);
         places[at] = Some((Role::Scratch, offset));
         size = size.max(offset + bytes);
         let place = placed.partition_point(|&(start, _, _)| start <= offset);
-        placed.insert(place, (offset, offset + bytes, life));
+        placed.insert(place, (offset, offset + bytes, own));
     }
     size
 }
 
-/// The lowest offset where `bytes` are free during `life`; `placed` is in order of offsets.
-pub(crate) fn first_fit(placed: &[(u64, u64, Life)], life: &Life, bytes: u64) -> u64 {
+/// The lowest offset where `bytes` are free beside what is `taken`, in order of offsets.
+pub(crate) fn first_fit(taken: impl Iterator<Item = (u64, u64)>, bytes: u64) -> u64 {
     let mut offset = 0;
-    for (start, end, other) in placed {
-        let together = life.start() <= other.end() && other.start() <= life.end();
-        if !together || *end <= offset {
+    for (start, end) in taken {
+        if end <= offset {
             continue;
         }
-        if offset + bytes <= *start {
+        if offset + bytes <= start {
             break;
         }
-        offset = aligned(*end, ALIGNMENT);
+        offset = aligned(end, ALIGNMENT);
     }
     offset
 }
@@ -245,10 +279,18 @@ mod tests {
 
     #[test]
     fn bytes_are_used_again_when_their_value_is_dead() {
-        let placed = [(0, 100, 0..=2), (128, 200, 1..=5)];
-        assert_eq!(first_fit(&placed, &(3..=4), 64), 0);
-        assert_eq!(first_fit(&placed, &(3..=4), 129), 256, "the second value is still alive");
-        assert_eq!(first_fit(&placed, &(2..=2), 1), 128 + 128);
-        assert_eq!(first_fit(&placed, &(6..=6), 1000), 0);
+        let used = |life: Life, core| Use { life, core };
+        let placed = [(0, 100, used(0..=2, Some(0))), (128, 200, used(1..=5, Some(0)))];
+        let fit = |own: Use, bytes| {
+            let taken = placed.iter().filter(|(_, _, other)| own.excludes(other));
+            first_fit(taken.map(|&(start, end, _)| (start, end)), bytes)
+        };
+        let one = |life| used(life, Some(0));
+        assert_eq!(fit(one(3..=4), 64), 0);
+        assert_eq!(fit(one(3..=4), 129), 256, "the second value is still alive");
+        assert_eq!(fit(one(2..=2), 1), 128 + 128);
+        assert_eq!(fit(one(6..=6), 1000), 0);
+        assert_eq!(fit(used(6..=6, Some(1)), 100), 256, "another core does not wait");
+        assert_eq!(fit(used(6..=6, None), 100), 0);
     }
 }

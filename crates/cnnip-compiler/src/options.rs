@@ -2,6 +2,8 @@
 
 use cnnip_isa::{RoundingMode, Target};
 
+use crate::division::Axis;
+
 /// How scaled accumulators are rounded; the table in `numerics.md` says which operator uses what.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Rounding {
@@ -81,11 +83,25 @@ pub enum WeightCoding {
     Smallest,
 }
 
+/// When several cores share a network.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Sharing {
+    /// Where fewer cycles are estimated than for one core.
+    #[default]
+    Faster,
+    /// Wherever it is possible, along this axis where that is: to try it out.
+    Always(Axis),
+}
+
 /// What the caller decides about a compilation.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Options {
     /// Machine to compile for.
     pub target: &'static Target,
+    /// Cores that share the network, at most as many as the target has.
+    pub cores: u32,
+    /// When they do.
+    pub sharing: Sharing,
     /// Rounding profile.
     pub rounding: Rounding,
     /// Names of tensors that are still to be there when a job has ended.
@@ -107,6 +123,8 @@ impl Options {
     pub const fn new(target: &'static Target) -> Self {
         Self {
             target,
+            cores: 1,
+            sharing: Sharing::Faster,
             rounding: Rounding::Double,
             keep: Vec::new(),
             chain: true,

@@ -6,10 +6,12 @@
 //! Inputs and outputs of the network, kept values, and what the host touches are always in external memory.
 
 use std::cmp::Reverse;
+use std::collections::BTreeMap;
 use std::ops::Range;
 
 use cnnip_isa::Target;
 
+use crate::division::Division;
 use crate::lower::{Setting, traffic};
 use crate::memory::{Life, Role, first_fit, lives, roles};
 use crate::size::{aligned, small};
@@ -21,23 +23,27 @@ const ALIGNMENT: u64 = 64;
 /// Where a value stays, and how long.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Stay {
+    core: u8,
     bytes: Range<u64>,
     life: Life,
 }
 
-/// The values that stay in the scratchpad.
+/// The values that stay in the scratchpads.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Residency {
     /// By value.
     stays: Vec<Option<Stay>>,
-    /// Bytes of the scratchpad.
+    /// By layer, the core that does it.
+    cores: Vec<u8>,
+    /// Bytes of a scratchpad.
     sram: u64,
 }
 
 impl Residency {
     /// No value stays.
-    pub(crate) fn none(network: &Network, target: &Target) -> Self {
-        Self { stays: vec![None; network.values.len()], sram: target.sram_bytes.into() }
+    pub(crate) fn none(division: &Division, target: &Target) -> Self {
+        let cores = division.duties().iter().map(|duty| duty.core).collect();
+        Self { stays: vec![None; division.network.values.len()], cores, sram: target.sram_bytes.into() }
     }
 
     /// The address of a value that stays; for one that has bytes of its own.
@@ -45,9 +51,10 @@ impl Residency {
         self.stays[value.0].as_ref().map(|stay| small(stay.bytes.start))
     }
 
-    /// The blocks that are free during a layer, in order of addresses.
+    /// The blocks that are free during a layer on its core, in order of addresses.
     pub(crate) fn free(&self, layer: usize) -> Vec<Range<u64>> {
-        let mut taken: Vec<&Range<u64>> = self.during(&(layer..=layer)).map(|stay| &stay.bytes).collect();
+        let stays = self.during(self.cores[layer], layer..=layer);
+        let mut taken: Vec<&Range<u64>> = stays.map(|stay| &stay.bytes).collect();
         taken.sort_unstable_by_key(|bytes| bytes.start);
         let mut free = vec![];
         let mut at = 0;
@@ -65,34 +72,40 @@ impl Residency {
         self.free(layer).iter().map(|block| block.end - block.start).max().unwrap_or(0)
     }
 
-    /// Where values lay that were last read before a layer, and by which layer.
+    /// Where values on a layer's core lay that were last read before the layer, and by which layer.
     pub(crate) fn ended(&self, layer: usize) -> impl Iterator<Item = (&Range<u64>, usize)> {
-        let stays = self.stays.iter().flatten().map(|stay| (&stay.bytes, *stay.life.end()));
+        let core = self.cores[layer];
+        let stays = self.stays.iter().flatten().filter(move |stay| stay.core == core);
+        let stays = stays.map(|stay| (&stay.bytes, *stay.life.end()));
         stays.filter(move |&(_, last)| last < layer)
     }
 
     /// Bytes of the values that stay during a layer.
     pub(crate) fn bytes(&self, layer: usize) -> u64 {
-        self.during(&(layer..=layer)).map(|stay| stay.bytes.end - stay.bytes.start).sum()
+        let stays = self.during(self.cores[layer], layer..=layer);
+        stays.map(|stay| stay.bytes.end - stay.bytes.start).sum()
     }
 
-    fn during(&self, life: &Life) -> impl Iterator<Item = &Stay> {
-        self.stays
-            .iter()
-            .flatten()
-            .filter(move |stay| stay.life.start() <= life.end() && life.start() <= stay.life.end())
+    /// The values that stay on a core during a time.
+    fn during(&self, core: u8, life: Life) -> impl Iterator<Item = &Stay> {
+        let stays = self.stays.iter().flatten().filter(move |stay| stay.core == core);
+        stays.filter(move |stay| stay.life.start() <= life.end() && life.start() <= stay.life.end())
     }
 
-    /// The lowest and the highest place that is free for `bytes` all `life` long.
-    fn places(&self, bytes: u64, life: &Life) -> Vec<Range<u64>> {
+    /// The layers of a time that a core does.
+    fn layers(&self, core: u8, life: &Life) -> impl Iterator<Item = usize> + use<'_> {
+        life.clone().filter(move |&layer| self.cores[layer] == core)
+    }
+
+    /// The lowest and the highest place that is free on a core for `bytes` all `life` long.
+    fn places(&self, core: u8, bytes: u64, life: &Life) -> Vec<Range<u64>> {
         let bytes = aligned(bytes, ALIGNMENT);
         let sram = self.sram / ALIGNMENT * ALIGNMENT;
-        let taken = || self.during(life).map(|stay| (stay.bytes.start, aligned(stay.bytes.end, ALIGNMENT)));
+        let taken =
+            || self.during(core, life.clone()).map(|stay| (stay.bytes.start, aligned(stay.bytes.end, ALIGNMENT)));
         let lowest = |mut taken: Vec<(u64, u64)>| {
             taken.sort_unstable();
-            let taken: Vec<(u64, u64, Life)> =
-                taken.into_iter().map(|(start, end)| (start, end, life.clone())).collect();
-            let start = first_fit(&taken, life, bytes);
+            let start = first_fit(taken.into_iter(), bytes);
             (start + bytes <= sram).then_some(start)
         };
         let low = lowest(taken().collect());
@@ -108,16 +121,18 @@ impl Residency {
 /// network of a thousand layers takes, unless its values live long.
 const MAX_PLANS: usize = 1 << 14;
 
-/// Chooses the values that stay.
-pub(crate) fn choose(network: &Network, target: &'static Target) -> Residency {
-    let mut choice = Choice::new(network, target);
+/// Chooses the values that stay: only values that one core has to itself.
+pub(crate) fn choose(division: &Division, target: &'static Target) -> Residency {
+    let mut choice = Choice::new(division, target);
+    let users = division.users();
     let mut plans = 0;
-    for (value, life) in candidates(network) {
-        plans += 2 * life.clone().count();
+    for (value, life) in candidates(&division.network) {
+        let Some(core) = users[value] else { continue };
+        plans += 2 * choice.residency.layers(core, &life).count();
         if plans > MAX_PLANS {
             break;
         }
-        choice.consider(value, life);
+        choice.consider(value, core, &life);
     }
     choice.residency
 }
@@ -139,8 +154,9 @@ struct Trial {
 }
 
 impl<'a> Choice<'a> {
-    fn new(network: &'a Network, target: &'static Target) -> Self {
-        let residency = Residency::none(network, target);
+    fn new(division: &'a Division, target: &'static Target) -> Self {
+        let network = &division.network;
+        let residency = Residency::none(division, target);
         let mut choice = Self { network, target, residency, moved: vec![] };
         choice.moved = (0..network.layers.len()).map(|layer| choice.bytes_moved(layer)).collect();
         choice
@@ -152,24 +168,26 @@ impl<'a> Choice<'a> {
     }
 
     /// Lets a value stay at the better of two places, if its layers move fewer bytes then.
-    fn consider(&mut self, value: usize, life: Life) {
-        let before: Option<u64> = self.moved[life.clone()].iter().copied().sum();
-        let places = self.residency.places(self.network.values[value].bytes(), &life);
-        let trials: Vec<Trial> = places.into_iter().filter_map(|bytes| self.trial(value, &life, bytes)).collect();
+    fn consider(&mut self, value: usize, core: u8, life: &Life) {
+        let before: Option<u64> = self.residency.layers(core, life).map(|layer| self.moved[layer]).sum();
+        let places = self.residency.places(core, self.network.values[value].bytes(), life);
+        let stays = places.into_iter().map(|bytes| Stay { core, bytes, life: life.clone() });
+        let trials: Vec<Trial> = stays.filter_map(|stay| self.trial(value, stay)).collect();
         let best = trials.into_iter().min_by_key(|trial| (trial.moved.iter().sum::<u64>(), Reverse(trial.room)));
         let saves = |trial: &Trial| before.is_none_or(|before| trial.moved.iter().sum::<u64>() < before);
         if let Some(Trial { stay, moved, .. }) = best.filter(saves) {
+            let layers: Vec<usize> = self.residency.layers(core, life).collect();
+            layers.into_iter().zip(moved).for_each(|(layer, bytes)| self.moved[layer] = Some(bytes));
             self.residency.stays[value] = Some(stay);
-            life.zip(moved).for_each(|(layer, bytes)| self.moved[layer] = Some(bytes));
         }
     }
 
     /// What happens if a value stays at a place; `None` if a layer has too little room then.
-    fn trial(&mut self, value: usize, life: &Life, bytes: Range<u64>) -> Option<Trial> {
-        let stay = Stay { bytes, life: life.clone() };
+    fn trial(&mut self, value: usize, stay: Stay) -> Option<Trial> {
         self.residency.stays[value] = Some(stay.clone());
-        let moved: Option<Vec<u64>> = life.clone().map(|layer| self.bytes_moved(layer)).collect();
-        let room = life.clone().map(|layer| self.residency.room(layer)).min().unwrap_or(0);
+        let layers = || self.residency.layers(stay.core, &stay.life);
+        let moved: Option<Vec<u64>> = layers().map(|layer| self.bytes_moved(layer)).collect();
+        let room = layers().map(|layer| self.residency.room(layer)).min().unwrap_or(0);
         self.residency.stays[value] = None;
         Some(Trial { stay, moved: moved?, room })
     }
@@ -204,7 +222,8 @@ fn candidates(network: &Network) -> Vec<(usize, Life)> {
 /// Where layers had their buffers, so that a layer takes what has not been used for longest: its loads can begin earliest.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Recent {
-    uses: Vec<(Range<u64>, usize)>,
+    /// By core: places, and the layers that had them.
+    uses: BTreeMap<u8, Vec<(Range<u64>, usize)>>,
 }
 
 /// Layers that are looked back at.
@@ -215,7 +234,8 @@ impl Recent {
     pub(crate) fn take(&mut self, residency: &Residency, layer: usize, bytes: u64) -> u64 {
         let bytes = aligned(bytes, ALIGNMENT);
         let free = residency.free(layer);
-        let mut used: Vec<(&Range<u64>, usize)> = self.uses.iter().map(|(range, by)| (range, *by)).collect();
+        let uses = self.uses.entry(residency.cores[layer]).or_default();
+        let mut used: Vec<(&Range<u64>, usize)> = uses.iter().map(|(range, by)| (range, *by)).collect();
         used.extend(residency.ended(layer).filter(|&(_, by)| by + MEMORY > layer));
         let last_use = |start: u64| {
             let met = used.iter().filter(|(range, _)| range.start < start + bytes && start < range.end);
@@ -232,8 +252,8 @@ impl Recent {
         let largest = free.iter().max_by_key(|block| (block.end - block.start, Reverse(block.start)));
         let fallback = largest.map_or(0, |block| block.start);
         let address = starts.into_iter().min_by_key(|&start| (last_use(start), start)).unwrap_or(fallback);
-        self.uses.push((address..address + bytes, layer));
-        self.uses.retain(|&(_, by)| by + MEMORY > layer);
+        uses.push((address..address + bytes, layer));
+        uses.retain(|&(_, by)| by + MEMORY > layer);
         address
     }
 }
@@ -243,17 +263,17 @@ mod tests {
     use super::*;
 
     fn residency(sram: u64, stays: &[(Range<u64>, Life)]) -> Residency {
-        let stays = stays.iter().map(|(bytes, life)| Some(Stay { bytes: bytes.clone(), life: life.clone() }));
-        Residency { stays: stays.collect(), sram }
+        let stays = stays.iter().map(|(bytes, life)| Some(Stay { core: 0, bytes: bytes.clone(), life: life.clone() }));
+        Residency { stays: stays.collect(), cores: vec![0; 5], sram }
     }
 
     #[test]
     fn values_are_placed_at_both_ends() {
         let found = residency(1024, &[(0..128, 0..=2), (896..1024, 2..=3)]);
-        assert_eq!(found.places(100, &(2..=2)), [128..256, 768..896]);
-        assert_eq!(found.places(100, &(3..=3)), [0..128, 768..896]);
-        assert_eq!(found.places(896, &(0..=1)).as_slice(), std::slice::from_ref(&(128..1024)));
-        assert_eq!(found.places(897, &(0..=1)), []);
+        assert_eq!(found.places(0, 100, &(2..=2)), [128..256, 768..896]);
+        assert_eq!(found.places(0, 100, &(3..=3)), [0..128, 768..896]);
+        assert_eq!(found.places(0, 896, &(0..=1)).as_slice(), std::slice::from_ref(&(128..1024)));
+        assert_eq!(found.places(0, 897, &(0..=1)), []);
     }
 
     #[test]
@@ -262,6 +282,13 @@ mod tests {
         assert_eq!(found.free(2), [128..500, 640..1024]);
         assert_eq!(found.free(1).as_slice(), std::slice::from_ref(&(128..1024)));
         assert_eq!((found.room(3), found.bytes(2)), (500, 228));
+    }
+
+    #[test]
+    fn cores_have_scratchpads_of_their_own() {
+        let found = Residency { cores: vec![0, 1, 0], ..residency(1024, &[(0..128, 0..=2)]) };
+        assert_eq!([0, 1, 2].map(|layer| found.room(layer)), [896, 1024, 896]);
+        assert_eq!(found.places(1, 1024, &(0..=2)).as_slice(), std::slice::from_ref(&(0..1024)));
     }
 
     #[test]

@@ -1,24 +1,29 @@
 //! Jobs → programs: what each engine does in which order, and the tokens that join the engines.
 //!
-//! Every operation goes to an engine: computations to cnn, stores to dma1, loads to the DMA engine that is estimated to
-//! end them first. An engine takes its operations in the order of the jobs. Between engines only the bytes they touch
-//! make an order: whoever writes bytes comes after all earlier accesses to them, and whoever reads them comes after the
-//! last write ([`Accesses`]). Such an order is kept by a token per pair of engines, unless it follows from tokens there
-//! already are ([`Clock`]). So the loads of a layer begin as soon as their buffers are free, whatever layer is computed.
+//! Every operation goes to an engine of its job's core: computations to cnn, stores to dma1, loads to the DMA engine that is
+//! estimated to end them first. An engine takes its operations in the order of the jobs. Between engines, of one core or of
+//! several, only the bytes they touch make an order: whoever writes bytes comes after all earlier accesses to them, and whoever
+//! reads them comes after the last write ([`Accesses`]). Such an order is kept by a token per pair of engines, unless it follows
+//! from tokens there already are ([`Clock`]). So the loads of a layer begin as soon as their buffers are free, whatever layer is
+//! computed, and a core waits for another one only for the bytes it needs. As every wait is for an operation of an earlier job,
+//! no engines wait for each other in a circle.
 
 mod access;
+mod tokens;
 
 use std::fmt;
 
 use cnnip_isa::Target;
 use cnnip_isa::operation::Operation;
-use cnnip_package::Engine;
+use cnnip_package::{Engine, EngineId};
 use cnnip_timing::Cost;
 
+use crate::division::Division;
 use crate::job::LayerJobs;
 use crate::size::small;
 use access::Accesses;
-use cnnip_lowered::Network;
+use tokens::token;
+pub(crate) use tokens::{MAX_CORES, owners};
 
 /// The engines of a core, in the order of their lists.
 pub(crate) const ENGINES: [Engine; 3] = [Engine::Dma0, Engine::Dma1, Engine::Cnn];
@@ -26,26 +31,17 @@ const DMA0: usize = 0;
 const DMA1: usize = 1;
 const CNN: usize = 2;
 
+/// Engines of all cores: engine `e` of core `c` is number `c * ENGINES.len() + e`.
+const ALL: usize = MAX_CORES * ENGINES.len();
+
 /// Per engine, how many of its operations have ended.
-type Clock = [usize; 3];
+type Clock = [usize; ALL];
 
 /// Cycles of the commands around an operation, about.
 const COMMAND_CYCLES: u64 = 8;
 
 /// Signals of a token that may be open at once, well below the most that a token counts.
 const MAX_OPEN: usize = 1 << 14;
-
-/// The token by which `from` says something to `to`.
-const fn token(from: usize, to: usize) -> u8 {
-    const TOKENS: [[u8; 3]; 3] = [[0, 1, 2], [3, 0, 4], [5, 6, 0]];
-    TOKENS[from][to]
-}
-
-/// All tokens: number, signalling and waiting engine.
-pub(crate) fn tokens() -> impl Iterator<Item = (u8, Engine, Engine)> {
-    let pairs = (0..ENGINES.len()).flat_map(|from| (0..ENGINES.len()).map(move |to| (from, to)));
-    pairs.filter(|(from, to)| from != to).map(|(from, to)| (token(from, to), ENGINES[from], ENGINES[to]))
-}
 
 /// One entry of an engine's program.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,9 +59,9 @@ pub enum Item {
 /// What one engine does.
 pub type EngineItems = Vec<Item>;
 
-/// A run of device layers: one list per engine.
+/// What the engines of one core do.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Program {
+pub struct CoreProgram {
     /// First DMA engine: loads.
     pub dma0: EngineItems,
     /// Second DMA engine: stores, copies, and loads that the first has no time for.
@@ -74,25 +70,36 @@ pub struct Program {
     pub cnn: EngineItems,
 }
 
+/// A run of device layers: one list per engine of each core.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Program {
+    /// By core.
+    pub cores: Vec<CoreProgram>,
+}
+
 impl Program {
-    /// The engines' lists in the order of [`ENGINES`].
-    pub(crate) fn lists(&self) -> [&EngineItems; 3] {
-        [&self.dma0, &self.dma1, &self.cnn]
+    /// The engines' lists, core by core in the order of [`ENGINES`].
+    pub fn lists(&self) -> impl Iterator<Item = (EngineId, &EngineItems)> {
+        self.cores.iter().zip(0..=u8::MAX).flat_map(|(CoreProgram { dma0, dma1, cnn }, core)| {
+            ENGINES.into_iter().zip([dma0, dma1, cnn]).map(move |(engine, items)| (EngineId { core, engine }, items))
+        })
     }
 }
 
 /// One program per run of device layers between host steps, in order.
-pub(crate) fn programs(legalized: &Network, layers: &[LayerJobs], target: &Target) -> Vec<Program> {
+pub(crate) fn programs(division: &Division, layers: &[LayerJobs], target: &Target) -> Vec<Program> {
     let mut programs = vec![];
-    let mut open = Scheduler::new(target);
+    let new = || Scheduler::new(target, division.cores());
+    let mut open = new();
     let mut jobs = layers.iter().peekable();
-    for (index, layer) in legalized.layers.iter().enumerate() {
+    for (index, layer) in division.network.layers.iter().enumerate() {
         if layer.work.is_host() {
-            programs.extend(std::mem::replace(&mut open, Scheduler::new(target)).finish());
+            programs.extend(std::mem::replace(&mut open, new()).finish());
             continue;
         }
         while let Some(of_layer) = jobs.next_if(|one| one.layer == index) {
-            open.layer(of_layer);
+            let duty = division.duty(index);
+            open.layer(of_layer, usize::from(duty.core), small(duty.layer));
         }
     }
     programs.extend(open.finish());
@@ -121,40 +128,43 @@ struct Queue {
     /// What is known to have ended before the next one.
     known: Clock,
     /// Per engine, signals to it since it was last waited for.
-    open: [usize; 3],
+    open: Clock,
 }
 
 struct Scheduler<'t> {
     target: &'t Target,
-    queues: [Queue; 3],
+    /// By number of the engine.
+    queues: Vec<Queue>,
     accesses: Accesses,
 }
 
 impl<'t> Scheduler<'t> {
-    fn new(target: &'t Target) -> Self {
-        Self { target, queues: Default::default(), accesses: Accesses::default() }
+    fn new(target: &'t Target, cores: usize) -> Self {
+        let queues = vec![Queue::default(); cores * ENGINES.len()];
+        Self { target, queues, accesses: Accesses::default() }
     }
 
-    fn layer(&mut self, layer: &LayerJobs) {
-        let mark = small(layer.layer);
+    /// Adds the jobs of a layer, or of a core's part of one, under the number of its mark.
+    fn layer(&mut self, layer: &LayerJobs, core: usize, mark: u32) {
+        let first = core * ENGINES.len();
         for job in &layer.jobs {
             for load in &job.loads {
-                let needed = self.accesses.needed(load);
-                self.add(self.loader(load, &needed), load, needed, mark);
+                let needed = self.accesses.needed(load, core);
+                self.add(self.loader(first, load, &needed), load, needed, mark);
             }
             for (engine, operations) in [(CNN, &job.computes), (DMA1, &job.stores)] {
                 for operation in operations {
-                    let needed = self.accesses.needed(operation);
-                    self.add(engine, operation, needed, mark);
+                    let needed = self.accesses.needed(operation, core);
+                    self.add(first + engine, operation, needed, mark);
                 }
             }
         }
     }
 
-    /// The DMA engine that ends a load first; the first one if both do.
-    fn loader(&self, load: &Operation, needed: &Clock) -> usize {
-        let end = |engine| self.end(engine, load, needed);
-        if end(DMA1) < end(DMA0) { DMA1 } else { DMA0 }
+    /// The DMA engine that ends a load first, of the core whose engines begin at `first`; its first one if both do.
+    fn loader(&self, first: usize, load: &Operation, needed: &Clock) -> usize {
+        let end = |engine| self.end(first + engine, load, needed);
+        first + if end(DMA1) < end(DMA0) { DMA1 } else { DMA0 }
     }
 
     /// Estimated cycle in which an operation ends.
@@ -186,13 +196,13 @@ impl<'t> Scheduler<'t> {
         let missing = |from: usize| needed[from] > self.queues[engine].known[from];
         // What another missing operation knows need not be waited for.
         let implied = |from: usize| {
-            let mut others = (0..ENGINES.len()).filter(|&other| other != from && missing(other));
+            let mut others = (0..self.queues.len()).filter(|&other| other != from && missing(other));
             others.any(|other| {
                 self.queues[other].nth(needed[other]).is_some_and(|entry| entry.known[from] >= needed[from])
             })
         };
         let waited: Vec<usize> =
-            (0..ENGINES.len()).filter(|&from| from != engine && missing(from) && !implied(from)).collect();
+            (0..self.queues.len()).filter(|&from| from != engine && missing(from) && !implied(from)).collect();
         for &from in &waited {
             let queue = &mut self.queues[from];
             queue.open[engine] += 1;
@@ -208,8 +218,9 @@ impl<'t> Scheduler<'t> {
 
     fn finish(self) -> Option<Program> {
         let used = self.queues.iter().any(|queue| !queue.entries.is_empty());
-        let [dma0, dma1, cnn] = self.queues.map(Queue::items);
-        used.then_some(Program { dma0, dma1, cnn })
+        let mut lists = self.queues.into_iter().map(Queue::items);
+        let mut core = || Some(CoreProgram { dma0: lists.next()?, dma1: lists.next()?, cnn: lists.next()? });
+        used.then(|| Program { cores: std::iter::from_fn(&mut core).collect() })
     }
 }
 
@@ -241,8 +252,8 @@ impl Queue {
 /// One line per entry, engine by engine.
 impl fmt::Display for Program {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (name, items) in [("dma0", &self.dma0), ("dma1", &self.dma1), ("cnn", &self.cnn)] {
-            writeln!(f, "{name}")?;
+        for (engine, items) in self.lists() {
+            writeln!(f, "{engine}")?;
             items.iter().try_for_each(|item| writeln!(f, "  {item:?}"))?;
         }
         Ok(())
@@ -263,11 +274,15 @@ mod tests {
         Operation::Copy(Copy::dense(Location::sram(address), Location::dram(1, address), 64))
     }
 
-    fn program(jobs: Vec<Job>) -> Program {
+    fn layer(jobs: Vec<Job>) -> LayerJobs {
+        LayerJobs { layer: 7, plan: String::new(), resident: 0, buffers: vec![], jobs }
+    }
+
+    fn program(jobs: Vec<Job>) -> CoreProgram {
         let target = Target::by_name("v4h").unwrap();
-        let mut scheduler = Scheduler::new(target);
-        scheduler.layer(&LayerJobs { layer: 7, plan: String::new(), resident: 0, buffers: vec![], jobs });
-        scheduler.finish().unwrap()
+        let mut scheduler = Scheduler::new(target, 1);
+        scheduler.layer(&layer(jobs), 0, 7);
+        scheduler.finish().unwrap().cores.remove(0)
     }
 
     fn job(loads: &[u32], stores: &[u32]) -> Job {
@@ -291,7 +306,7 @@ mod tests {
     fn what_follows_from_another_token_is_not_waited_for() {
         let program = program(vec![job(&[0], &[0, 0])]);
         let waits = program.dma1.iter().filter(|item| matches!(item, Item::Wait(..))).count();
-        assert_eq!(waits, 1, "{program}");
+        assert_eq!(waits, 1, "{program:?}");
     }
 
     #[test]
@@ -302,11 +317,18 @@ mod tests {
     }
 
     #[test]
-    fn tokens_join_every_pair_once() {
-        let mut numbers: Vec<u8> = tokens().map(|(number, _, _)| number).collect();
-        numbers.sort_unstable();
-        numbers.dedup();
-        assert_eq!(numbers.len(), 6);
+    fn cores_have_scratchpads_of_their_own_and_share_external_memory() {
+        let target = Target::by_name("v3u").unwrap();
+        let mut scheduler = Scheduler::new(target, 2);
+        let there = Operation::Copy(Copy::dense(Location::sram(0), Location::dram(1, 0), 64));
+        let back = Operation::Copy(Copy::dense(Location::dram(1, 0), Location::sram(0), 64));
+        scheduler.layer(&layer(vec![Job { stores: vec![there], ..Job::default() }]), 0, 0);
+        scheduler.layer(&layer(vec![Job { loads: vec![back], ..Job::default() }]), 1, 0);
+        let program = scheduler.finish().unwrap();
+        let system = token(DMA1, ENGINES.len() + DMA0);
+        assert!(system >= cnnip_package::FIRST_SYSTEM_TOKEN);
+        assert_eq!(program.cores[0].dma1, [Item::Mark(0), Item::Run(there), Item::Signal(system)]);
+        assert_eq!(program.cores[1].dma0, [Item::Mark(0), Item::Wait(system, 1), Item::Run(back)]);
     }
 
     #[test]

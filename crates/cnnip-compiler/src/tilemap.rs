@@ -10,13 +10,11 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 
 use cnnip_graph::{Graph, Place};
-use cnnip_isa::EngineKind;
 use cnnip_isa::operation::{Footprint, Location, Space};
 use cnnip_lowered::{Network, Origin, ValueId};
-use cnnip_package::{
-    Engine, List, ListId, Memory, Package, RegionId, TensorId, Tile, TileMap, TraceSource, Traced, TracedId,
-};
+use cnnip_package::{List, ListId, Memory, Package, RegionId, TensorId, Tile, TileMap, TraceSource, Traced, TracedId};
 
+use crate::division::{Division, Duty, Share, Slice};
 use crate::error::{CompileErrors, Rule};
 use crate::memory::MemoryMap;
 use crate::size::{small, wide};
@@ -26,7 +24,9 @@ use walk::{Step, operations};
 /// What the tile map is made from.
 pub(crate) struct Parts<'a> {
     pub(crate) graph: &'a Graph,
+    /// The whole network.
     pub(crate) network: &'a Network,
+    pub(crate) division: &'a Division,
     pub(crate) memory: &'a MemoryMap,
     pub(crate) target: &'static cnnip_isa::Target,
     /// With all its lists.
@@ -99,45 +99,67 @@ fn users(parts: &Parts<'_>, id: ValueId) -> Vec<String> {
     layers.map(|layer| layer.name.clone()).collect()
 }
 
-/// The value that a layer writes.
-struct Written<'a> {
+/// The place that a layer, or a core's part of it, writes to, and what of a tensor the place holds.
+struct Written {
     tensor: TracedId,
-    shape: &'a [u32],
+    /// Shape of what the place holds: the tensor's, perhaps with fewer channels.
+    shape: Vec<u32>,
+    /// Elements of a tensor of that shape that come before the place's first.
+    before: u64,
+    /// The tensor's channel that is the first of that shape.
+    channel: u32,
     element_bytes: u64,
     space: Space,
     bytes: Range<u64>,
 }
 
-/// Per device layer, by its mark, what it writes.
-fn written<'a>(parts: &Parts<'a>, numbers: &Numbers) -> BTreeMap<u32, Written<'a>> {
-    let network = parts.network;
-    let of_layer = |(mark, layer): (usize, &cnnip_lowered::Layer)| {
-        let id = network.root(layer.work.writes());
-        let value = &network.values[id.0];
-        let Location { space, address } = parts.memory.location(id);
+/// What each core writes in each of its layers, by core and mark.
+type AllWritten = BTreeMap<(u8, u32), Written>;
+
+fn written(parts: &Parts<'_>, numbers: &Numbers) -> AllWritten {
+    let network = &parts.division.network;
+    let of_layer = |(layer, duty): (&cnnip_lowered::Layer, &Duty)| {
+        let place = network.root(layer.work.writes());
+        let share = parts.division.share(place);
+        let tensor = share.map_or(place, |share| share.of);
+        let value = &network.values[tensor.0];
+        let Location { space, address } = parts.memory.location(place);
         let start = u64::from(address);
-        let bytes = start..start + value.bytes();
-        let tensor = *numbers.get(&id)?;
-        let element_bytes = wide(value.element.size());
-        Some((small(mark), Written { tensor, shape: &value.shape, element_bytes, space, bytes }))
+        let (shape, before, channel) = held(&value.shape, share);
+        let written = Written {
+            tensor: *numbers.get(&tensor)?,
+            shape,
+            before,
+            channel,
+            element_bytes: wide(value.element.size()),
+            space,
+            bytes: start..start + network.values[place.0].bytes(),
+        };
+        Some(((duty.core, small(duty.layer)), written))
     };
-    let layers = network.layers.iter().enumerate().filter(|(_, layer)| !layer.work.is_host());
+    let layers = network.layers.iter().zip(parts.division.duties()).filter(|(layer, _)| !layer.work.is_host());
     layers.filter_map(of_layer).collect()
 }
 
-fn of_list(
-    parts: &Parts<'_>,
-    id: ListId,
-    list: &List,
-    written: &BTreeMap<u32, Written<'_>>,
-) -> Result<Vec<Tile>, String> {
-    let kind = match list.engine.engine {
-        Engine::Dma0 | Engine::Dma1 => EngineKind::Dma,
-        Engine::Cnn => EngineKind::Cnn,
-    };
+/// Shape, elements before and first channel of what a place holds of a tensor.
+fn held(shape: &[u32], share: Option<&Share>) -> (Vec<u32>, u64, u32) {
+    let mut shape = shape.to_vec();
+    match share.map(|share| &share.slice) {
+        None => (shape, 0, 0),
+        Some(Slice::Band(band)) => (shape, band.start, 0),
+        Some(Slice::Channels { range, .. }) => {
+            if let Some(channels) = shape.last_mut() {
+                *channels = range.end - range.start;
+            }
+            (shape, 0, range.start)
+        }
+    }
+}
+
+fn of_list(parts: &Parts<'_>, id: ListId, list: &List, written: &AllWritten) -> Result<Vec<Tile>, String> {
     let mut tiles = vec![];
-    operations(&list.words, kind, parts.target, |step| {
-        if let Some(value) = step.layer.and_then(|layer| written.get(&layer)) {
+    operations(&list.words, crate::emit::kind(list.engine.engine), parts.target, |step| {
+        if let Some(value) = step.layer.and_then(|layer| written.get(&(list.engine.core, layer))) {
             of_operation(id, &step, value, &mut tiles)
                 .map_err(|what| format!("`{}` word {}: {what}", list.name, step.pc))?;
         }
@@ -147,7 +169,7 @@ fn of_list(
 }
 
 /// Appends what an operation completes of its layer's value.
-fn of_operation(list: ListId, step: &Step, value: &Written<'_>, tiles: &mut Vec<Tile>) -> Result<(), String> {
+fn of_operation(list: ListId, step: &Step, value: &Written, tiles: &mut Vec<Tile>) -> Result<(), String> {
     let operands = step.operation.operands();
     for operand in operands.iter().filter(|operand| operand.role.is_write()) {
         let (footprint, extent) = (&operand.bytes, operand.bytes.extent());
@@ -159,13 +181,14 @@ fn of_operation(list: ListId, step: &Step, value: &Written<'_>, tiles: &mut Vec<
             return Err(format!("writes {extent:?}, the layer's value is at {:?}", value.bytes));
         }
         let (first, loops) = elements(footprint, value)?;
-        tiles.extend(pieces(value.shape, first, &loops).into_iter().map(|piece| tile(list, step, value, piece)));
+        let found = pieces(&value.shape, value.before + first, &loops);
+        tiles.extend(found.into_iter().map(|piece| tile(list, step, value, piece)));
     }
     Ok(())
 }
 
 /// The first element that a footprint covers, and the loops over the others.
-fn elements(footprint: &Footprint, value: &Written<'_>) -> Result<(u64, Vec<Loop>), String> {
+fn elements(footprint: &Footprint, value: &Written) -> Result<(u64, Vec<Loop>), String> {
     let whole = |bytes: u64| match bytes.is_multiple_of(value.element_bytes) {
         true => Ok(bytes / value.element_bytes),
         false => Err(format!("{bytes} bytes are no whole elements of {} bytes", value.element_bytes)),
@@ -177,10 +200,14 @@ fn elements(footprint: &Footprint, value: &Written<'_>) -> Result<(u64, Vec<Loop
     Ok((first, loops.into_iter().filter(|&(count, _)| count > 1).collect()))
 }
 
-fn tile(list: ListId, step: &Step, value: &Written<'_>, piece: Piece) -> Tile {
-    let dense = dense_strides(value.shape).into_iter().map(|stride| stride * value.element_bytes);
+fn tile(list: ListId, step: &Step, value: &Written, mut piece: Piece) -> Tile {
+    let dense = dense_strides(&value.shape).into_iter().map(|stride| stride * value.element_bytes);
     let dense: Vec<u64> = dense.collect();
-    let before = piece.start.iter().zip(&dense).map(|(&start, stride)| u64::from(start) * stride);
+    let to_first = piece.start.iter().zip(&dense).map(|(&start, stride)| u64::from(start) * stride);
+    let to_first = to_first.sum::<u64>() - value.before * value.element_bytes;
+    if let Some(channel) = piece.start.last_mut() {
+        *channel += value.channel;
+    }
     Tile {
         list,
         pc: small(step.pc),
@@ -190,7 +217,7 @@ fn tile(list: ListId, step: &Step, value: &Written<'_>, piece: Piece) -> Tile {
             Space::Sram => Memory::Sram,
             Space::Dram(region) => Memory::Dram(RegionId(region)),
         },
-        address: value.bytes.start + before.sum::<u64>(),
+        address: value.bytes.start + to_first,
         strides: dense.iter().zip(&piece.step).map(|(stride, &step)| stride * u64::from(step)).collect(),
         start: piece.start,
         size: piece.size,

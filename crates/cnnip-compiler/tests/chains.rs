@@ -2,7 +2,7 @@
 
 mod common;
 
-use cnnip_compiler::{Options, compile_stages};
+use cnnip_compiler::{Axis, Options, Sharing, compile_stages};
 use cnnip_graph::{
     Activation, Conv2d, DepthwiseConv2d, ElementType, Graph, GraphBuilder, Hw, Op, Padding, Pool2d, Quantization,
     Shape, Tensor, TensorId,
@@ -122,6 +122,33 @@ fn random_networks_are_exact_whatever_stays() {
         let options = Options { chain: rng.chance(90), ..Options::new(rng.pick(&targets)) };
         let inputs = common::random_inputs(&graph, &mut rng);
         common::check(&graph, &options, &inputs);
+    }
+}
+
+#[test]
+fn random_networks_are_exact_however_cores_share_them() {
+    let targets = [10, 20, 50, 120, 300].map(|kib| common::tiny_cores(kib * 1024));
+    let mut shared = 0;
+    for seed in 0..networks() {
+        let (graph, mut rng) = network(seed);
+        let sharing = rng.pick(&[Sharing::Faster, Sharing::Always(Axis::Rows), Sharing::Always(Axis::Channels)]);
+        let (target, cores) = (rng.pick(&targets), rng.within(2..=3));
+        let options = Options { cores, sharing, chain: rng.chance(90), ..Options::new(target) };
+        let inputs = common::random_inputs(&graph, &mut rng);
+        common::check(&graph, &options, &inputs);
+        shared += compile_stages(&graph, &options).expect("it has just been compiled").report(target).splits.len();
+    }
+    assert!(shared > 0, "at least one network is shared");
+}
+
+#[test]
+fn several_cores_are_never_slower() {
+    let target = Target::by_name("v3u").unwrap();
+    for seed in 0..networks() {
+        let (graph, _) = network(seed);
+        let report = |cores| compile_stages(&graph, &Options { cores, ..Options::new(target) }).unwrap().report(target);
+        let (one, three) = (report(1), report(3));
+        assert!(three.cycles <= one.cycles, "seed {seed}: {one:?}, {three:?}");
     }
 }
 

@@ -8,6 +8,7 @@ use cnnip_package::{Package, Place, Region, RegionId, RegionKind};
 
 use super::Parts;
 use crate::constants::PlacedWeights;
+use crate::division::{Axis, Duty};
 use crate::memory::Role;
 use crate::size::wide;
 
@@ -50,15 +51,30 @@ fn values(parts: &Parts<'_>) -> HashMap<ValueId, Place> {
     (0..parts.legalized.values.len()).filter_map(|index| place(ValueId(index))).collect()
 }
 
-/// Weights as the command lists have them.
+/// Weights as the command lists have them, by layer of the whole network; each once, whatever cores have it in common.
 fn pieces(parts: &Parts<'_>) -> HashMap<usize, Vec<StoredPiece>> {
     let region = RegionId(parts.memory.region(Role::Constant));
     let mut pieces: HashMap<usize, Vec<StoredPiece>> = HashMap::new();
     for PlacedWeights { layer, piece, offset, records } in parts.constants.weights() {
-        let place = Place { region, offset: *offset };
-        pieces.entry(*layer).or_default().push(StoredPiece { piece: piece.clone(), place, records: *records });
+        let duty = parts.division.duty(*layer);
+        let piece = of_whole(parts.legalized, duty, piece);
+        let stored = StoredPiece { piece, place: Place { region, offset: *offset }, records: *records };
+        let known = pieces.entry(duty.layer).or_default();
+        if !known.contains(&stored) {
+            known.push(stored);
+        }
     }
     pieces
+}
+
+/// A piece of a part's weights as one of the whole layer's.
+fn of_whole(network: &Network, duty: &Duty, piece: &WeightPiece) -> WeightPiece {
+    let mut piece = piece.clone();
+    if let (Work::Conv(conv), Some((Axis::Channels, cut))) = (&network.layers[duty.layer].work, &duty.part) {
+        let range = if conv.groups > 1 { &mut piece.groups } else { &mut piece.outputs };
+        *range = range.start + cut.start..range.end + cut.start;
+    }
+    piece
 }
 
 /// Whether pieces are all of a layer's weights and records, each once.

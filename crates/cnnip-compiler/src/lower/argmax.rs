@@ -59,9 +59,9 @@ fn columns(site: &Site<'_>, [input, output]: [u32; 2]) -> u32 {
 
 fn input_map(site: &Site<'_>, argmax: &ArgMax) -> StoredMap {
     let width = width(site.element(argmax.input));
-    StoredMap { at: site.memory.location(argmax.input), columns: argmax.pixels, channels: argmax.channels, width }
+    site.map(argmax.input, argmax.pixels, argmax.channels, width)
 }
 
 fn output_map(site: &Site<'_>, argmax: &ArgMax) -> StoredMap {
-    StoredMap { at: site.memory.location(argmax.output), columns: argmax.pixels, channels: 1, width: INDEX_BYTES }
+    site.map(argmax.output, argmax.pixels, 1, INDEX_BYTES)
 }

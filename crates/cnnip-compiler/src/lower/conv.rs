@@ -8,7 +8,7 @@ use cnnip_isa::operation::{
 };
 use cnnip_isa::{ElementType, RoundingMode};
 
-use super::region::{Frame, MapBox, Span, StoredMap, len};
+use super::region::{Frame, MapBox, Span, len};
 use super::{Lowered, Setting, Site};
 use crate::codec::{Blocked, SparseBlocks, Stored, Stream, stored};
 use crate::error::Rule;
@@ -239,12 +239,8 @@ impl<'a, 's> Lowering<'a, 's> {
         let layer = self.layer();
         let frame = self.frame(pixels, phase);
         let range = self.input_channels(channels, phase);
-        let map = StoredMap {
-            at: self.site.memory.location(layer.input),
-            columns: layer.horizontal.input,
-            channels: layer.groups * layer.depth,
-            width: width(self.shape.input),
-        };
+        let channels = layer.groups * layer.depth;
+        let map = self.site.map(layer.input, layer.horizontal.input, channels, width(self.shape.input));
         let map = map.nth(pixels.batch, layer.vertical.input);
         if let Some(view) = frame.view(&map, layer.vertical.input, &range, self.shape.input) {
             return (view, frame);
@@ -440,12 +436,8 @@ impl<'a, 's> Lowering<'a, 's> {
             let dense = FeatureMap::dense(0, size, self.shape.output);
             return FeatureMap { row: 0, pixel: 0, element: ElementType::None, ..dense };
         }
-        let map = StoredMap {
-            at: self.site.memory.location(layer.output),
-            columns: layer.horizontal.output,
-            channels: layer.groups * layer.outputs,
-            width: width(self.shape.output),
-        };
+        let channels = layer.groups * layer.outputs;
+        let map = self.site.map(layer.output, layer.horizontal.output, channels, width(self.shape.output));
         let map = map.nth(pixels.batch, layer.vertical.output);
         let part =
             MapBox { rows: pixels.rows.clone(), columns: pixels.columns.clone(), channels: first..first + count };

@@ -7,7 +7,7 @@ use cnnip_isa::operation::{
     Copy, Eltwise as Operation, FeatureMap, Location, Lookup, Operation as AnyOperation, Space, Stage, Table,
 };
 
-use super::region::{MapBox, StoredMap, len, offset};
+use super::region::{MapBox, len, offset};
 use super::{Lowered, Site};
 use crate::error::Rule;
 use crate::job::{BUFFER_ALIGNMENT, Job, Scratchpad, Turns};
@@ -150,8 +150,7 @@ impl<'a, 's> Lowering<'a, 's> {
         let stages: Vec<Stage> = (0..self.inputs.len()).map(|index| self.input(&mut job, index, outer, part)).collect();
         let element = self.site.element(self.layer.output);
         let [rows, columns, channels] = inner(&self.layer.extents);
-        let at = self.site.memory.location(self.layer.output);
-        let map = StoredMap { at, columns, channels, width: width(element) }.nth(outer, rows);
+        let map = self.site.map(self.layer.output, columns, channels, width(element)).nth(outer, rows);
         let buffer = || self.pad.address(self.outputs.next(self.jobs.len()).buffer);
         let (output, stores) = part.output(&map, (element, self.site.target.max_extent), buffer);
         job.stores = stores;

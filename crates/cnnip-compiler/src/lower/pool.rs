@@ -125,17 +125,13 @@ pub(super) fn frame(pool: &Pool, part: &MapBox) -> Frame {
 
 /// The input of map `batch`.
 pub(super) fn input_map(site: &Site<'_>, pool: &Pool, batch: u32) -> StoredMap {
-    let at = site.memory.location(pool.input);
-    let map =
-        StoredMap { at, columns: pool.horizontal.input, channels: pool.channels, width: element_bytes(site, pool) };
+    let map = site.map(pool.input, pool.horizontal.input, pool.channels, element_bytes(site, pool));
     map.nth(batch, pool.vertical.input)
 }
 
 /// The output of map `batch`.
 pub(super) fn output_map(site: &Site<'_>, pool: &Pool, batch: u32) -> StoredMap {
-    let at = site.memory.location(pool.output);
-    let map =
-        StoredMap { at, columns: pool.horizontal.output, channels: pool.channels, width: element_bytes(site, pool) };
+    let map = site.map(pool.output, pool.horizontal.output, pool.channels, element_bytes(site, pool));
     map.nth(batch, pool.vertical.output)
 }
 

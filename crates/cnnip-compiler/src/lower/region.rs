@@ -13,6 +13,7 @@ use cnnip_lowered::Stride;
 pub(crate) struct StoredMap {
     pub(crate) at: Location,
     pub(crate) columns: u32,
+    /// Channels from one pixel to the next; a box may be of fewer.
     pub(crate) channels: u32,
     /// Bytes of an element.
     pub(crate) width: u32,

@@ -5,7 +5,7 @@ use std::ops::Range;
 use cnnip_isa::ResizeMode;
 use cnnip_isa::operation::{Operation, Resize as ResizeOperation, ResizeAxis};
 
-use super::region::{MapBox, StoredMap};
+use super::region::MapBox;
 use super::{Lowered, Site};
 use crate::error::Rule;
 use crate::job::{BUFFER_ALIGNMENT, Job, Turns};
@@ -114,7 +114,7 @@ fn parts(resize: &Resize, tile: Tile) -> Vec<MapBox> {
 }
 
 /// The input samples that outputs lie between, and where the first output lies among them.
-fn between(axis: &Sampling, fraction: u32, outputs: &Range<u32>) -> (Range<u32>, ResizeAxis) {
+pub(crate) fn between(axis: &Sampling, fraction: u32, outputs: &Range<u32>) -> (Range<u32>, ResizeAxis) {
     let at = |k: u32| i64::from(axis.origin) + i64::from(k) * i64::from(axis.step);
     let last = i64::from(axis.input - 1);
     let sample = |k: u32| at(k).clamp(0, last << fraction) >> fraction;
@@ -135,10 +135,7 @@ fn job(
     let (rows, vertical) = between(&resize.vertical, resize.fraction, &part.rows);
     let (columns, horizontal) = between(&resize.horizontal, resize.fraction, &part.columns);
     let element = site.element(resize.input);
-    let map = |value, columns, rows| {
-        let at = site.memory.location(value);
-        StoredMap { at, columns, channels: resize.channels, width: width(element) }.nth(batch, rows)
-    };
+    let map = |value, columns, rows| site.map(value, columns, resize.channels, width(element)).nth(batch, rows);
     let from = map(resize.input, resize.horizontal.input, resize.vertical.input);
     let to = map(resize.output, resize.horizontal.output, resize.vertical.output);
     let moved = (element, site.target.max_extent);

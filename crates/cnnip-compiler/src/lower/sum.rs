@@ -1,7 +1,7 @@
 //! Means: a sum per channel, in pieces where there are many elements.
 
 use cnnip_isa::operation::{
-    Accumulators, Activation, FeatureMap, Location, Operation, OutputStage, Reduce, ReduceOutput, SPILL_BYTES,
+    Accumulators, Activation, FeatureMap, Operation, OutputStage, Reduce, ReduceOutput, SPILL_BYTES,
 };
 use cnnip_isa::{ElementType, ReduceFunction};
 
@@ -11,7 +11,7 @@ use crate::error::Rule;
 use crate::job::{BUFFER_ALIGNMENT, Job, Scratchpad, Turns};
 use crate::size::{aligned, pieces, width};
 use crate::tile::boxes::{Limits, Tile, largest};
-use cnnip_lowered::Sum;
+use cnnip_lowered::{Sum, ValueId};
 
 /// Rows are outer indices, columns are elements of a sum.
 pub(super) fn lower(site: &mut Site<'_>, sum: &Sum) -> Result<Lowered, Rule> {
@@ -84,7 +84,7 @@ impl<'a, 's> Lowering<'a, 's> {
 
     /// The jobs of a box of outputs, one per piece of their elements.
     fn sums(&mut self, part: &MapBox) {
-        let map = self.map(self.site.memory.location(self.sum.output), 1);
+        let map = self.map(self.sum.output, 1);
         let buffer = || self.pad.address(self.outputs.next(self.jobs.len()).buffer);
         let part = MapBox { columns: 0..1, ..part.clone() };
         let (output, stores) = part.output(&map, (self.element, self.site.target.max_extent), buffer);
@@ -98,7 +98,7 @@ impl<'a, 's> Lowering<'a, 's> {
     }
 
     fn piece(&mut self, piece: &MapBox, output: &FeatureMap) -> Job {
-        let map = self.map(self.site.memory.location(self.sum.input), self.sum.count);
+        let map = self.map(self.sum.input, self.sum.count);
         let buffer = || self.pad.address(self.inputs.next(self.jobs.len()).buffer);
         let (input, loads) = piece.input(&map, (self.element, self.site.target.max_extent), buffer);
         let row = |row: u32| {
@@ -110,8 +110,8 @@ impl<'a, 's> Lowering<'a, 's> {
     }
 
     /// A map with a row per sum and `columns` pixels in it.
-    fn map(&self, at: Location, columns: u32) -> StoredMap {
-        StoredMap { at, columns, channels: self.sum.channels, width: width(self.element) }
+    fn map(&self, value: ValueId, columns: u32) -> StoredMap {
+        self.site.map(value, columns, self.sum.channels, width(self.element))
     }
 
     /// The operations for one outer index, whose elements are the pixels of a row.

@@ -25,6 +25,12 @@ pub(crate) fn tiny(sram_bytes: u32) -> &'static Target {
     Box::leak(Box::new(Target { sram_bytes, ..v3m.clone() }))
 }
 
+/// As [`tiny`], with three cores.
+#[allow(dead_code, reason = "not every test file has several cores")]
+pub(crate) fn tiny_cores(sram_bytes: u32) -> &'static Target {
+    Box::leak(Box::new(Target { cores: 3, ..tiny(sram_bytes).clone() }))
+}
+
 /// Random bytes for every input of the graph.
 #[allow(dead_code, reason = "not every test file has random inputs")]
 pub(crate) fn random_inputs(graph: &Graph, rng: &mut Rng) -> Vec<Vec<i8>> {
@@ -160,9 +166,9 @@ impl Observer for Traces<'_> {
 
 /// Every operation is what the machine reads back from the registers.
 fn check_operations(program: &CompiledProgram, target: &Target) {
-    let engines = [(EngineKind::Dma, &program.dma0), (EngineKind::Dma, &program.dma1), (EngineKind::Cnn, &program.cnn)];
-    for (kind, item) in engines.iter().flat_map(|(kind, items)| items.iter().map(move |item| (*kind, item))) {
+    for (engine, item) in program.lists().flat_map(|(engine, items)| items.iter().map(move |item| (engine, item))) {
         let Item::Run(operation) = item else { continue };
+        let kind = if engine.engine == Engine::Cnn { EngineKind::Cnn } else { EngineKind::Dma };
         let mut registers = RegisterFile::new(kind);
         operation.store(&mut registers);
         assert_eq!(Operation::read(operation.code(), &registers, target).as_ref(), Ok(operation));
