@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """Compares our simulator with the oracles on random models of one operator each, element by element.
 
-    .venv/bin/python tools/check_operators.py --bin-dir target/release --seeds 150
-    .venv/bin/python tools/check_operators.py --bin-dir target/release --seeds 150 --rounding float
+    .venv/bin/python tools/check_operators.py --bin-dir target/release --seeds 200
+    .venv/bin/python tools/check_operators.py --bin-dir target/release --seeds 200 --rounding float
 
 With `--rounding double` the oracle is tflite-micro, and LiteRT's reference kernels where tflite-micro refuses the
 model, dies of it, or pads otherwise. With `--rounding float` it is LiteRT's XNNPACK path, for the operators that have weights.
@@ -13,6 +13,7 @@ Exit status: 0 when every element of every model is equal, 1 otherwise.
 """
 
 import argparse
+import datetime
 import itertools
 import sys
 from collections import Counter, defaultdict
@@ -34,17 +35,18 @@ REFUSALS = (RuntimeError, ValueError)  # what the oracles raise on a model they 
 
 @dataclass(frozen=True)
 class Job:
-    """One random model to run on one target; `oracle` is the one to ask."""
+    """One random model to run on every side of ours, target after target; `oracle` is the one to ask, once."""
 
     operator: str
     seed: int
-    ours: Binaries | str
+    sides: tuple[Binaries | str, ...]
     oracle: str
     types: str = "int8"
     keep: Path | None = None
 
-    def __str__(self):
-        where = self.ours.target if isinstance(self.ours, Binaries) else self.ours
+    def on(self, side: Binaries | str) -> str:
+        """What it is called in messages."""
+        where = side.target if isinstance(side, Binaries) else side
         return f"{self.operator} {self.types} seed {self.seed} {where}"
 
     @property
@@ -55,7 +57,7 @@ class Job:
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a job ended: `kind` is `equal`, `wrong`, `refused` (by us) or `no oracle`."""
+    """How a job ended on one side: `kind` is `equal`, `wrong`, `refused` (by us) or `no oracle`."""
 
     kind: str
     elements: int = 0
@@ -63,21 +65,26 @@ class Outcome:
     detail: str = ""
 
 
-def run(job: Job) -> Outcome:
-    """Builds the model, asks both sides, compares."""
+def run(job: Job) -> list[Outcome]:
+    """Builds the model, asks the oracle, and compares every side with it."""
     case = random_models.make(job.operator, job.seed, job.types)
     try:
         expected = ask_oracle(job.oracle, case)
     except REFUSALS as refusal:
-        return Outcome("no oracle", detail=str(refusal))
+        return [Outcome("no oracle", detail=str(refusal))] * len(job.sides)
+    return [compare(job, side, case, expected) for side in job.sides]
+
+
+def compare(job: Job, side: Binaries | str, case: random_models.Case, expected: list[np.ndarray]) -> Outcome:
+    """Runs the model on one side of ours."""
     try:
-        actual = ask_ours(job.ours, case)
+        actual = ask_ours(side, case)
     except (Refused, *REFUSALS) as refusal:
-        keep(job, case, expected, None)
+        keep(job, side, case, expected, None)
         return Outcome("refused", expected[0].size, detail=f"{case.note}: {str(refusal).splitlines()[0]}")
     wrong = sum(differing(e, a) for e, a in zip(expected, actual, strict=True))
     if wrong:
-        keep(job, case, expected, actual)
+        keep(job, side, case, expected, actual)
     elements = sum(e.size for e in expected)
     return Outcome("wrong" if wrong else "equal", elements, wrong, f"{case.note}: {wrong} of {elements} differ")
 
@@ -103,12 +110,12 @@ def ask_ours(ours: Binaries | str, case: random_models.Case) -> list[np.ndarray]
     return tflm_reference.run(case.model, case.inputs, ours.removeprefix("numpy "))
 
 
-def keep(job: Job, case: random_models.Case, expected, actual) -> None:
+def keep(job: Job, side: Binaries | str, case: random_models.Case, expected, actual) -> None:
     """Leaves a failing case in the directory asked for."""
     if job.keep is None:
         return
     job.keep.mkdir(parents=True, exist_ok=True)
-    stem = job.keep / str(job).replace(" ", "_")
+    stem = job.keep / job.on(side).replace(" ", "_")
     stem.with_suffix(".tflite").write_bytes(case.model)
     for label, arrays in (("input", case.inputs), ("expected", expected), ("actual", actual or [])):
         for index, values in enumerate(arrays):
@@ -116,23 +123,46 @@ def keep(job: Job, case: random_models.Case, expected, actual) -> None:
 
 
 def collect(jobs: list[Job], workers: int):
-    """Yields every job's outcome; one whose oracle killed the worker is asked once more of LiteRT."""
+    """Yields every job's outcomes; one whose oracle killed the worker is asked once more of LiteRT."""
     again = []
-    for job, outcome in isolated(run, jobs, workers):
-        if isinstance(outcome, Crash) and job.oracle == "tflite-micro":
+    for job, outcomes in isolated(run, jobs, workers):
+        if isinstance(outcomes, Crash) and job.oracle == "tflite-micro":
             again.append(replace(job, oracle="litert"))
         else:
-            yield job, _settled(outcome)
-    for job, outcome in isolated(run, again, workers):
-        yield job, _settled(outcome)
+            yield job, _settled(job, outcomes)
+    for job, outcomes in isolated(run, again, workers):
+        yield job, _settled(job, outcomes)
 
 
-def _settled(outcome) -> Outcome:
-    return Outcome("no oracle", detail=str(outcome)) if isinstance(outcome, Crash) else outcome
+def _settled(job: Job, outcomes) -> list[Outcome]:
+    return [Outcome("no oracle", detail=str(outcomes))] * len(job.sides) if isinstance(outcomes, Crash) else outcomes
 
 
-# What the compiler refuses by name: LiteRT computes it in floats, or as nobody has found out.
-REFUSED = {("prelu", "int16x8"), ("resize_bilinear", "uint8")}
+# What the compiler refuses by name: no oracle has an integer kernel of it.
+REFUSED = (
+    ("prelu", "int16x8"),
+    ("resize_bilinear", "uint8"),
+    ("rsqrt", "int16x8"),
+    ("elu", "int16x8"),
+    ("gelu", "int16x8"),
+    ("lstm", "uint8"),
+)
+
+
+def refusals(binaries: Binaries) -> list[tuple[str, ...]]:
+    """Rows with what the compiler says of a model of each operator and type that it refuses."""
+    rows = [("operator", "what the compiler says")]
+    for operator, types in REFUSED:
+        case = random_models.make(operator, 0, types)
+        try:
+            ask_ours(binaries, case)
+        except Refused as refusal:
+            said = str(refusal).splitlines()[0]
+            rows.append((f"{operator} {types}", said.split(": ", 3)[-1].replace("|", "\\|")))
+        else:
+            raise SystemExit(f"{operator} {types} is listed as refused, and is not")
+    return rows
+
 
 COLUMNS = ("models", "elements", "equal", "wrong", "refused", "no oracle")
 
@@ -153,10 +183,19 @@ def heading(arguments, targets: str) -> str:
     return (
         "# Operators against the oracles\n\n"
         f"Random models of one operator each, {arguments.seeds} seeds from {arguments.first}, rounding "
-        f"`{arguments.rounding}`, on {targets}; oracle: {oracle}. *Equal* and *wrong* count output elements; *refused* "
-        "counts models we do not take, *no oracle* models no oracle takes.\n\n"
-        f"Made by `tools/check_operators.py` with {versions()}."
+        f"`{arguments.rounding}`, each on {targets}; oracle: {oracle}. A row without a type is int8. *Models* counts a model "
+        "once per target. *Equal* and *wrong* count output elements; *refused* counts models we do not take, *no oracle* "
+        "models no oracle takes.\n\n"
+        f"Made on {datetime.date.today()} by `tools/check_operators.py` with {versions()}."
     )
+
+
+def page(arguments, rows, refused) -> str:
+    """The whole page: the table, and what is refused by name."""
+    parts = [heading(arguments, arguments.self_check or arguments.targets), as_markdown(rows)]
+    if len(refused) > 1:
+        parts += ["## Refused by name", as_markdown(refused, "---")]
+    return "\n\n".join(parts) + "\n"
 
 
 def parse() -> argparse.Namespace:
@@ -164,7 +203,7 @@ def parse() -> argparse.Namespace:
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     options.add_argument("operators", nargs="*", metavar="operator", help=f"of {' '.join(random_models.OPERATORS)}")
     options.add_argument("--bin-dir", type=Path, default=Path("target/release"), help="where cnnip and iss-run are")
-    options.add_argument("--seeds", type=int, default=150, help="models per operator (default 150)")
+    options.add_argument("--seeds", type=int, default=200, help="models per operator and type (default 200)")
     options.add_argument("--first", type=int, default=0, help="the first seed (default 0)")
     options.add_argument("--types", default="int8", help=f"comma-separated, of {' '.join(random_models.TYPES)} (default int8)")
     options.add_argument("--targets", default="v4h", help="comma-separated targets (default v4h)")
@@ -193,11 +232,11 @@ def make_jobs(arguments) -> list[Job]:
     sides = [stand_in] if stand_in else binaries
     seeds = range(arguments.first, arguments.first + arguments.seeds)
     types = arguments.types.split(",")
-    combinations = itertools.product(operators, types, seeds, sides)
+    combinations = itertools.product(operators, types, seeds)
     # uint8 is LiteRT's: tflite-micro has it for few operators.
     return [
-        Job(operator, seed, side, "litert" if kind == "uint8" else oracle, kind, arguments.keep)
-        for operator, kind, seed, side in combinations
+        Job(operator, seed, tuple(sides), "litert" if kind == "uint8" else oracle, kind, arguments.keep)
+        for operator, kind, seed in combinations
         if (operator, kind) not in REFUSED
     ]
 
@@ -209,19 +248,22 @@ def main() -> int:
     jobs = make_jobs(arguments)
     totals: dict[str, Counter] = defaultdict(Counter, {job.row: Counter() for job in jobs})
     failures = 0
-    for job, outcome in collect(jobs, arguments.workers):
-        equal = 0 if outcome.kind == "refused" else outcome.elements - outcome.wrong
-        counts = {"models": 1, "elements": outcome.elements, "equal": equal, "wrong": outcome.wrong}
-        totals[job.row].update(counts | {outcome.kind: counts.get(outcome.kind, 1)})
-        if outcome.kind in ("wrong", "refused"):
-            failures += 1
-            if failures <= REPORTED_FAILURES:
-                print(f"{outcome.kind}: {job}: {outcome.detail}", file=sys.stderr)
+    for job, outcomes in collect(jobs, arguments.workers):
+        for side, outcome in zip(job.sides, outcomes, strict=True):
+            equal = 0 if outcome.kind == "refused" else outcome.elements - outcome.wrong
+            counts = {"models": 1, "elements": outcome.elements, "equal": equal, "wrong": outcome.wrong}
+            totals[job.row].update(counts | {outcome.kind: counts.get(outcome.kind, 1)})
+            if outcome.kind in ("wrong", "refused"):
+                failures += 1
+                if failures <= REPORTED_FAILURES:
+                    print(f"{outcome.kind}: {job.on(side)}: {outcome.detail}", file=sys.stderr)
     rows = table(totals)
     print(as_text(rows))
+    refused = [] if arguments.self_check or arguments.operators else refusals(jobs[0].sides[0])
+    if refused:
+        print(as_text(refused))
     if arguments.markdown:
-        page = heading(arguments, arguments.self_check or arguments.targets)
-        arguments.markdown.write_text(f"{page}\n\n{as_markdown(rows)}\n")
+        arguments.markdown.write_text(page(arguments, rows, refused))
     return int(failures > 0)
 
 

@@ -559,24 +559,53 @@ def _strided_slice(dice: Dice, builder: ModelBuilder):
     options.beginMask, options.endMask = dice.between(0, 15), dice.between(0, 15)
     options.shrinkAxisMask = dice.one_of(0, 0, dice.between(0, 7))
     rows = [_bounds(dice, n, bool(options.shrinkAxisMask >> axis & 1)) for axis, n in enumerate(shape)]
-    out_shape = []
-    for axis, (n, (begin, end, stride)) in enumerate(zip(shape, rows, strict=True)):
-        first = None if options.beginMask >> axis & 1 else begin
-        last = None if options.endMask >> axis & 1 else end
-        if not options.shrinkAxisMask >> axis & 1:
-            out_shape.append(len(range(n)[first:last:stride]))
+    if dice.chance(0.3):
+        rows = _with_special_axes(dice, options, rows)
+    index = strided_index(options, rows)
+    out_shape = np.empty(shape, np.bool_)[index].shape
     constants = [None, *(np.array(column, np.int32) for column in zip(*rows, strict=True))]
     entries, targets, arrays, note = _parts(dice, builder, "STRIDED_SLICE", shape, [out_shape], constants, options)
-    masks = (options.beginMask, options.endMask, options.shrinkAxisMask)
+    masks = (options.beginMask, options.endMask, options.ellipsisMask, options.newAxisMask, options.shrinkAxisMask)
     return entries, targets, arrays, f"{note} {rows} masks {masks}"
 
 
+def strided_index(options, rows) -> tuple:
+    """What a strided slice with these begins, ends and strides is in numpy's words."""
+    index = []
+    for entry, (begin, end, stride) in enumerate(rows):
+        if options.ellipsisMask >> entry & 1:
+            index.append(Ellipsis)
+        elif options.newAxisMask >> entry & 1:
+            index.append(np.newaxis)
+        elif options.shrinkAxisMask >> entry & 1:
+            index.append(begin)
+        else:
+            first = None if options.beginMask >> entry & 1 else begin
+            last = None if options.endMask >> entry & 1 else end
+            index.append(slice(first, last, stride))
+    return tuple(index)
+
+
 def _bounds(dice: Dice, size: int, shrink: bool) -> tuple[int, int, int]:
-    """A begin, an end behind it, and a stride; now and then counted from the end."""
+    """A begin, an end behind it, and a stride; now and then backwards, or counted from the end."""
     begin = dice.between(0, size - 1)
     end = begin + 1 if shrink else dice.between(begin + 1, size)
     stride = 1 if shrink else dice.one_of(1, 1, dice.between(1, 4))
+    if not shrink and dice.chance(0.2):
+        return end - 1, begin - 1 - size, -stride  # an end of -1 would be the last index
     return begin - size if dice.chance(0.2) else begin, end - size if end < size and dice.chance(0.2) else end, stride
+
+
+def _with_special_axes(dice: Dice, options, rows):
+    """The same with an ellipsis for some entries, or an entry for a new axis. Masks of axes that move are cleared."""
+    at = dice.between(0, len(rows) - 1)
+    options.beginMask = options.endMask = options.shrinkAxisMask = 0
+    if dice.chance(0.5):
+        options.ellipsisMask = 1 << at
+        count = dice.between(1, len(rows) - at)
+        return [*rows[:at], (0, 0, 1), *rows[at + count :]]
+    options.newAxisMask = 1 << at
+    return [*rows[:at], (0, 1, 1), *rows[at:]]
 
 
 def _gather(dice: Dice, builder: ModelBuilder):
@@ -689,14 +718,16 @@ def _resize(name: str, options_type):
 
 def _index_of(name: str, options_type):
     def build(dice: Dice, builder: ModelBuilder):
-        shape = dice.image(dice.size(32), side=10)  # the targets' limit
-        axis = dice.one_of(3, 3, 3, -1, *(axis for axis in range(4) if shape[axis] <= 32))
+        # Beyond the targets' limit of 32 the host searches.
+        shape = dice.image(dice.one_of(dice.size(32), dice.size(32), dice.between(33, 200)), side=10)
+        axis = dice.one_of(3, 3, 3, -1, 0, 1, 2)
         out_shape = tuple(np.delete(shape, axis).tolist())
         options = options_type()
-        options.outputType = schema.TensorType.INT32
+        kind = dice.one_of(np.int32, np.int32, np.int64)
+        options.outputType = schema.TensorType.INT64 if kind is np.int64 else schema.TensorType.INT32
         source = dice.quantization()
         entry = builder.tensor("input", shape, dice.dtype, source)
-        target = builder.tensor("output", out_shape, np.int32, None)
+        target = builder.tensor("output", out_shape, kind, None)
         axes = builder.constant("axis", np.array(axis, np.int32))
         builder.operator(name, [entry, axes], [target], options)
         values = dice.values(shape, source.zero_point)
@@ -870,6 +901,85 @@ def _sum_of_exponentials(values: np.ndarray, scale: float) -> float:
     return float(np.exp(scale * distance).sum(axis=-1).max())
 
 
+def _function(name: str, options_type=None, same: bool = False, low: bool = False):
+    """A function of one input, computed from a table or in fixed point."""
+
+    def build(dice: Dice, builder: ModelBuilder):
+        shape = dice.image(dice.size(48))
+        source, result = _near_pair(dice)
+        if dice.types.is_wide:  # a table of 513 entries over all of int16: reals of moderate size
+            source = Quantization.per_tensor(10.0 ** dice.rng.uniform(-5, -3.2), 0)
+            result = Quantization.per_tensor(10.0 ** dice.rng.uniform(-5, -2.5), 0)
+        elif low:  # the oracle refuses numbers below real 0
+            source = Quantization.per_tensor(source.scale, dice.least)
+            result = Quantization.per_tensor(10.0 ** dice.rng.uniform(-2.5, 0), result.zero_point)
+        if same:
+            source = result = Quantization.per_tensor(source.scale, 0)
+        options = options_type() if options_type else None
+        if name == "GELU":
+            options.approximate = dice.chance(0.5)
+        note = f"{shape} {source} {result}"
+        return _unary(dice, builder, name, shape, source, shape, result, options, note)
+
+    return build
+
+
+def _abs(dice: Dice, builder: ModelBuilder):
+    shape = dice.image(dice.size(48))
+    source, result = _near_pair(dice)
+    if dice.chance(0.3):
+        result = Quantization.per_tensor(source.scale, result.zero_point)
+    options = schema.AbsOptionsT()
+    return _unary(dice, builder, "ABS", shape, source, shape, result, options, f"{shape} {source} {result}")
+
+
+def _squared_difference(dice: Dice, builder: ModelBuilder):
+    first, second = dice.quantization(), dice.quantization()
+    if dice.chance(0.7):
+        second = Quantization.per_tensor(first.scale * 2.0 ** dice.rng.uniform(-3, 3), second.zero_point)
+    bits = 16 if dice.types.is_wide else 8
+    reach = max(first.scale, second.scale) ** 2 * 2.0 ** dice.rng.uniform(-2, bits + 2)
+    result = Quantization.per_tensor(reach, dice.zero_point())
+    return _binary(dice, builder, "SQUARED_DIFFERENCE", first, second, result, schema.SquaredDifferenceOptionsT())
+
+
+def _lstm(dice: Dice, builder: ModelBuilder):
+    """A recurrent layer with gates that are neither shut nor open throughout."""
+    batch, time, depth, units = dice.one_of(1, 2, 3), dice.between(1, 6), dice.size(24), dice.size(20)
+    major = dice.chance(0.4)
+    source = Quantization.per_tensor(10.0 ** dice.rng.uniform(-3, -1) / (256 if dice.types.is_wide else 1), dice.zero_point())
+    hidden = Quantization.per_tensor((1 / 32768 if dice.types.is_wide else 1 / 128) * dice.one_of(1, 1, 0.8), dice.zero_point())
+    cell = Quantization.per_tensor(2.0 ** -dice.between(9, 15), 0)
+    shape = (time, batch, depth) if major else (batch, time, depth)
+    entry = builder.tensor("input", shape, dice.dtype, source)
+    operands = {0: entry}
+    for gate in range(4):
+        scales = []
+        for slot, inner, over in ((1, depth, source), (5, units, hidden)):
+            reach = dice.rng.uniform(0.5, 4) / (math.sqrt(inner) * 60 * over.scale * (dice.greatest + 1) * 0.6)
+            scale = Quantization.per_tensor(reach, 0)
+            values = dice.weights((units, inner)).clip(-WEIGHT_LIMIT, WEIGHT_LIMIT).astype(np.int8)
+            operands[slot + gate] = builder.constant(f"weights{slot + gate}", values, scale)
+            scales.append(scale.scale)
+        step = Quantization.per_tensor(source.scale * scales[0], 0)
+        bias = np.rint(dice.rng.normal(0, 1, units) / step.scale).clip(-(2**30), 2**30)
+        operands[12 + gate] = builder.constant(f"bias{gate}", bias.astype(_bias_type(dice)), step)
+    operands[18] = builder.variable("hidden", (batch, units), dice.dtype, hidden)
+    operands[19] = builder.variable("cell", (batch, units), np.int16, cell)
+    options = schema.UnidirectionalSequenceLSTMOptionsT()
+    options.fusedActivationFunction = schema.ActivationFunctionType.TANH
+    options.cellClip, options.projClip = dice.one_of(0.0, 0.0, float(np.float32(dice.rng.uniform(0.1, 3)))), 0.0
+    options.timeMajor, options.asymmetricQuantizeInputs = major, False
+    target = builder.tensor("output", (*shape[:2], units), dice.dtype, hidden)
+    slots = [operands.get(slot, -1) for slot in range(24)]
+    builder.operator("UNIDIRECTIONAL_SEQUENCE_LSTM", slots, [target], options)
+    gates = Quantization.per_tensor(2.0**-12, 0)
+    inner = [builder.tensor(f"gate{gate}", (0,), np.int16, gates) for gate in range(4)]
+    builder.graph.operators[-1].intermediates = [*inner, builder.tensor("gate4", (0,), dice.dtype, hidden)]
+    note = f"{shape} {units} units, time first {major}, cell {cell.scale}, clip {options.cellClip}"
+    return [entry], [target], [dice.values(shape, source.zero_point)], note
+
+
 def _relu(dice: Dice, builder: ModelBuilder):
     shape = dice.image(dice.size(48))
     source = dice.quantization()
@@ -1035,5 +1145,15 @@ OPERATORS = {
     "softmax": _softmax,
     "relu": _relu,
     "relu6": _relu6,
+    "relu_0_to_1": _function("RELU_0_TO_1"),
+    "abs": _abs,
+    "neg": _function("NEG", schema.NegOptionsT, same=True),
+    "exp": _function("EXP", schema.ExpOptionsT),
+    "log": _function("LOG", low=True),
+    "rsqrt": _function("RSQRT", low=True),
+    "elu": _function("ELU"),
+    "gelu": _function("GELU", schema.GeluOptionsT),
+    "squared_difference": _squared_difference,
+    "lstm": _lstm,
     "network": _network,
 }

@@ -8,8 +8,8 @@ def as_text(rows) -> str:
     return "\n".join("  ".join(line) for line in lines)
 
 
-def as_markdown(rows) -> str:
-    """The table in Markdown."""
+def as_markdown(rows, others: str = "---:") -> str:
+    """The table in Markdown; `others` aligns the columns behind the first."""
     lines = ["| " + " | ".join(row) + " |" for row in rows]
-    rule = "|---|" + "---:|" * (len(rows[0]) - 1)
+    rule = "|---|" + f"{others}|" * (len(rows[0]) - 1)
     return "\n".join([lines[0], rule, *lines[1:]])

@@ -32,6 +32,8 @@ VERSIONS = {
     "SUM": 2, "REDUCE_MAX": 2, "REDUCE_MIN": 2, "DEPTH_TO_SPACE": 1, "SPACE_TO_DEPTH": 2, "SPACE_TO_BATCH_ND": 2,
     "BATCH_TO_SPACE_ND": 2, "TRANSPOSE_CONV": 3, "RESIZE_NEAREST_NEIGHBOR": 3, "RESIZE_BILINEAR": 3, "ARG_MAX": 2,
     "ARG_MIN": 2, "MIRROR_PAD": 2, "TILE": 1, "BROADCAST_TO": 2, "REVERSE_V2": 1,
+    "ABS": 2, "NEG": 1, "EXP": 2, "LOG": 2, "RSQRT": 2, "ELU": 1, "GELU": 1, "SQUARED_DIFFERENCE": 2, "RELU_0_TO_1": 1,
+    "UNIDIRECTIONAL_SEQUENCE_LSTM": 3,
 }  # fmt: skip
 
 
@@ -167,6 +169,12 @@ class ModelBuilder:
         tensor.quantization = _quantization_table(quantization)
         self.graph.tensors.append(tensor)
         return len(self.graph.tensors) - 1
+
+    def variable(self, name: str, shape, dtype, quantization: Quantization) -> int:
+        """Adds a tensor that an operator keeps its state in; returns its index."""
+        index = self.tensor(name, shape, dtype, quantization)
+        self.graph.tensors[index].isVariable = True
+        return index
 
     def constant(self, name: str, values: np.ndarray, quantization: Quantization | None = None) -> int:
         """Adds a constant tensor; returns its index."""

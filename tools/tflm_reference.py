@@ -12,7 +12,7 @@ import math
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
-from tflite_models import constant, operator_name, quantization_of, shape_of, unpack
+from tflite_models import DTYPES, constant, operator_name, quantization_of, shape_of, unpack
 
 INT8_MIN, INT8_MAX = -128, 127
 INT32_MIN, INT32_MAX = -(2**31), 2**31 - 1
@@ -134,6 +134,10 @@ class Layer:
         present = index < len(self.inputs) and self.inputs[index] is not None
         return constant(self.model, self.inputs[index]) if present else None
 
+    def out_type(self):
+        """Type of the output."""
+        return DTYPES[self.outputs[0].type]
+
     def out_shape(self):
         """Shape of the output."""
         return shape_of(self.outputs[0])
@@ -223,12 +227,12 @@ def resize_bilinear(layer: Layer, x: np.ndarray) -> np.ndarray:
 
 def arg_max(layer: Layer, x: np.ndarray) -> np.ndarray:
     """The lowest index of the largest."""
-    return x.argmax(int(layer.fixed(1))).astype(np.int32)
+    return x.argmax(int(layer.fixed(1))).astype(layer.out_type())
 
 
 def arg_min(layer: Layer, x: np.ndarray) -> np.ndarray:
     """The lowest index of the smallest."""
-    return x.argmin(int(layer.fixed(1))).astype(np.int32)
+    return x.argmin(int(layer.fixed(1))).astype(layer.out_type())
 
 
 def mirror_pad(layer: Layer, x: np.ndarray) -> np.ndarray:
@@ -404,12 +408,14 @@ def slice_of(layer: Layer, x: np.ndarray) -> np.ndarray:
 
 
 def strided_slice(layer: Layer, x: np.ndarray) -> np.ndarray:
-    """A box in steps; an axis that shrinks has its begin only."""
+    """A box in steps, perhaps backwards; an axis that shrinks has its begin only."""
     o, index = layer.options, []
-    for axis, (begin, end, stride) in enumerate(zip(*(layer.fixed(i).tolist() for i in (1, 2, 3)), strict=True)):
-        first = None if o.beginMask >> axis & 1 else begin
-        last = None if o.endMask >> axis & 1 else end
-        index.append((first or 0) if o.shrinkAxisMask >> axis & 1 else slice(first, last, stride))
+    for entry, (begin, end, stride) in enumerate(zip(*(layer.fixed(i).tolist() for i in (1, 2, 3)), strict=True)):
+        first = None if o.beginMask >> entry & 1 else begin
+        last = None if o.endMask >> entry & 1 else end
+        kept = begin if o.shrinkAxisMask >> entry & 1 else slice(first, last, stride)
+        special = Ellipsis if o.ellipsisMask >> entry & 1 else None if o.newAxisMask >> entry & 1 else kept
+        index.append(special)
     return x[tuple(index)]
 
 
@@ -603,6 +609,99 @@ def tanh(layer: Layer, x: np.ndarray) -> np.ndarray:
     return _curve_output(far, shift_right_rounding(real, 24))
 
 
+def absolute(layer: Layer, x: np.ndarray) -> np.ndarray:
+    """The distance from the zero point, rescaled only if the scales differ."""
+    value = np.abs(_centred(layer, 0, x))
+    source, result = layer.source(), layer.result()
+    if source.scale != result.scale:
+        value = multiply(value, *quantize_multiplier(source.scale / result.scale))
+    return _to_int8(value + result.zero_point)
+
+
+def negate(_: Layer, x: np.ndarray) -> np.ndarray:
+    """The integer with the other sign; quantization is not looked at, and the smallest stays as it is."""
+    return wrap32(-x.astype(np.int64)).astype(np.int8)
+
+
+def squared_difference(layer: Layer, x: np.ndarray, y: np.ndarray | None = None) -> np.ndarray:
+    """Inputs shifted left by 7 and scaled to twice the larger scale; the square of their difference, scaled."""
+    y = layer.fixed(1) if y is None else y
+    first, second = layer.source(0), layer.source(1)
+    twice = 2.0 * max(first.scale, second.scale)
+    pairs = ((x, first), (y, second))
+    a, b = (
+        multiply((values.astype(np.int64) - of.zero_point) << 7, *quantize_multiplier(of.scale / twice))
+        for values, of in pairs
+    )
+    scale = quantize_multiplier(twice * twice / (2**14 * layer.result().scale))
+    return _to_int8(multiply((a - b) ** 2, *scale) + layer.result().zero_point)
+
+
+def relu_0_to_1(layer: Layer, x: np.ndarray) -> np.ndarray:
+    """As `quantize`, between the output's integers for 0 and 1."""
+    m, e = quantize_multiplier(layer.source().scale / layer.result().scale)
+    one = min(INT8_MAX, quantize_value(1.0, layer.result()))
+    return _to_int8(multiply(_centred(layer, 0, x), m, e) + layer.result().zero_point, layer.result().zero_point, one)
+
+
+def exponential(layer: Layer, x: np.ndarray) -> np.ndarray:
+    """A table in float32."""
+    return _from_table(layer, x, np.exp)
+
+
+def logarithm(layer: Layer, x: np.ndarray) -> np.ndarray:
+    """A table in float32; what has no logarithm is the smallest."""
+    return _from_table(layer, x, np.log)
+
+
+def elu(layer: Layer, x: np.ndarray) -> np.ndarray:
+    """A table in float32."""
+    return _from_table(layer, x, lambda real: np.where(real < 0, np.expm1(real), real))
+
+
+def gelu(layer: Layer, x: np.ndarray) -> np.ndarray:
+    """A table in float32, by the error function or a hyperbolic tangent."""
+    if layer.options.approximate:
+        slope = math.sqrt(2 / math.pi)
+        return _from_table(layer, x, lambda real: real / 2 * (1 + np.tanh(slope * (real + 0.044715 * real**3))))
+    return _from_table(layer, x, lambda real: real / 2 * np.vectorize(math.erfc)(-real * math.sqrt(0.5)))
+
+
+def _from_table(layer: Layer, x: np.ndarray, function) -> np.ndarray:
+    real = np.float32(layer.source().scale) * _centred(layer, 0, x).astype(np.float32)
+    with np.errstate(all="ignore"):
+        value = function(real.astype(np.float64)).astype(np.float32)
+        steps = (value * (np.float32(1) / np.float32(layer.result().scale))).astype(np.float64)
+    rounded = np.copysign(np.floor(np.abs(np.nan_to_num(steps, nan=-1e9, posinf=1e9, neginf=-1e9)) + 0.5), steps)
+    return _to_int8(np.where(np.isnan(steps), -1e9, rounded) + layer.result().zero_point)
+
+
+def rsqrt(layer: Layer, x: np.ndarray) -> np.ndarray:
+    """A root in fixed point with 20 more bits, then scaled; 0 gives the largest."""
+    root = np.sqrt(np.float32(layer.source().scale))
+    m, e = quantize_multiplier(1 / float(root * np.float32(layer.result().scale)))
+    table = {}
+    for value in np.unique(_centred(layer, 0, x)).tolist():
+        inverse, shift = _inverse_root(value)
+        scaled = multiply(multiply(1, inverse, shift + 20), m, e - 20) + layer.result().zero_point
+        table[value] = INT8_MAX if value <= 0 else int(scaled)
+    return _to_int8(np.vectorize(table.__getitem__)(_centred(layer, 0, x)))
+
+
+def _inverse_root(value: int) -> tuple[int, int]:
+    """Multiplier and shift of one over a square root, of a value below 2^29: five Newton steps in Q3.28."""
+    if value <= 1:
+        return INT32_MAX, 0
+    pairs = (31 - value.bit_length()) // 2 - 1
+    scaled = (value << 2 * pairs) >> 1
+    half, x = (scaled + 1) >> 1, 2**28
+    for _ in range(5):
+        cube = shift_left_saturating(high_mul(high_mul(x, x), x), 6)
+        x = shift_left_saturating(high_mul(2**28 + 2**27, x) - high_mul(half, cube), 3)
+    inverse, shift = int(high_mul(x, 1518500250)), 11 - pairs
+    return (inverse << -shift, 0) if shift < 0 else (inverse, -shift)
+
+
 # Softmax: Q5.26 differences, Q0.31 exponentials, Q12.19 sum
 
 SCALED_DIFFERENCE_BITS = 5
@@ -741,6 +840,15 @@ OPERATORS = {
     "SOFTMAX": softmax,
     "RELU": relu,
     "RELU6": relu6,
+    "RELU_0_TO_1": relu_0_to_1,
+    "ABS": absolute,
+    "NEG": negate,
+    "EXP": exponential,
+    "LOG": logarithm,
+    "RSQRT": rsqrt,
+    "ELU": elu,
+    "GELU": gelu,
+    "SQUARED_DIFFERENCE": squared_difference,
 }
 
 

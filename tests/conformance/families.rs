@@ -3,9 +3,11 @@
 use std::collections::BTreeMap;
 
 use cnnip_core::{Checks, EngineId, FaultCause, Options, Region, RegionKind, Slot, Stop, Waiting};
-use cnnip_isa::operation::Operation;
+use cnnip_isa::operation::{Location, Operation, Space};
 use cnnip_isa::{EngineKind, FaultCode, Target, disassemble};
-use cnnip_testkit::generate::{ListOptions, Lists, Scene, Zone, cnn_operation, corrupt, dma_operation, lists, single};
+use cnnip_testkit::generate::{
+    ListOptions, Lists, Scene, Zone, cnn_operation, corrupt, dma_operation, lists, single, sparse_conv, stream,
+};
 use cnnip_testkit::{Event, Rng, Trace, oracle};
 
 use crate::slow::{self, Ending};
@@ -67,6 +69,12 @@ pub(crate) fn family(name: &str, text: &str) -> Vec<Vector> {
 fn make(line: &Line<'_>, rng: &mut Rng) -> Option<Vector> {
     match line.kind {
         "operation" => ends(line, operation(line, rng, false).0, false, None),
+        "decode" => ends(line, on_memory(line, rng, false, decode).0, false, None),
+        "sparse" => ends(line, on_memory(line, rng, false, sparse).0, false, None),
+        "stopped-decode" => ends(line, stopped(on_memory(line, rng, false, decode), rng), false, None),
+        "stopped-sparse" => ends(line, stopped(on_memory(line, rng, false, sparse), rng), false, None),
+        "broken-decode" => ends(line, broken(line, rng, decode), true, None),
+        "broken-sparse" => ends(line, broken(line, rng, sparse), true, None),
         "stopped" => ends(line, stopped(operation(line, rng, false), rng), false, None),
         "overflow" => ends(line, operation(line, rng, true).0, true, Some(FaultCode::AccumulatorOverflow)),
         "short-of-cycles" => ends(line, short_of_cycles(line, rng)?, true, Some(FaultCode::Budget)),
@@ -98,16 +106,68 @@ fn ends(line: &Line<'_>, mut vector: Vector, fault: bool, code: Option<FaultCode
 
 const REGION_BYTES: u32 = 4096;
 
+/// What must stand where in memory.
+type Contents = Vec<(Location, Vec<u8>)>;
+
 /// One random operation on random memory.
 fn operation(line: &Line<'_>, rng: &mut Rng, overflows: bool) -> (Vector, Operation) {
+    let dma = line.words.get("engine").is_some_and(|engine| *engine == "dma");
+    let make = if dma { dma_operation } else { cnn_operation };
+    on_memory(line, rng, overflows, |scene| (make(scene), Vec::new()))
+}
+
+/// A weight stream that decodes.
+fn decode(scene: &mut Scene<'_>) -> (Operation, Contents) {
+    let stream = stream(scene);
+    let place = |address| Location { address, ..stream.decode.stream };
+    let contents = stream.contents.into_iter().map(|(address, bytes)| (place(address), bytes));
+    (Operation::Decode(stream.decode), contents.collect())
+}
+
+/// A convolution whose bitmap has what its registers say.
+fn sparse(scene: &mut Scene<'_>) -> (Operation, Contents) {
+    let (conv, bitmap) = sparse_conv(scene);
+    let place = conv.weights.sparse.map_or(0, |sparse| sparse.bitmap);
+    (Operation::Conv(conv), vec![(Location::sram(place), bitmap)])
+}
+
+/// The same with one bit of what stands in memory changed.
+fn broken(line: &Line<'_>, rng: &mut Rng, make: fn(&mut Scene<'_>) -> (Operation, Contents)) -> Vector {
+    let bits = rng.word();
+    let changed = |scene: &mut Scene<'_>| {
+        let (operation, mut contents) = make(scene);
+        let full: Vec<usize> = (0..contents.len()).filter(|&part| !contents[part].1.is_empty()).collect();
+        let part = full[usize::try_from(bits >> 16).expect("16 bits") % full.len()];
+        let bytes = &mut contents[part].1;
+        let at = usize::try_from(bits >> 3 & 0x1fff).expect("13 bits") % bytes.len();
+        bytes[at] ^= 1 << (bits & 7);
+        (operation, contents)
+    };
+    on_memory(line, rng, false, changed).0
+}
+
+/// One operation on random memory, in which its contents stand.
+fn on_memory(
+    line: &Line<'_>,
+    rng: &mut Rng,
+    overflows: bool,
+    make: impl FnOnce(&mut Scene<'_>) -> (Operation, Contents),
+) -> (Vector, Operation) {
     let target = line.target(rng);
     let zone = Zone { base: 64 * rng.within(0..=100), data: 16 * 1024 };
-    let image = zone.image(rng, overflows);
+    let mut image = zone.image(rng, overflows);
     let bytes = usize::try_from(REGION_BYTES).expect("a small number");
-    let regions: Vec<Vec<u8>> = (0..4).map(|_| rng.bytes(bytes)).collect();
+    let mut regions: Vec<Vec<u8>> = (0..4).map(|_| rng.bytes(bytes)).collect();
     let mut scene = Scene { rng, target, zone, region_bytes: REGION_BYTES, max_side: 8, overflows };
-    let dma = line.words.get("engine").is_some_and(|engine| *engine == "dma");
-    let operation = if dma { dma_operation(&mut scene) } else { cnn_operation(&mut scene) };
+    let (operation, contents) = make(&mut scene);
+    for (place, bytes) in contents {
+        let (memory, base) = match place.space {
+            Space::Sram => (&mut image, zone.base),
+            Space::Dram(region) => (&mut regions[usize::from(region)], 0),
+        };
+        let start = usize::try_from(place.address - base).expect("a small number");
+        memory[start..start + bytes.len()].copy_from_slice(&bytes);
+    }
     let slot = if operation.code().engine() == EngineKind::Cnn { Slot::Cnn } else { Slot::Dma1 };
     let mut vector = Vector::new(String::new(), target);
     vector.sram.push((0, zone.base, image));

@@ -83,6 +83,7 @@ paragraphs! {
     accumulators "Accumulators",
     requantization "Requantization",
     layouts "Layouts",
+    sparse "Sparse and coded weights",
     cores "Several cores",
     faults "Faults",
     targets "Targets",

@@ -7,7 +7,9 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use cnnip_core::{EngineId, Machine, Region, RegionKind, Stop};
-use cnnip_isa::operation::{Conv, FeatureMap, Operand, Operation, OperationError, OutputStage, PoolKind, Space, Stage};
+use cnnip_isa::operation::{
+    Conv, ConvKind, FeatureMap, Operand, Operation, OperationError, OutputStage, PoolKind, Space, Stage,
+};
 use cnnip_isa::{
     Command, ElementType, FaultCode, OperationCode, Pairs, RegisterError, RegisterFile, RoundingMode, decode_at,
 };
@@ -410,7 +412,9 @@ impl<'a> Slow<'a> {
             self.race(index, set)?;
             self.initialised(id.core, operand, set)?;
         }
+        self.bitmap(id.core, &operation)?;
         self.record_scales(id.core, &operation)?;
+        self.weight_stream(id.core, &operation)?;
         for (space, _, bytes) in sets.iter().filter(|(_, write, _)| *write) {
             let written = self.written_mut(id.core, *space);
             bytes.iter().for_each(|&byte| written[usize::try_from(byte).unwrap()] = true);
@@ -513,6 +517,36 @@ impl<'a> Slow<'a> {
             }
         }
         Ok(())
+    }
+
+    /// The bitmap of sparse weights has as many set bits, in all and for any 16 output channels, as the registers say.
+    fn bitmap(&self, core: u8, operation: &Operation) -> Result<(), Cause> {
+        let Operation::Conv(conv) = operation else { return Ok(()) };
+        let (Some(sparse), ConvKind::Grouped { groups }) = (conv.weights.sparse, conv.kind) else { return Ok(()) };
+        let per = if conv.weights.element == ElementType::Int16 { 2 } else { 4 };
+        let rows = groups * (conv.output.channels / groups).div_ceil(16);
+        let blocks = conv.window.kernel_h * conv.window.kernel_w * (conv.input.channels / groups).div_ceil(per);
+        let is_set = |bit: u32| {
+            let byte = self.srams[usize::from(core)][usize::try_from(sparse.bitmap + bit / 8).unwrap()];
+            byte >> (bit % 8) & 1 == 1
+        };
+        let of_row = |row: u32| u32::try_from((row * blocks..(row + 1) * blocks).filter(|&bit| is_set(bit)).count());
+        let counts: Vec<u32> = (0..rows).map(|row| of_row(row).unwrap()).collect();
+        if counts.iter().sum::<u32>() != sparse.stored {
+            return Err(cause(FaultCode::IllegalParameter, "W_STORED".to_owned()));
+        }
+        if counts.iter().any(|&count| count > sparse.longest) {
+            return Err(cause(FaultCode::IllegalParameter, "W_LONGEST".to_owned()));
+        }
+        Ok(())
+    }
+
+    /// Every block of a weight stream decodes.
+    fn weight_stream(&self, core: u8, operation: &Operation) -> Result<(), Cause> {
+        let Operation::Decode(decode) = operation else { return Ok(()) };
+        let memory = oracle::Memory { sram: self.srams[usize::from(core)].clone(), regions: self.regions.clone() };
+        let wrong = |block: u32| cause(FaultCode::WeightStream, format!("block {block}"));
+        oracle::decode(decode, &memory).map(drop).map_err(wrong)
     }
 
     fn finish(self) -> Outcome {

@@ -304,6 +304,7 @@ pub(crate) fn detail(cause: &FaultCause) -> String {
         FaultCause::Deadlock { waits } => waits.iter().map(waiting).collect::<Vec<_>>().join("; "),
         FaultCause::Budget { limit: Limit::Commands, needed, .. } => format!("{needed} commands"),
         FaultCause::Budget { limit: Limit::Cycles, needed, .. } => format!("{needed} cycles"),
+        FaultCause::WeightStream { block, .. } => format!("block {block}"),
         FaultCause::Trap { code } => format!("code {code}"),
         _ => String::new(),
     }

@@ -8,7 +8,7 @@ use cnnip_package::{
 use cnnip_testkit::generate::Lists;
 
 /// Names of the regions that generated lists use, in order.
-const NAMES: [&str; 5] = ["input", "constants", "scratch", "output", "images"];
+const NAMES: [&str; 6] = ["input", "constants", "scratch", "output", "images", "coded"];
 
 fn engine(id: cnnip_core::EngineId) -> EngineId {
     let engine = match id.slot {

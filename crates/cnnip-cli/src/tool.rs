@@ -89,7 +89,7 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
-    /// List the operators of TFLite models that are supported
+    /// List the operators of TFLite and ONNX models that are read
     Operators {
         /// Print them as JSON
         #[arg(long)]
@@ -187,10 +187,15 @@ fn disassemble(path: &Path, output: Option<&Path>, streams: &mut Streams<'_>) ->
 }
 
 fn operators(json: bool, streams: &mut Streams<'_>) {
+    let (tflite, onnx): (Vec<String>, Vec<String>) =
+        (cnnip_graph::tflite::operators().collect(), cnnip_graph::onnx::operators().collect());
     if json {
-        streams.data(&cnnip_graph::tflite::operators().collect());
-    } else {
-        cnnip_graph::tflite::operators().for_each(|name| streams.say(name));
+        streams.data(&serde_json::json!({ "tflite": tflite, "onnx": onnx }));
+        return;
+    }
+    for (format, names) in [("TFLite", tflite), ("ONNX", onnx)] {
+        streams.say(format!("{format}, {} operators:", names.len()));
+        names.iter().for_each(|name| streams.say(format!("  {name}")));
     }
 }
 

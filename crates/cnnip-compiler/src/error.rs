@@ -151,6 +151,12 @@ pub enum Rule {
         /// The zero point.
         zero_point: i32,
     },
+    /// The cell state of a recurrent layer has another scale than the integer kernels take.
+    #[error("the cell state's scale {scale} is no power of two")]
+    CellScale {
+        /// The scale.
+        scale: f32,
+    },
     /// A pooling window without any position inside the input.
     #[error("the pooling window of output {output} lies outside the input of extent {input}")]
     EmptyWindow {
@@ -241,6 +247,7 @@ impl Rule {
             }
             Self::Scale(_) | Self::ScaleRatio { .. } => "calibrate again: a tensor's scale is not plausible",
             Self::SoftmaxOutput { .. } => "the integer softmax has this one output quantization",
+            Self::CellScale { .. } => "quantize with the 16-bit cell state of the int8 and int16x8 kernels",
             Self::EmptyWindow { .. } => "use less padding than the window is wide",
             Self::Unsupported { .. } => "rewrite the operator with supported ones, or run it on the host",
             Self::PadValue { .. } => "give a value in the input's quantization",

@@ -12,6 +12,7 @@ mod movement;
 mod onnx;
 mod pool;
 mod product;
+mod recurrent;
 mod reduce;
 mod sampling;
 mod table;
@@ -20,7 +21,7 @@ mod transposed;
 
 use cnnip_graph::{Graph, Node, Op, Place};
 use cnnip_isa::EltwiseFunction;
-use cnnip_numerics::quantize::Curve;
+use cnnip_numerics::quantize::{Curve, elu, exponential, gelu, logarithm};
 
 use crate::error::{CompileErrors, Problem, Rule};
 use crate::options::Options;
@@ -90,8 +91,16 @@ fn legalize_node<'a>(context: &mut Context<'a>, index: usize, node: &'a Node) ->
         Op::LeakyRelu { alpha } => table::leaky_relu(&mut at, *alpha),
         Op::HardSwish => table::hard_swish(&mut at),
         Op::HardSigmoid { alpha, beta } => table::hard_sigmoid(&mut at, *alpha, *beta),
-        Op::Exp => table::exp(&mut at),
+        Op::Exp => table::sampled(&mut at, exponential),
+        Op::Log => table::sampled(&mut at, logarithm),
         Op::Sqrt => table::sqrt(&mut at),
+        Op::Rsqrt => table::rsqrt(&mut at),
+        Op::Abs => table::abs(&mut at),
+        Op::Neg => table::neg(&mut at),
+        Op::Elu => table::narrow(&mut at, elu),
+        Op::Gelu { approximate } => table::narrow(&mut at, |x| gelu(x, *approximate)),
+        Op::SquaredDifference => eltwise::squared_difference(&mut at),
+        Op::Lstm(op) => recurrent::lstm(&mut at, op),
         Op::Clamp { min, max } => eltwise::bounded(&mut at, *min, *max),
         Op::Logistic => table::curve(&mut at, Curve::Sigmoid),
         Op::Tanh => table::curve(&mut at, Curve::Tanh),

@@ -4,8 +4,8 @@ mod common;
 
 use cnnip_compiler::{Options, Rounding};
 use cnnip_graph::{
-    Activation, Blocks, Conv2d, DepthwiseConv2d, ElementType, FullyConnected, Gather, Graph, GraphBuilder, Hw, Mean,
-    Op, Pad, PadValue, Padding, Pool2d, Quantization, Shape, Slice, Tensor, TensorId,
+    Activation, Blocks, Conv2d, DepthwiseConv2d, ElementType, FullyConnected, Gather, Graph, GraphBuilder, Hw, Lstm,
+    Mean, Op, Pad, PadValue, Padding, Pool2d, Quantization, Shape, Slice, Take, Tensor, TensorId,
 };
 use cnnip_isa::Target;
 use cnnip_testkit::Rng;
@@ -268,7 +268,8 @@ fn binary(build: &mut Build) {
     };
     let (a, b) = (operand(build), operand(build));
     let activation = build.activation();
-    match build.rng.index(3) {
+    match build.rng.index(4) {
+        3 => build.requantized(Op::SquaredDifference, &[a, b]),
         0 => build.requantized(Op::Add { activation }, &[a, b]),
         1 => build.requantized(Op::Sub { activation }, &[a, b]),
         _ => build.requantized(Op::Mul { activation }, &[a, b]),
@@ -319,7 +320,11 @@ fn unary(build: &mut Build) {
 fn function(build: &mut Build) {
     let dims = [build.size(2), build.size(30), build.size(40)];
     let x = build.input(&dims);
-    let op = match build.rng.index(4) {
+    let op = match build.rng.index(8) {
+        4 => return build.requantized(Op::Abs, &[x]),
+        5 => return build.kept(Op::Neg, &[x]),
+        6 if build.element != ElementType::I16 => Op::Exp,
+        7 if build.element != ElementType::I16 => build.rng.pick(&[Op::Log, Op::Elu]),
         0 if build.element != ElementType::I16 => Op::HardSigmoid { alpha: 0.2, beta: 0.5 },
         1 if build.element != ElementType::I16 => Op::Sqrt,
         2 => Op::Clamp { min: -0.3, max: 2.5 },
@@ -380,6 +385,39 @@ fn gather(build: &mut Build) {
     let shape = Shape::new([indices.len()]).expect("small");
     let x = build.input(&dims);
     build.kept(Op::Gather(Gather { axis, indices, shape }), &[x]);
+}
+
+/// A gather along every axis, backwards along some, in another shape.
+fn taken(build: &mut Build) {
+    let dims: Vec<usize> = (0..build.between(1, 4)).map(|_| build.size(12)).collect();
+    let along = |build: &mut Build, dim: usize| -> Vec<usize> {
+        let step = build.size(3);
+        let forward = (0..dim).step_by(step);
+        if build.rng.chance(50) { forward.rev().collect() } else { forward.collect() }
+    };
+    let indices: Vec<Vec<usize>> = dims.iter().map(|&dim| along(build, dim)).collect();
+    let elements = indices.iter().map(Vec::len).product();
+    let shape = build.rng.chance(50).then(|| Shape::new([1, elements, 1]).expect("small"));
+    let x = build.input(&dims);
+    build.kept(Op::Take(Take { indices, shape }), &[x]);
+}
+
+/// A recurrent layer. The slow evaluator has no half tables: what is held is that all that can be rebuilt is what was computed.
+fn recurrent(build: &mut Build) {
+    if build.element == ElementType::U8 {
+        return pool(build); // no oracle has it
+    }
+    let (batch, time, depth, units) = (build.size(3), build.size(5), build.size(40), build.size(40));
+    let time_major = build.rng.chance(50);
+    let x = build.input(&if time_major { [time, batch, depth] } else { [batch, time, depth] });
+    let mut operands = vec![x];
+    for inner in [depth, units] {
+        operands.extend((0..4).map(|_| build.weights(&[units, inner], 0)));
+    }
+    operands.extend((0..4).map(|_| build.bias(units)));
+    let cell_scale = Some(build.rng.pick(&[1.0 / 512.0, 1.0 / 2048.0, 1.0 / 32768.0]));
+    let cell_clip = build.rng.pick(&[0.0, 0.25, 3.0]);
+    build.requantized(Op::Lstm(Lstm { time_major, cell_scale, cell_clip }), &operands);
 }
 
 fn blocks(build: &mut Build) {
@@ -490,6 +528,16 @@ fn parts_and_joins() {
 #[test]
 fn elements_at_indices() {
     run(gather, 13_000_000);
+}
+
+#[test]
+fn gathers_along_every_axis() {
+    run(taken, 15_000_000);
+}
+
+#[test]
+fn recurrent_layers() {
+    run(recurrent, 16_000_000);
 }
 
 #[test]

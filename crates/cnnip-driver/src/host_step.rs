@@ -1,15 +1,9 @@
 //! Steps of the host: what they need is checked when a package is loaded, what they compute is `cnnip-hostops`.
 
-use cnnip_hostops::{Affine, HostError, Softmax, Ties, WideSoftmax, softmax_int8, softmax_int16};
-use cnnip_package::{ElementType, HostOperator, HostStep, Package, Quantization, Tensor};
+use cnnip_hostops::{End, HostError, Operand, Step, StepError};
+use cnnip_package::{HostStep, Package, Tensor};
 
 use crate::HostPlanError;
-use crate::tensor::{Element, narrow};
-
-/// Quantization of every int8 softmax output.
-const PROBABILITY: Quantization = Quantization { scale: 1.0 / 256.0, zero_point: -128 };
-/// Quantization of every int16 softmax output.
-const WIDE_PROBABILITY: Quantization = Quantization { scale: 1.0 / 32768.0, zero_point: 0 };
 
 /// A host step with its parameters worked out.
 #[derive(Clone, Debug)]
@@ -20,15 +14,7 @@ pub(crate) struct HostPlan {
     pub(crate) input: Tensor,
     /// The tensor it writes.
     pub(crate) output: Tensor,
-    work: Work,
-}
-
-#[derive(Clone, Copy, Debug)]
-enum Work {
-    Softmax { parameters: Softmax, depth: usize },
-    WideSoftmax { parameters: WideSoftmax, depth: usize },
-    Quantize(Affine),
-    Dequantize(Affine),
+    step: Step,
 }
 
 impl HostPlan {
@@ -37,121 +23,41 @@ impl HostPlan {
         let operator = step.operator.name();
         let tensors = [&step.inputs, &step.outputs].map(|ids| ids.first().and_then(|&id| package.tensor(id)).cloned());
         let [Some(input), Some(output)] = tensors else { return Err(HostPlanError::Operator { operator }) };
-        let work = match step.operator {
-            HostOperator::Softmax { beta } => softmax(beta, &input, &output)?,
-            HostOperator::Quantize => Work::Quantize(affine(operator, &output)?),
-            HostOperator::Dequantize => Work::Dequantize(affine(operator, &input)?),
-            _ => return Err(HostPlanError::Operator { operator }),
-        };
-        Ok(Self { operator, input, output, work })
+        let step = Step::new(step.operator, operand(&input), operand(&output)).map_err(|error| match error {
+            StepError::Operand { operator, end, needs } => {
+                let tensor = if end == End::Input { &input } else { &output };
+                HostPlanError::Tensor { operator, tensor: tensor.name.clone(), needs }
+            }
+            StepError::Arithmetic(error) => error.into(),
+            _ => HostPlanError::Operator { operator },
+        })?;
+        Ok(Self { operator, input, output, step })
     }
 
     /// The bytes of the output tensor from those of the input tensor.
     pub(crate) fn run(&self, input: &[u8]) -> Result<Vec<u8>, HostError> {
-        match self.work {
-            Work::Softmax { parameters, depth } => {
-                let input: Vec<i8> = elements(input);
-                let mut output = vec![0_i8; input.len()];
-                softmax_int8(&input, depth, &parameters, &mut output)?;
-                Ok(output.into_iter().map(i8::cast_unsigned).collect())
-            }
-            Work::WideSoftmax { parameters, depth } => {
-                let input: Vec<i16> = elements(input);
-                let mut output = vec![0_i16; input.len()];
-                softmax_int16(&input, depth, &parameters, &mut output)?;
-                Ok(output.into_iter().flat_map(i16::to_le_bytes).collect())
-            }
-            Work::Quantize(affine) => quantize(affine, self.output.element, &elements(input)),
-            Work::Dequantize(affine) => dequantize(affine, self.input.element, input),
-        }
+        let bytes = self.output.bytes().and_then(|bytes| usize::try_from(bytes).ok());
+        let mut output = vec![0; bytes.unwrap_or(0)];
+        self.step.run(input, &mut output)?;
+        Ok(output)
     }
 }
 
-fn softmax(beta: f32, input: &Tensor, output: &Tensor) -> Result<Work, HostPlanError> {
-    let needs =
-        |tensor: &Tensor, needs| HostPlanError::Tensor { operator: "softmax", tensor: tensor.name.clone(), needs };
-    let wide = input.element == ElementType::Int16;
-    let Some(quantization) = input.quantization.filter(|_| wide || input.element == ElementType::Int8) else {
-        return Err(needs(input, "int8 or int16 elements with a scale"));
-    };
-    let depth = input.shape.last().map_or(1, |&depth| usize::try_from(depth).unwrap_or(usize::MAX));
-    if wide {
-        if output.element != ElementType::Int16 || output.quantization != Some(WIDE_PROBABILITY) {
-            return Err(needs(output, "int16 elements with scale 1/32768 and zero point 0"));
-        }
-        if depth > WideSoftmax::MAX_DEPTH {
-            return Err(HostError::Depth { depth, max: WideSoftmax::MAX_DEPTH }.into());
-        }
-        return Ok(Work::WideSoftmax { parameters: WideSoftmax::new(beta, narrow(quantization.scale))?, depth });
-    }
-    if output.element != ElementType::Int8 || output.quantization != Some(PROBABILITY) {
-        return Err(needs(output, "int8 elements with scale 1/256 and zero point -128"));
-    }
-    if depth > Softmax::MAX_DEPTH {
-        return Err(HostError::Depth { depth, max: Softmax::MAX_DEPTH }.into());
-    }
-    Ok(Work::Softmax { parameters: Softmax::new(beta, narrow(quantization.scale))?, depth })
-}
-
-/// The affine map of an integer tensor that the operator converts to or from.
-fn affine(operator: &'static str, tensor: &Tensor) -> Result<Affine, HostPlanError> {
-    let needs = |needs| HostPlanError::Tensor { operator, tensor: tensor.name.clone(), needs };
-    let Quantization { scale, zero_point } = tensor.quantization.ok_or_else(|| needs("a scale"))?;
-    let scale = narrow(scale);
-    Ok(match tensor.element {
-        ElementType::Int8 => Affine::new::<i8>(scale, zero_point)?,
-        ElementType::Uint8 => Affine::new::<u8>(scale, zero_point)?,
-        ElementType::Int16 => Affine::new::<i16>(scale, zero_point)?,
-        _ => return Err(needs("int8, uint8 or int16 elements")),
-    })
-}
-
-fn elements<T: Element>(bytes: &[u8]) -> Vec<T> {
-    bytes.chunks_exact(T::BYTES).map(T::read).collect()
-}
-
-/// Real numbers as integers of a type, in bytes. TFLite's QUANTIZE: ties go away from zero.
-pub(crate) fn quantize(affine: Affine, element: ElementType, real: &[f32]) -> Result<Vec<u8>, HostError> {
-    match element {
-        ElementType::Int16 => {
-            let mut output = vec![0_i16; real.len()];
-            affine.quantize(real, Ties::Away, &mut output)?;
-            Ok(output.into_iter().flat_map(i16::to_le_bytes).collect())
-        }
-        ElementType::Uint8 => {
-            let mut output = vec![0_u8; real.len()];
-            affine.quantize(real, Ties::Away, &mut output)?;
-            Ok(output)
-        }
-        _ => {
-            let mut output = vec![0_i8; real.len()];
-            affine.quantize(real, Ties::Away, &mut output)?;
-            Ok(output.into_iter().map(i8::cast_unsigned).collect())
-        }
-    }
-}
-
-fn dequantize(affine: Affine, element: ElementType, input: &[u8]) -> Result<Vec<u8>, HostError> {
-    let elements_of = u64::try_from(input.len()).unwrap_or(u64::MAX) / element.bytes();
-    let mut output = vec![0.0; usize::try_from(elements_of).unwrap_or(usize::MAX)];
-    match element {
-        ElementType::Int16 => affine.dequantize::<i16>(&elements(input), &mut output)?,
-        ElementType::Uint8 => affine.dequantize::<u8>(input, &mut output)?,
-        _ => affine.dequantize::<i8>(&elements(input), &mut output)?,
-    }
-    Ok(output.into_iter().flat_map(f32::to_le_bytes).collect())
+/// A tensor as host steps know it.
+pub(crate) fn operand(tensor: &Tensor) -> Operand<'_> {
+    Operand { element: tensor.element, shape: &tensor.shape, quantization: tensor.quantization }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use cnnip_package::Step;
+    use cnnip_package::Step as ProgramStep;
     use cnnip_package::text::from_text;
 
     fn plan(tensors: &str, operator: &str) -> Result<HostPlan, HostPlanError> {
         let text = format!(".region a input host\n.region b output host\n{tensors}\n.step host {operator}\n");
         let package = from_text(&text).unwrap_or_else(|problems| panic!("{problems:#?}"));
-        let Some(Step::Host(step)) = package.program.first() else { panic!("no host step") };
+        let Some(ProgramStep::Host(step)) = package.program.first() else { panic!("no host step") };
         HostPlan::new(&package, step)
     }
 

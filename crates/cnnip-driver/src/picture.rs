@@ -1,9 +1,9 @@
 //! Pictures as inputs: the package says how pixels become elements.
 
-use cnnip_package::{Color, ElementType, Layout, Pixels, Preprocess, Tensor};
+use cnnip_hostops::{Operand, Step};
+use cnnip_package::{Color, ElementType, HostOperator, Layout, Pixels, Preprocess, Tensor};
 
-use crate::host_step::quantize;
-use crate::tensor::affine;
+use crate::host_step::operand;
 
 /// A picture of 8-bit channels, row by row, channels of a pixel side by side.
 #[derive(Clone, Copy, Debug)]
@@ -129,16 +129,20 @@ fn with_offset(pixels: &[u8], offset: i32, element: ElementType) -> Result<Vec<u
 }
 
 fn from_real(tensor: &Tensor, real: &[f32]) -> Result<Vec<u8>, PictureError> {
-    let error = PictureError::Rule { element: tensor.element };
-    let affine = match tensor.element {
-        ElementType::Float32 => return Ok(real.iter().flat_map(|x| x.to_le_bytes()).collect()),
-        ElementType::Int8 => affine::<i8>(tensor),
-        ElementType::Uint8 => affine::<u8>(tensor),
-        ElementType::Int16 => affine::<i16>(tensor),
-        ElementType::Int32 | ElementType::Int64 => None,
-    };
-    let affine = affine.ok_or_else(|| error.clone())?;
-    quantize(affine, tensor.element, real).map_err(|_| error)
+    let bytes: Vec<u8> = real.iter().flat_map(|x| x.to_le_bytes()).collect();
+    if tensor.element == ElementType::Float32 {
+        return Ok(bytes);
+    }
+    quantized(tensor, &bytes).ok_or(PictureError::Rule { element: tensor.element })
+}
+
+/// As the host step `Quantize` computes them.
+fn quantized(tensor: &Tensor, real: &[u8]) -> Option<Vec<u8>> {
+    let output = operand(tensor);
+    let input = Operand { element: ElementType::Float32, quantization: None, ..output };
+    let mut bytes = vec![0; usize::try_from(tensor.bytes()?).ok()?];
+    Step::new(HostOperator::Quantize, input, output).ok()?.run(real, &mut bytes).ok()?;
+    Some(bytes)
 }
 
 #[cfg(test)]

@@ -118,13 +118,13 @@ impl<'a> TensorView<'a> {
 }
 
 /// The affine map of a tensor with a scale.
-pub(crate) fn affine<T: cnnip_hostops::convert::Element>(tensor: &Tensor) -> Option<Affine> {
+fn affine<T: cnnip_hostops::convert::Element>(tensor: &Tensor) -> Option<Affine> {
     let quantization = tensor.quantization?;
     Affine::new::<T>(narrow(quantization.scale), quantization.zero_point).ok()
 }
 
 /// A scale as the model has it: packages keep binary32 scales as binary64.
-pub(crate) fn narrow(scale: f64) -> f32 {
+fn narrow(scale: f64) -> f32 {
     #[expect(clippy::cast_possible_truncation, reason = "rounds to the nearest, which is the model's own number")]
     let narrow = scale as f32;
     narrow

@@ -9,6 +9,7 @@
 //! |---|---|
 //! | `product` | convolutions, fully connected layers, matrix products |
 //! | `pool` | windows, reductions |
+//! | `recurrent` | long short-term memory |
 //! | `resize` | bilinear resize |
 //! | `binary` | two inputs, element by element |
 //! | `unary` | one input, element by element; softmax |
@@ -19,6 +20,7 @@ mod index;
 mod movement;
 mod pool;
 mod product;
+mod recurrent;
 mod resize;
 mod unary;
 
@@ -183,7 +185,15 @@ fn compute(at: &At<'_>) -> Result<Option<Computed>, FloatError> {
             real(unary::unary(at, |x| (f64::from(*alpha) * x + f64::from(*beta)).clamp(0.0, 1.0)))
         }
         Op::Exp => real(unary::unary(at, f64::exp)),
+        Op::Log => real(unary::unary(at, f64::ln)),
         Op::Sqrt => real(unary::unary(at, f64::sqrt)),
+        Op::Rsqrt => real(unary::unary(at, |x| 1.0 / x.sqrt())),
+        Op::Abs => real(unary::unary(at, f64::abs)),
+        Op::Neg => real(unary::unary(at, |x| -x)),
+        Op::Elu => real(unary::unary(at, |x| if x < 0.0 { x.exp_m1() } else { x })),
+        Op::Gelu { approximate } => real(unary::unary(at, |x| unary::gelu(x, *approximate))),
+        Op::SquaredDifference => real(binary::binary(at, |a, b| (a - b) * (a - b))),
+        Op::Lstm(op) => real(recurrent::lstm(at, op)),
         Op::HardSwish => real(unary::unary(at, unary::hard_swish)),
         Op::Logistic => real(unary::unary(at, unary::logistic)),
         Op::Tanh => real(unary::unary(at, f64::tanh)),

@@ -97,6 +97,16 @@ pub enum InferError {
         /// Shape of the input.
         shape: Shape,
     },
+    /// An operand of another shape than the first ones ask for.
+    #[error("input {operand} has shape {found}, expected {want}")]
+    Operand {
+        /// Its number.
+        operand: usize,
+        /// The shape that fits the others.
+        want: Shape,
+        /// The shape it has.
+        found: Shape,
+    },
     /// An axis that does not fall into blocks.
     #[error("an extent of {extent} does not fall into {blocks}")]
     Blocks {
@@ -152,6 +162,8 @@ pub fn infer_shape(op: &Op, inputs: &[&Shape]) -> Result<Shape, InferError> {
         Op::Add { .. } | Op::Sub { .. } | Op::Mul { .. } | Op::Div { .. } | Op::Pow | Op::Maximum | Op::Minimum => {
             rest.first().map_or(Err(arity), |b| broadcast(x, b))
         }
+        Op::SquaredDifference => rest.first().map_or(Err(arity), |b| broadcast(x, b)),
+        Op::Lstm(_) => lstm(x, rest),
         Op::MatMul => rest.first().map_or(Err(arity), |b| mat_mul(x, b)),
         Op::Prelu => rest.first().map_or(Err(arity), |alpha| slopes(x, alpha)),
         Op::Reshape { shape } => reshape(x, shape),
@@ -159,7 +171,8 @@ pub fn infer_shape(op: &Op, inputs: &[&Shape]) -> Result<Shape, InferError> {
         Op::Softmax { .. } if x.rank() == 0 => Err(InferError::Rank { what: "input", want: 1, found: x.clone() }),
         Op::Softmax { .. } | Op::Quantize | Op::Dequantize | Op::Relu | Op::Relu6 | Op::ReluN1To1 => Ok(x.clone()),
         Op::LeakyRelu { .. } | Op::HardSwish | Op::Logistic | Op::Tanh => Ok(x.clone()),
-        Op::Clamp { .. } | Op::HardSigmoid { .. } | Op::Exp | Op::Sqrt => Ok(x.clone()),
+        Op::Clamp { .. } | Op::HardSigmoid { .. } | Op::Exp | Op::Log | Op::Sqrt | Op::Rsqrt => Ok(x.clone()),
+        Op::Abs | Op::Neg | Op::Elu | Op::Gelu { .. } => Ok(x.clone()),
     }
 }
 
@@ -189,6 +202,22 @@ fn grouped(channels: usize, groups: usize, rest: &[&Shape]) -> Result<[usize; 3]
     }
     bias(rest, outputs)?;
     Ok([outputs, kh, kw])
+}
+
+/// Weights, recurrent weights and biases of the four gates follow the sequence.
+fn lstm(x: &Shape, rest: &[&Shape]) -> Result<Shape, InferError> {
+    let &[outer, inner, depth] = x.dims() else {
+        return Err(InferError::Rank { what: "input", want: 3, found: x.clone() });
+    };
+    let units = rest.first().and_then(|weights| weights.dims().first()).copied().unwrap_or(0);
+    let want: [&[usize]; 3] = [&[units, depth], &[units, units], &[units]];
+    for (operand, found) in rest.iter().enumerate() {
+        let want = want.get(operand / 4).copied().unwrap_or_default();
+        if found.dims() != want {
+            return Err(InferError::Operand { operand: operand + 1, want: Shape::new(want)?, found: (*found).clone() });
+        }
+    }
+    Ok(Shape::new([outer, inner, units])?)
 }
 
 fn resized(output: Hw, x: &Shape) -> Result<Shape, InferError> {

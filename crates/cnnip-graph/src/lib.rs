@@ -42,7 +42,7 @@ pub use builder::GraphBuilder;
 pub use graph::{Graph, Node, NodeId, TensorId};
 pub use infer::{InferError, infer_shape};
 pub use op::{
-    Activation, ArgExtremum, Blocks, Conv2d, DepthwiseConv2d, FullyConnected, Gather, Grid, Hw, Mean, Op, Pad,
+    Activation, ArgExtremum, Blocks, Conv2d, DepthwiseConv2d, FullyConnected, Gather, Grid, Hw, Lstm, Mean, Op, Pad,
     PadValue, Padding, Pool2d, ResizeBilinear, ResizeNearest, Slice, Take, TransposeConv2d,
 };
 pub use pattern::Pattern;

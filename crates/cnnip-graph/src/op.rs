@@ -237,12 +237,39 @@ pub struct Gather {
     pub shape: Shape,
 }
 
-/// A gather along every axis: the output's element at `(i, j, ..)` is the input's at
-/// `(indices[0][i], indices[1][j], ..)`. One input; axes it lacks in front count as extents of 1.
+/// A gather along every axis: the element at `(i, j, ..)` is the input's at `(indices[0][i], indices[1][j], ..)`.
+/// One input; axes it lacks in front count as extents of 1.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Take {
-    /// Per axis of the output, the input's index for each of the output's.
+    /// Per axis, the input's index for each element taken.
     pub indices: Vec<Vec<usize>>,
+    /// Shape of the output, which has the elements in that order; else an extent per list of indices.
+    pub shape: Option<Shape>,
+}
+
+impl Take {
+    /// An output with an extent per list of indices.
+    pub const fn new(indices: Vec<Vec<usize>>) -> Self {
+        Self { indices, shape: None }
+    }
+}
+
+/// A recurrent layer of long short-term memory, from the first step of a sequence to the last; both states begin at real 0.
+///
+/// Inputs: the sequence `[batch, time, depth]`, then for the input, forget, cell and output gates the weights `[units, depth]`,
+/// again for all four the recurrent weights `[units, units]`, and their biases `[units]`. Output `[batch, time, units]`: the
+/// hidden state after every step, which is quantized as the output. A step computes, `*` being element by element,
+///
+/// `gate = W x + R hidden + bias`, `cell = sigmoid(forget) * cell + sigmoid(input) * tanh(cell gate)`,
+/// `hidden = sigmoid(output) * tanh(cell)`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Lstm {
+    /// Input and output are `[time, batch, ..]` instead.
+    pub time_major: bool,
+    /// Scale of the cell state, which is int16 and symmetric, in a quantized layer.
+    pub cell_scale: Option<f32>,
+    /// Largest magnitude of the cell state; 0 for none.
+    pub cell_clip: f32,
 }
 
 /// Resize of rows and columns to the nearest sample. Input `[n, h, w, c]`, output `[n, h', w', c]`.
@@ -463,8 +490,27 @@ pub enum Op {
     Tanh,
     /// Natural exponential.
     Exp,
+    /// Natural logarithm.
+    Log,
     /// Square root.
     Sqrt,
+    /// One over the square root.
+    Rsqrt,
+    /// Magnitude.
+    Abs,
+    /// The input with the other sign.
+    Neg,
+    /// The input where it is at least 0, else `exp(x) - 1`.
+    Elu,
+    /// `x * (1 + erf(x / sqrt(2))) / 2`.
+    Gelu {
+        /// `x * (1 + tanh(sqrt(2 / pi) * (x + 0.044715 * x^3))) / 2` instead.
+        approximate: bool,
+    },
+    /// Square of the difference of two inputs; shapes as for [`Op::Add`].
+    SquaredDifference,
+    /// Recurrent layer.
+    Lstm(Lstm),
 }
 
 impl Op {
@@ -512,7 +558,15 @@ impl Op {
             Self::Clamp { .. } => "Clamp",
             Self::HardSigmoid { .. } => "HardSigmoid",
             Self::Exp => "Exp",
+            Self::Log => "Log",
             Self::Sqrt => "Sqrt",
+            Self::Rsqrt => "Rsqrt",
+            Self::Abs => "Abs",
+            Self::Neg => "Neg",
+            Self::Elu => "Elu",
+            Self::Gelu { .. } => "Gelu",
+            Self::SquaredDifference => "SquaredDifference",
+            Self::Lstm(_) => "Lstm",
             Self::Maximum => "Maximum",
             Self::Minimum => "Minimum",
             Self::Prelu => "Prelu",
@@ -541,7 +595,8 @@ impl Op {
             Self::Add { .. } | Self::Sub { .. } | Self::Mul { .. } | Self::Maximum | Self::Minimum | Self::Prelu => {
                 (2, 2)
             }
-            Self::Div { .. } | Self::Pow | Self::MatMul => (2, 2),
+            Self::Div { .. } | Self::Pow | Self::MatMul | Self::SquaredDifference => (2, 2),
+            Self::Lstm(_) => (13, 13),
             Self::Concat { .. } | Self::Pack { .. } => (1, MAX_JOINED),
             Self::MaxPool2d(_)
             | Self::AveragePool2d(_)
@@ -574,7 +629,13 @@ impl Op {
             | Self::HardSwish
             | Self::HardSigmoid { .. }
             | Self::Exp
+            | Self::Log
             | Self::Sqrt
+            | Self::Rsqrt
+            | Self::Abs
+            | Self::Neg
+            | Self::Elu
+            | Self::Gelu { .. }
             | Self::Logistic
             | Self::Tanh => (1, 1),
         }
@@ -628,7 +689,15 @@ impl Op {
             | Self::HardSwish
             | Self::HardSigmoid { .. }
             | Self::Exp
+            | Self::Log
             | Self::Sqrt
+            | Self::Rsqrt
+            | Self::Abs
+            | Self::Neg
+            | Self::Elu
+            | Self::Gelu { .. }
+            | Self::SquaredDifference
+            | Self::Lstm(_)
             | Self::Logistic
             | Self::Tanh => None,
         }
@@ -670,7 +739,10 @@ impl fmt::Display for Op {
                 write!(f, " begin={begin:?} stride={stride:?} count={count:?} dropped={dropped:?}")
             }
             Self::Gather(gather) => write!(f, " axis={} indices={:?}", gather.axis, gather.indices),
-            Self::Take(take) => write!(f, " indices={:?}", take.indices),
+            Self::Take(take) => {
+                write!(f, " indices={:?}", take.indices)?;
+                take.shape.as_ref().map_or(Ok(()), |shape| write!(f, " shape={shape}"))
+            }
             Self::ResizeNearest(resize) => write!(f, " output={}x{}", resize.rows.len(), resize.columns.len()),
             Self::ResizeBilinear(resize) => write!(f, " output={} grid={:?}", resize.output, resize.grid),
             Self::ArgMax(arg) | Self::ArgMin(arg) => {
@@ -699,6 +771,12 @@ impl fmt::Display for Op {
             Self::Reshape { shape } => write!(f, " shape={shape}"),
             Self::Transpose { perm } => write!(f, " perm={perm:?}"),
             Self::Softmax { beta } => write!(f, " beta={beta}"),
+            Self::Gelu { approximate } => attribute(f, "approximate", approximate, &false),
+            Self::Lstm(lstm) => {
+                attribute(f, "time_major", &lstm.time_major, &false)?;
+                lstm.cell_scale.map_or(Ok(()), |scale| write!(f, " cell_scale={scale}"))?;
+                attribute(f, "cell_clip", &lstm.cell_clip, &0.0)
+            }
             Self::Quantize
             | Self::Dequantize
             | Self::Relu
@@ -711,7 +789,13 @@ impl fmt::Display for Op {
             | Self::Pow
             | Self::MatMul
             | Self::Exp
+            | Self::Log
             | Self::Sqrt
+            | Self::Rsqrt
+            | Self::Abs
+            | Self::Neg
+            | Self::Elu
+            | Self::SquaredDifference
             | Self::Logistic
             | Self::Tanh => Ok(()),
         }

@@ -238,9 +238,32 @@ pub enum Rule {
         /// Bytes given.
         found: usize,
     },
-    /// A tensor that keeps its value from run to run.
+    /// A tensor that keeps its value from run to run, and is not the state of a recurrent layer.
     #[error("variable tensors are not supported")]
     Variable,
+    /// A recurrent layer with an input that is not supported, or without one that is needed.
+    #[error("{what} {}", if *is_there { "is not supported" } else { "is missing" })]
+    OptionalInput {
+        /// What the input is for.
+        what: &'static str,
+        /// Whether it is there.
+        is_there: bool,
+    },
+    /// A cell state of another type than int16.
+    #[error("the cell state is {found}, not int16")]
+    StateType {
+        /// Its type.
+        found: ElementType,
+    },
+    /// A cell state that is not symmetric around 0 with one scale.
+    #[error("the cell state has zero point {zero_point}, or not one scale")]
+    StateZero {
+        /// Its first zero point.
+        zero_point: i64,
+    },
+    /// A hidden state that is quantized otherwise than the output, which is all hidden states.
+    #[error("the hidden state is not quantized as the output")]
+    HiddenState,
     /// A constant in a sparse encoding.
     #[error("sparse tensors are not supported")]
     Sparse,
@@ -470,6 +493,10 @@ impl Rule {
             Self::ExternalData => "store the weights in the model itself, below 2 GiB",
             Self::DataSize { .. } => "the data must fit the shape and type exactly",
             Self::Variable => "convert the model without state",
+            Self::OptionalInput { .. } => "supported are layers of four gates, each with weights and a bias",
+            Self::StateType { .. } | Self::StateZero { .. } | Self::HiddenState => {
+                "quantize with the 16-bit cell state of the int8 and int16x8 kernels"
+            }
             Self::Sparse => "convert the model with dense weights",
             Self::QuantizationDetails { .. } => "quantize per tensor or per channel",
             Self::Scale { .. } => "scales must be finite and above zero",

@@ -8,16 +8,20 @@
 //! |---|---|---|
 //! | [`softmax`] | softmax of int8 and int16 rows | tflite-micro; LiteRT for int8 |
 //! | [`convert`] | float to integer and back at a model's ends | TFLite QUANTIZE, DEQUANTIZE; ONNX QuantizeLinear, DequantizeLinear |
-//! | [`select`] | largest element, k largest elements | TFLite ARG_MAX, TOPK_V2; ONNX ArgMax, TopK |
+//! | [`select`] | largest or smallest element, k largest elements | TFLite ARG_MAX, ARG_MIN, TOPK_V2; ONNX ArgMax, TopK |
+//!
+//! [`Step`] is any of them as a package asks for it: bytes in, bytes out.
 #![forbid(unsafe_code)]
 
 pub mod convert;
 pub mod select;
 pub mod softmax;
+mod step;
 
 pub use convert::{Affine, Ties};
 pub use select::{arg_max, top_k};
 pub use softmax::{Softmax, WideSoftmax, softmax_int8, softmax_int16};
+pub use step::{End, Operand, Step, StepError};
 
 /// Why a step cannot be done. A compiler checks these before it emits the step, so a sound package never meets them.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]

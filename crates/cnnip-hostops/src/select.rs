@@ -9,7 +9,13 @@ use std::cmp::Reverse;
 /// ```
 #[must_use]
 pub fn arg_max<T: Ord + Copy>(values: &[T]) -> Option<usize> {
-    let best = values.iter().zip(0_usize..).max_by_key(|&(&value, index)| (value, Reverse(index)));
+    extremum(values.iter().copied(), false)
+}
+
+/// Index of the largest element, or of the smallest; `None` if there is none.
+pub(crate) fn extremum<T: Ord>(values: impl Iterator<Item = T>, smallest: bool) -> Option<usize> {
+    let numbered = values.zip(0_usize..);
+    let best = if smallest { numbered.min() } else { numbered.max_by(|(a, i), (b, j)| a.cmp(b).then(j.cmp(i))) };
     best.map(|(_, index)| index)
 }
 

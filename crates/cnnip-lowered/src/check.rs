@@ -528,8 +528,15 @@ impl Check<'_> {
 
     fn host(&mut self, host: &HostLayer) {
         let (input, output) = (&self.network.values[host.input.0], &self.network.values[host.output.0]);
-        let same = input.shape == output.shape;
-        self.require(same, || Rule::Role { what: "output", index: host.output.0, why: "has not its input's shape" });
+        let fits = match host.operator.axis() {
+            None => input.shape == output.shape,
+            Some(axis) => {
+                let extent = usize::try_from(axis).ok().and_then(|axis| input.shape.get(axis)).copied();
+                let elements = |shape: &[u32]| shape.iter().map(|&extent| u64::from(extent)).product::<u64>();
+                extent.map(|extent| elements(&output.shape) * u64::from(extent)) == Some(elements(&input.shape))
+            }
+        };
+        self.require(fits, || Rule::Role { what: "output", index: host.output.0, why: "has not its input's shape" });
     }
 }
 

@@ -6,6 +6,7 @@ mod activation;
 mod affine;
 mod curve;
 mod function;
+mod inverse_root;
 mod multiplier;
 mod real;
 mod resize;
@@ -15,13 +16,14 @@ pub use activation::Activation;
 pub use affine::{Ties, dequantize, quantize};
 pub use curve::{Curve, curve_table, half_table, half_table_scale};
 pub use function::{function_table, function_words};
+pub use inverse_root::inverse_square_root;
 pub use multiplier::{
     EltwiseScales, QuantizedMultiplier, add_scales, float_conv_scale, mean_multiplier, product_scale,
     quantize_multiplier, requantize_scale, significand_and_shift,
 };
-pub use real::{Quantized, real_table, sigmoid};
+pub use real::{Quantized, elu, exponential, gelu, logarithm, real_table, scaled_table, sigmoid};
 pub use resize::{RESIZE_FRACTION, half_pixel_origin, resize_step};
-pub use sampled::sampled_table;
+pub use sampled::{sampled_table, sampled_words};
 
 /// A number that no quantization parameter can be made of.
 #[derive(Clone, Copy, Debug, PartialEq, thiserror::Error)]

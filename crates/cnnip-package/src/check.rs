@@ -266,7 +266,7 @@ impl<'a> Check<'a> {
         }
         let operator = step.operator.name();
         match (&step.inputs[..], &step.outputs[..], &inputs[..], &outputs[..]) {
-            ([_], [_], [input], [output]) => self.elementwise(step.operator, input, output, item),
+            ([_], [_], [input], [output]) => self.operands(step.operator, input, output, item),
             ([_], [_], ..) => {} // a tensor that does not exist was reported
             _ => self.report(item, Defect::Arity { operator, inputs: 1, outputs: 1 }),
         }
@@ -278,11 +278,13 @@ impl<'a> Check<'a> {
         self.require(found != Some(RegionKind::Constant), item, defect);
     }
 
-    /// Operators with one input and one output of the same shape.
-    fn elementwise(&mut self, operator: HostOperator, input: &Tensor, output: &Tensor, item: Part<'_>) {
+    /// Operators with one input and one output: of the same shape, or without an axis.
+    fn operands(&mut self, operator: HostOperator, input: &Tensor, output: &Tensor, item: Part<'_>) {
         let name = operator.name();
         let needs = |needs| Defect::OperatorTensors { operator: name, needs };
-        self.require(input.shape == output.shape, item, needs("an output of its input's shape"));
+        if operator.axis().is_none() {
+            self.require(input.shape == output.shape, item, needs("an output of its input's shape"));
+        }
         match operator {
             HostOperator::Softmax { beta } => {
                 self.require(beta.is_finite(), item, Defect::Number { what: "beta", value: beta });
@@ -294,6 +296,12 @@ impl<'a> Check<'a> {
             HostOperator::Dequantize => {
                 self.require(output.element == ElementType::Float32, item, needs("a float32 output"));
                 self.require(input.quantization.is_some(), item, needs("an input with a scale"));
+            }
+            HostOperator::ArgMax { axis } | HostOperator::ArgMin { axis } => {
+                let fits = without(&input.shape, axis, &output.shape);
+                self.require(fits, item, needs("an output of its input's shape without the axis, or with 1 there"));
+                let index = matches!(output.element, ElementType::Int32 | ElementType::Int64);
+                self.require(index, item, needs("an output of int32 or int64"));
             }
         }
     }
@@ -458,4 +466,11 @@ fn box_fits(tile: &Tile, shape: &[u32]) -> bool {
 /// Bytes of a traced tensor, or `None` if they do not fit 64 bits.
 fn bytes(traced: &Traced) -> Option<u64> {
     traced.shape.iter().try_fold(traced.element.bytes(), |product, &size| product.checked_mul(size.into()))
+}
+
+/// Whether a shape is another without an axis, or with an extent of 1 there.
+fn without(shape: &[u32], axis: u32, found: &[u32]) -> bool {
+    let axis = usize::try_from(axis).unwrap_or(usize::MAX);
+    let (Some(before), Some(after)) = (shape.get(..axis), shape.get(axis.saturating_add(1)..)) else { return false };
+    found == [before, after].concat() || found == [before, &[1], after].concat()
 }

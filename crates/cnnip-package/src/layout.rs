@@ -234,6 +234,14 @@ impl Wire for HostOperator {
             }
             Self::Quantize => 2,
             Self::Dequantize => 3,
+            Self::ArgMax { axis } => {
+                axis.put(&mut attributes);
+                4
+            }
+            Self::ArgMin { axis } => {
+                axis.put(&mut attributes);
+                5
+            }
         };
         tag.put(out);
         attributes.put(out);
@@ -247,6 +255,8 @@ impl Wire for HostOperator {
             1 => f32::take(attributes).map(|(left, beta)| (left, Self::Softmax { beta }))?,
             2 => (attributes, Self::Quantize),
             3 => (attributes, Self::Dequantize),
+            4 => u32::take(attributes).map(|(left, axis)| (left, Self::ArgMax { axis }))?,
+            5 => u32::take(attributes).map(|(left, axis)| (left, Self::ArgMin { axis }))?,
             _ => return fail(at, Why::UnknownOperator { tag }),
         };
         if left.is_empty() { Ok((rest, operator)) } else { fail(left, Why::TrailingBytes { bytes: left.len() }) }

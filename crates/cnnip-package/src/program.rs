@@ -38,15 +38,36 @@ pub enum HostOperator {
     Quantize,
     /// Integers with a scale to real numbers: `float32` output, same shape.
     Dequantize,
+    /// Index of the largest element along an axis, the lowest on a tie: `int32` or `int64` output of the input's shape without
+    /// the axis, or with an extent of 1 there.
+    ArgMax {
+        /// The axis.
+        axis: u32,
+    },
+    /// As [`ArgMax`](Self::ArgMax), of the smallest element.
+    ArgMin {
+        /// The axis.
+        axis: u32,
+    },
 }
 
 impl HostOperator {
+    /// The axis that the output lacks, or has with an extent of 1.
+    pub const fn axis(&self) -> Option<u32> {
+        match self {
+            Self::ArgMax { axis } | Self::ArgMin { axis } => Some(*axis),
+            Self::Softmax { .. } | Self::Quantize | Self::Dequantize => None,
+        }
+    }
+
     /// The name used in text and reports.
     pub fn name(&self) -> &'static str {
         match self {
             Self::Softmax { .. } => "softmax",
             Self::Quantize => "quantize",
             Self::Dequantize => "dequantize",
+            Self::ArgMax { .. } => "arg_max",
+            Self::ArgMin { .. } => "arg_min",
         }
     }
 }

@@ -25,6 +25,8 @@ pub(super) struct Context<'a> {
     rounding: Rounding,
     /// Largest magnification of a bilinear resize.
     max_magnification: u32,
+    /// Most elements to find the largest of.
+    max_argmax_channels: u32,
     /// By graph tensor: the int8 value of a uint8 input.
     relabelled: Vec<Option<ValueId>>,
 }
@@ -40,7 +42,8 @@ impl<'a> Context<'a> {
         };
         let relabelled = vec![None; graph.tensors.len()];
         let max_magnification = options.target.max_scale(ResizeMode::Bilinear);
-        Self { legalized, graph, rounding: options.rounding, max_magnification, relabelled }
+        let max_argmax_channels = options.target.max_argmax_channels;
+        Self { legalized, graph, rounding: options.rounding, max_magnification, max_argmax_channels, relabelled }
     }
 
     /// Marks the inputs, re-labels those of uint8, and reports those the machine and the host steps cannot take.
@@ -319,6 +322,10 @@ impl<'a> At<'a, '_> {
 
     pub(super) fn max_magnification(&self) -> u32 {
         self.context.max_magnification
+    }
+
+    pub(super) fn max_argmax_channels(&self) -> u32 {
+        self.context.max_argmax_channels
     }
 
     pub(super) fn rounding(&self) -> Rounding {

@@ -57,6 +57,50 @@ pub(super) fn mul(at: &mut At<'_, '_>, fused: Activation) -> Result<(), Rule> {
     Ok(())
 }
 
+/// Left shift of the inputs of SQUARED_DIFFERENCE for 8 and for 16 bit.
+const DIFFERENCE_SHIFTS: [u32; 2] = [7, 0];
+
+/// SQUARED_DIFFERENCE: inputs scaled to twice the larger scale, their difference in 16 bits, its square scaled.
+pub(super) fn squared_difference(at: &mut At<'_, '_>) -> Result<(), Rule> {
+    let ([a, b], output) = at.alike()?;
+    let pre_shift = DIFFERENCE_SHIFTS[usize::from(output.is_wide())];
+    let scales = add_scales(a.scale, b.scale, output.scale, pre_shift)?;
+    let twice = 2.0 * f64::from(a.scale.max(b.scale));
+    let ratio = twice * twice / (f64::from(1_u32 << (2 * pre_shift)) * f64::from(output.scale));
+    let stage = at.stage(quantize_multiplier(ratio)?);
+    let layout = Layout::of(at);
+    let operand = |index, affine: Affine, scale| EltwiseInput {
+        stage: at.stage(scale),
+        ..layout.operand(index, at.input_id(index), affine.zero)
+    };
+    let inputs = vec![operand(0, a, scales.a), operand(1, b, scales.b)];
+    let full = (OutputStage::NONE, Clamp::full_range(0, ElementType::Int16));
+    let shape = extents(at.output());
+    let wide = |at: &mut At<'_, '_>, name| at.temporary_wide(name, shape.clone());
+    let mut difference = wide(at, "difference");
+    let first = layout.eltwise(EltwiseFunction::Sub, inputs.clone(), difference, full);
+    at.push(0, Work::Eltwise(Eltwise { pre_shift, ..first }));
+    let dense = |value| dense(value, &layout.extents);
+    if output.is_wide() {
+        // A difference of 32768 does not fit 16 bits, its opposite does: the smaller of the two always fits.
+        let [opposite, smaller] = ["opposite", "smaller"].map(|name| wide(at, name));
+        let swapped = inputs.into_iter().rev().collect();
+        at.push(0, Work::Eltwise(layout.eltwise(EltwiseFunction::Sub, swapped, opposite, full)));
+        let both = vec![dense(difference), dense(opposite)];
+        at.push(0, Work::Eltwise(layout.eltwise(EltwiseFunction::Min, both, smaller, full)));
+        difference = smaller;
+    }
+    let square = vec![dense(difference), dense(difference)];
+    let last = (stage, output.full_range());
+    at.push(0, Work::Eltwise(layout.eltwise(EltwiseFunction::Mul, square, at.output_id(), last)));
+    Ok(())
+}
+
+/// An unscaled operand that lies as the output does.
+pub(super) fn dense(value: ValueId, extents: &[u32]) -> EltwiseInput {
+    EltwiseInput { value, steps: steps(extents), zero: 0, stage: OutputStage::NONE }
+}
+
 /// MAXIMUM and MINIMUM compare integers: all three quantizations are one.
 pub(super) fn choose(at: &mut At<'_, '_>, function: EltwiseFunction) -> Result<(), Rule> {
     let output = at.activation_out()?;

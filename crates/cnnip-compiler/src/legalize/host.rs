@@ -52,6 +52,11 @@ pub(super) fn softmax(at: &mut At<'_, '_>, beta: f32) -> Result<(), Rule> {
     Ok(())
 }
 
+/// The index of an extremum along an axis, of elements that the machine computes with.
+pub(super) fn arg_extremum(at: &mut At<'_, '_>, operator: HostOperator) {
+    push(at, operator);
+}
+
 fn push(at: &mut At<'_, '_>, operator: HostOperator) {
     let host = HostLayer { operator, input: at.input_id(0), output: at.output_id() };
     at.push(0, Work::Host(host));

@@ -9,7 +9,7 @@ use cnnip_numerics::ChannelRecord;
 use cnnip_numerics::quantize::{QuantizeError, Ties, dequantize, real_table, sigmoid};
 
 use super::context::{Affine, At, clamp, elements, extents, nhwc, relabelling, steps};
-use super::eltwise::{Layout, lookup};
+use super::eltwise::{Layout, dense, lookup};
 use super::product::sweep;
 use super::reduce;
 use crate::error::Rule;
@@ -134,11 +134,6 @@ fn rounded_with_zero(at: &mut At<'_, '_>, work: Eltwise, scale: f32, last: Clamp
     at.push(0, Work::Eltwise(Eltwise { output: wide, stage, activation, ..work }));
     at.push(0, Work::Eltwise(narrow));
     Ok(())
-}
-
-/// An unscaled operand that lies as the output does.
-fn dense(value: ValueId, extents: &[u32]) -> EltwiseInput {
-    EltwiseInput { value, steps: steps(extents), zero: 0, stage: OutputStage::NONE }
 }
 
 /// `QLinearGlobalAveragePool`: the sum of integers, scaled by `x / (y * n)`.

@@ -183,7 +183,7 @@ fn mode(at: &At<'_, '_>, input: Affine) -> RoundingMode {
 const MOST_REDUCED_SHIFT: i32 = 7;
 
 /// Multiplier and shift of one output channel as its record holds them.
-fn channel_scale(requant: RoundingMode, input: f32, weight: f32, output: f32) -> Result<(u32, i32), Rule> {
+pub(super) fn channel_scale(requant: RoundingMode, input: f32, weight: f32, output: f32) -> Result<(u32, i32), Rule> {
     if requant == RoundingMode::Float {
         let scale = float_conv_scale(input, weight, output);
         if !scale.is_finite() {
@@ -199,7 +199,7 @@ fn channel_scale(requant: RoundingMode, input: f32, weight: f32, output: f32) ->
     Ok((scale.multiplier.cast_unsigned(), scale.shift))
 }
 
-fn constant<'t>(what: &'static str, tensor: &'t Tensor) -> Result<&'t Data, Rule> {
+pub(super) fn constant<'t>(what: &'static str, tensor: &'t Tensor) -> Result<&'t Data, Rule> {
     tensor.data.as_ref().ok_or_else(|| Rule::NotConstant { what, tensor: tensor.name.clone() })
 }
 
@@ -217,7 +217,7 @@ fn weight_type(weights: &Tensor, input: Affine) -> Result<DeviceType, Rule> {
 }
 
 /// One scale, or one per output channel.
-fn weight_scales(weights: &Tensor) -> Result<&[f32], Rule> {
+pub(super) fn weight_scales(weights: &Tensor) -> Result<&[f32], Rule> {
     let missing = || Rule::NoQuantization { what: "weights", tensor: weights.name.clone() };
     Ok(weights.quantization.as_ref().ok_or_else(missing)?.scales())
 }
@@ -245,7 +245,7 @@ pub(super) fn symmetric(weights: &Tensor) -> Result<(), Rule> {
 }
 
 /// The bias of every output channel; zeros if there is none.
-fn bias(tensor: Option<&Tensor>, outputs: u32, input: Affine) -> Result<Vec<i64>, Rule> {
+pub(super) fn bias(tensor: Option<&Tensor>, outputs: u32, input: Affine) -> Result<Vec<i64>, Rule> {
     let Some(tensor) = tensor else { return Ok(vec![0; crate::size::index(outputs)]) };
     let data = constant("bias", tensor)?;
     let want = if input.is_wide() { "int32 or int64" } else { "int32" };

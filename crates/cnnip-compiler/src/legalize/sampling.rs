@@ -4,8 +4,10 @@ use cnnip_graph::{ArgExtremum, ElementType, Grid, ResizeBilinear};
 use cnnip_isa::EltwiseFunction;
 use cnnip_isa::operation::{Activation, OutputStage};
 use cnnip_numerics::quantize::{RESIZE_FRACTION, half_pixel_origin, resize_step};
+use cnnip_package::HostOperator;
 
 use super::context::{At, copy, extents, nhwc, steps};
+use super::host;
 use crate::error::Rule;
 use crate::size::small;
 use cnnip_lowered::{ArgMax, Eltwise, EltwiseInput, Resize, Sampling, Stride, Table, Transfer, ValueId, Work};
@@ -79,18 +81,22 @@ fn sampling(input: u32, output: u32, grid: Grid) -> Result<Sampling, Rule> {
 }
 
 pub(super) fn arg_max(at: &mut At<'_, '_>, op: &ArgExtremum) -> Result<(), Rule> {
-    let input = last_axis(at, op)?;
-    index_of_largest(at, op, input)
+    if is_for_host(at, op)? {
+        host::arg_extremum(at, HostOperator::ArgMax { axis: small(op.axis) });
+        return Ok(());
+    }
+    let input = last_axis(at, op);
+    index_of_largest(at, op, input);
+    Ok(())
 }
 
 /// The smallest x has the largest -1 - x.
 pub(super) fn arg_min(at: &mut At<'_, '_>, op: &ArgExtremum) -> Result<(), Rule> {
-    let tensor = at.input(0);
-    if !matches!(tensor.element, ElementType::I8 | ElementType::U8) {
-        let (tensor, found) = (tensor.name.clone(), tensor.element);
-        return Err(Rule::Element { what: "input", tensor, found, want: "int8 or uint8" });
+    if is_for_host(at, op)? || at.input(0).element == ElementType::I16 {
+        host::arg_extremum(at, HostOperator::ArgMin { axis: small(op.axis) });
+        return Ok(());
     }
-    let input = last_axis(at, op)?;
+    let input = last_axis(at, op);
     let elements = extents(at.input(0)).iter().product();
     let output = at.temporary("complement", vec![elements]);
     let mut entries = Box::new([0; 256]);
@@ -109,15 +115,29 @@ pub(super) fn arg_min(at: &mut At<'_, '_>, op: &ArgExtremum) -> Result<(), Rule>
         table: Some(Table::Bytes(entries)),
     };
     at.push(0, Work::Eltwise(work));
-    index_of_largest(at, op, output)
+    index_of_largest(at, op, output);
+    Ok(())
+}
+
+/// Whether the search is beyond the machine: over too many elements, or with indices of 64 bits.
+fn is_for_host(at: &At<'_, '_>, op: &ArgExtremum) -> Result<bool, Rule> {
+    at.device_input()?;
+    let [_, count, _] = around(at, op);
+    match at.output().element {
+        ElementType::I32 => Ok(count > at.max_argmax_channels()),
+        ElementType::I64 => Ok(true),
+        found => {
+            let tensor = at.output().name.clone();
+            Err(Rule::Element { what: "output", tensor, found, want: "int32 or int64" })
+        }
+    }
 }
 
 /// The input with the axis behind all others.
-fn last_axis(at: &mut At<'_, '_>, op: &ArgExtremum) -> Result<ValueId, Rule> {
-    at.device_input()?;
+fn last_axis(at: &mut At<'_, '_>, op: &ArgExtremum) -> ValueId {
     let [outer, count, inner] = around(at, op);
     if inner == 1 {
-        return Ok(at.input_id(0));
+        return at.input_id(0);
     }
     let moved = at.temporary("axis last", vec![outer, inner, count]);
     let loops = [
@@ -127,7 +147,7 @@ fn last_axis(at: &mut At<'_, '_>, op: &ArgExtremum) -> Result<ValueId, Rule> {
     ];
     let transfer = copy(at.input_id(0), moved, &loops);
     at.transfer(transfer);
-    Ok(moved)
+    moved
 }
 
 /// Elements in front of the axis, along it, and behind it.
@@ -137,15 +157,10 @@ fn around(at: &At<'_, '_>, op: &ArgExtremum) -> [u32; 3] {
 }
 
 /// Finds the indices, as int32.
-fn index_of_largest(at: &mut At<'_, '_>, op: &ArgExtremum, input: ValueId) -> Result<(), Rule> {
+fn index_of_largest(at: &mut At<'_, '_>, op: &ArgExtremum, input: ValueId) {
     let [outer, channels, inner] = around(at, op);
     let (output, pixels) = (at.output_id(), outer * inner);
-    if at.output().element != ElementType::I32 {
-        let (tensor, found) = (at.output().name.clone(), at.output().element);
-        return Err(Rule::Element { what: "output", tensor, found, want: "int32" });
-    }
     at.push(0, Work::ArgMax(ArgMax { input, output, pixels, channels }));
-    Ok(())
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@ use cnnip_isa::EltwiseFunction;
 use cnnip_numerics::fixed::rounding_divide_by_power_of_two;
 use cnnip_numerics::quantize::{
     Curve, QuantizeError, QuantizedMultiplier, curve_table, function_table, function_words, half_table_scale,
-    quantize_multiplier,
+    inverse_square_root, quantize_multiplier, requantize_scale, sampled_words, scaled_table,
 };
 
 use super::context::At;
@@ -31,8 +31,83 @@ pub(super) fn hard_sigmoid(at: &mut At<'_, '_>, alpha: f32, beta: f32) -> Result
     function(at, |x| (f64::from(alpha) * x + f64::from(beta)).clamp(0.0, 1.0))
 }
 
-pub(super) fn exp(at: &mut At<'_, '_>) -> Result<(), Rule> {
-    function(at, libm::exp)
+/// A function whose table the oracle makes in binary32.
+pub(super) fn sampled(at: &mut At<'_, '_>, function: impl Fn(f32) -> f32) -> Result<(), Rule> {
+    let ([input], output) = at.alike()?;
+    if !input.is_wide() {
+        return narrow(at, function);
+    }
+    lookup(at, Table::Words(Box::new(sampled_words(input.scale, output.scale, function))));
+    Ok(())
+}
+
+/// As [`sampled`], for 8 bits only: for 16 the oracle's table depends on the last bit of its mathematical library, or it has none.
+pub(super) fn narrow(at: &mut At<'_, '_>, function: impl Fn(f32) -> f32) -> Result<(), Rule> {
+    let (input, output) = (at.narrow_in(0)?, at.narrow_out()?);
+    let table = scaled_table(function, (input.scale, input.zero), (output.scale, output.zero));
+    lookup(at, Table::Bytes(Box::new(table)));
+    Ok(())
+}
+
+/// RSQRT: fixed point with 20 more fraction bits. What has no root, which the oracle refuses, counts as 0.
+pub(super) fn rsqrt(at: &mut At<'_, '_>) -> Result<(), Rule> {
+    const FRACTION: i32 = 20;
+    let (input, output) = (at.narrow_in(0)?, at.narrow_out()?);
+    let ratio = 1.0 / f64::from(input.scale.sqrt() * output.scale);
+    let scale = quantize_multiplier(ratio)?;
+    let shift = scale.shift - FRACTION;
+    if shift < -31 {
+        return Err(Rule::ScaleRatio { ratio, least: LEAST_ROOT_RATIO, most: f64::MAX });
+    }
+    let table = entries(|x| {
+        let value = x - input.zero;
+        if value <= 0 {
+            return i32::MAX;
+        }
+        let root = inverse_square_root(value);
+        let data = QuantizedMultiplier { shift: root.shift + FRACTION, ..root }.times(1);
+        QuantizedMultiplier { shift, ..scale }.times(data.into()).saturating_add(output.zero)
+    });
+    lookup(at, table);
+    Ok(())
+}
+
+/// Below this the oracle's last shift is more than 31 bits.
+const LEAST_ROOT_RATIO: f64 = 1.0 / 4096.0;
+
+/// ABS: a difference from the zero point, rescaled only if the scales differ.
+pub(super) fn abs(at: &mut At<'_, '_>) -> Result<(), Rule> {
+    let ([input], output) = at.alike()?;
+    let scale = quantize_multiplier(requantize_scale(input.scale, output.scale))?;
+    if input.is_wide() {
+        // The larger of the value and its opposite; both are rounded alike, as the products are one number.
+        let opposite = QuantizedMultiplier { multiplier: -scale.multiplier, ..scale };
+        branches(at, EltwiseFunction::Max, [scale, opposite]);
+        return Ok(());
+    }
+    let rescaled = |value: i32| if input.scale == output.scale { value } else { scale.times(value.into()) };
+    lookup(at, entries(|x| rescaled((x - input.zero).abs()).saturating_add(output.zero)));
+    Ok(())
+}
+
+/// NEG of one quantization around 0 by the oracle's kernel, whose smallest number stays as it is; any other as a function.
+pub(super) fn neg(at: &mut At<'_, '_>) -> Result<(), Rule> {
+    let ([input], output) = at.alike()?;
+    if input != output || output.zero != 0 || at.input(0).element == ElementType::U8 {
+        return function(at, |x| -x);
+    }
+    let table = if output.is_wide() {
+        let mut words = Box::new([0_i16; 513]);
+        for (entry, x) in words.iter_mut().zip((i16::MIN..=i16::MAX).step_by(128)) {
+            *entry = x.wrapping_neg();
+        }
+        words[512] = i16::MIN; // -32768 once more, behind the last interval, in 16 bits
+        Table::Words(words)
+    } else {
+        entries(|x| i32::from(i8::try_from(-x).unwrap_or(i8::MIN)))
+    };
+    lookup(at, table);
+    Ok(())
 }
 
 pub(super) fn sqrt(at: &mut At<'_, '_>) -> Result<(), Rule> {

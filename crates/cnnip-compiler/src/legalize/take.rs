@@ -5,6 +5,7 @@ use cnnip_graph::{ResizeNearest, Take};
 use super::context::{At, copy, extents, steps};
 use super::movement::{Run, runs};
 use crate::error::Rule;
+use crate::size::small;
 use cnnip_lowered::{Stride, Transfer};
 
 /// Most copies of one node.
@@ -12,12 +13,12 @@ const MAX_COPIES: usize = 4096;
 
 pub(super) fn resize_nearest(at: &mut At<'_, '_>, op: &ResizeNearest) -> Result<(), Rule> {
     let [batch, channels] = [0, 3].map(|axis| (0..at.input(0).shape.dims()[axis]).collect());
-    take(at, &Take { indices: vec![batch, op.rows.clone(), op.columns.clone(), channels] })
+    take(at, &Take::new(vec![batch, op.rows.clone(), op.columns.clone(), channels]))
 }
 
 pub(super) fn take(at: &mut At<'_, '_>, op: &Take) -> Result<(), Rule> {
     at.moves()?;
-    let to = steps(&extents(at.output()));
+    let to = steps(&op.indices.iter().map(|indices| small(indices.len())).collect::<Vec<_>>());
     let mut from = vec![0; to.len() - at.input(0).shape.rank()];
     from.extend(steps(&extents(at.input(0))));
     let axes: Vec<Vec<Piece>> = op.indices.iter().map(|indices| pieces(indices)).collect();

@@ -3,6 +3,7 @@
 use cnnip_graph::{Activation, Op};
 use cnnip_kernels::Declined;
 use cnnip_kernels::float::{Binary, Finish};
+use cnnip_numerics::quantize::gelu;
 
 use super::layer::{At, Call, Layer};
 use crate::FloatError;
@@ -44,7 +45,13 @@ pub(super) fn single(op: &Op) -> Option<Box<dyn Fn(f32) -> f32 + Send + Sync>> {
         Op::Logistic => Box::new(|x| 1.0 / (1.0 + (-x).exp())),
         Op::Tanh => Box::new(f32::tanh),
         Op::Exp => Box::new(f32::exp),
+        Op::Log => Box::new(f32::ln),
         Op::Sqrt => Box::new(f32::sqrt),
+        Op::Rsqrt => Box::new(|x| 1.0 / x.sqrt()),
+        Op::Abs => Box::new(f32::abs),
+        Op::Neg => Box::new(|x| -x),
+        Op::Elu => Box::new(|x| if x < 0.0 { x.exp_m1() } else { x }),
+        Op::Gelu { approximate } => Box::new(move |x| gelu(x, approximate)),
         _ => return None,
     })
 }
@@ -71,6 +78,7 @@ pub(super) fn pair(op: &Op) -> Option<(Pair, Activation)> {
         Op::Minimum => (Pair::Vector(Binary::Min), plain),
         Op::Div { activation } => (Pair::Scalar(|a, b| a / b), activation),
         Op::Pow => (Pair::Scalar(f32::powf), plain),
+        Op::SquaredDifference => (Pair::Scalar(|a, b| (a - b) * (a - b)), plain),
         Op::Prelu => (Pair::Scalar(leaky), plain),
         _ => return None,
     })

@@ -115,7 +115,9 @@ pub(super) fn gather(at: &At<'_>, op: &Gather) -> Option<Vec<Origin>> {
 
 pub(super) fn take(at: &At<'_>, op: &Take) -> Option<Vec<Origin>> {
     let missing = op.indices.len() - at.tensor(0)?.shape.rank();
-    moved(at, PadValue::Zero, |place| {
+    let (taken, out): (Vec<usize>, _) = (op.indices.iter().map(Vec::len).collect(), at.output().shape.dims());
+    moved(at, PadValue::Zero, |at| {
+        let place = place(flat(at, out), &taken);
         Some(place.iter().zip(&op.indices).skip(missing).map(|(&at, indices)| indices[at]).collect())
     })
 }

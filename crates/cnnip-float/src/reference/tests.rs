@@ -104,7 +104,7 @@ fn resizes_and_takes_by_hand() {
     assert_eq!(counted(bilinear(Grid::AlignCorners), &[1, 1, 4, 1], vec![]), [1.0, 2.0, 3.0, 4.0]);
     let resize = ResizeNearest { rows: vec![1], columns: vec![0, 0, 1] };
     assert_eq!(counted(Op::ResizeNearest(resize), &[1, 2, 2, 1], vec![]), [3.0, 3.0, 4.0]);
-    let take = Take { indices: vec![vec![0, 0], vec![2, 1]] };
+    let take = Take::new(vec![vec![0, 0], vec![2, 1]]);
     assert_eq!(counted(Op::Take(take), &[3], vec![]), [3.0, 2.0, 3.0, 2.0]);
 }
 

@@ -3,6 +3,7 @@
 use cnnip_graph::Activation;
 
 use super::At;
+use crate::elements::nearest;
 
 pub(super) fn unary(at: &At<'_>, function: impl Fn(f64) -> f64) -> Option<Vec<f64>> {
     Some(at.real(0)?.into_iter().map(function).collect())
@@ -21,6 +22,10 @@ pub(super) fn leaky(x: f64, slope: f64) -> f64 {
 
 pub(super) fn hard_swish(x: f64) -> f64 {
     x * (x + 3.0).clamp(0.0, 6.0) / 6.0
+}
+
+pub(super) fn gelu(x: f64, approximate: bool) -> f64 {
+    cnnip_numerics::quantize::gelu(nearest(x), approximate).into()
 }
 
 pub(super) fn logistic(x: f64) -> f64 {

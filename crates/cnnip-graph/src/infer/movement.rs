@@ -81,7 +81,12 @@ pub(super) fn take(op: &Take, x: &Shape) -> Result<Shape, InferError> {
             return Err(InferError::Index { index, axis: at, shape: x.clone() });
         }
     }
-    Ok(Shape::new(op.indices.iter().map(Vec::len).collect::<Vec<_>>())?)
+    let taken = Shape::new(op.indices.iter().map(Vec::len).collect::<Vec<_>>())?;
+    match &op.shape {
+        Some(shape) if shape.elements() == taken.elements() => Ok(shape.clone()),
+        Some(shape) => Err(InferError::Elements { from: taken, to: shape.clone() }),
+        None => Ok(taken),
+    }
 }
 
 pub(super) fn resize_nearest(op: &ResizeNearest, x: &Shape) -> Result<Shape, InferError> {
@@ -181,7 +186,7 @@ mod tests {
 
     #[test]
     fn indices_along_every_axis() {
-        let op = Take { indices: vec![vec![0, 0], vec![1, 0, 1], vec![3]] };
+        let op = Take::new(vec![vec![0, 0], vec![1, 0, 1], vec![3]]);
         assert_eq!(take(&op, &shape(&[2, 4])), Ok(shape(&[2, 3, 1])));
         assert!(matches!(take(&op, &shape(&[2, 3])), Err(InferError::Index { index: 3, axis: 2, .. })));
         assert!(matches!(take(&op, &shape(&[1, 1, 2, 4])), Err(InferError::Rank { .. })));

@@ -398,9 +398,10 @@ fn reordered(op: &Op, perm: &[usize]) -> Option<(Op, Vec<usize>)> {
         Op::Add { .. } | Op::Sub { .. } | Op::Mul { .. } | Op::Div { .. } | Op::Pow | Op::Maximum | Op::Minimum => {
             same(op.clone())
         }
+        Op::SquaredDifference | Op::Abs | Op::Neg | Op::Elu | Op::Gelu { .. } => same(op.clone()),
         Op::Prelu | Op::Quantize | Op::Dequantize | Op::Relu | Op::Relu6 | Op::ReluN1To1 => same(op.clone()),
         Op::Clamp { .. } | Op::LeakyRelu { .. } | Op::HardSwish | Op::HardSigmoid { .. } => same(op.clone()),
-        Op::Logistic | Op::Tanh | Op::Exp | Op::Sqrt => same(op.clone()),
+        Op::Logistic | Op::Tanh | Op::Exp | Op::Log | Op::Sqrt | Op::Rsqrt => same(op.clone()),
         Op::Softmax { .. } => (perm.last() == Some(&(rank - 1))).then(|| same(op.clone()))?,
         Op::Concat { axis } => same(Op::Concat { axis: perm[*axis] }),
         Op::Pad(pad) => {

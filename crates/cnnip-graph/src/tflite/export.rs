@@ -1,17 +1,17 @@
 //! Writing TFLite models, so that a graph built here can run on TFLite's own interpreters.
 
 use super::names::ELEMENTS;
-use super::operators::nearest_indices;
+use super::operators::{in_slots, nearest_indices};
 use super::schema::{
-    IDENTIFIER, VERSION, arg_extremum, buffer, code, concatenation, conv2d, depthwise, fully_connected, gather, model,
-    operator, operator_code, options, pack, padding, pool2d, quantization, resize_bilinear, resize_nearest, single,
-    strided_slice, subgraph, tensor,
+    IDENTIFIER, VERSION, arg_extremum, buffer, code, concatenation, conv2d, depthwise, fully_connected, gather, lstm,
+    model, operator, operator_code, options, pack, padding, pool2d, quantization, resize_bilinear, resize_nearest,
+    single, strided_slice, subgraph, tensor,
 };
 use crate::flatbuffer::TableBuilder;
 use crate::graph::{Graph, Node, TensorId};
 use crate::infer::dilated;
 use crate::op::{
-    Activation, ArgExtremum, Blocks, Conv2d, DepthwiseConv2d, Grid, Hw, Mean, Op, Pad, PadValue, Padding, Pool2d,
+    Activation, ArgExtremum, Blocks, Conv2d, DepthwiseConv2d, Grid, Hw, Lstm, Mean, Op, Pad, PadValue, Padding, Pool2d,
     ResizeNearest, Slice, TransposeConv2d,
 };
 use crate::problem::Problems;
@@ -82,7 +82,8 @@ pub(super) fn model_tables(graph: &Graph) -> Result<TableBuilder, ExportError> {
         .with_tables(model::BUFFERS, buffers))
 }
 
-/// An operator as the format has it: its code, attributes, and attributes that are constants.
+/// An operator as the format has it: its code, attributes, and tensors that the graph does not have: attributes that are
+/// constants, and states, which have no data.
 struct Form {
     code: i32,
     options: (u8, TableBuilder),
@@ -135,11 +136,17 @@ impl Writer<'_> {
         let form = self.form(node)?;
         let mut inputs = indices(&node.inputs)?;
         for constant in &form.constants {
-            inputs.push(self.tensor(constant)?);
+            let index = self.tensor(constant)?;
+            if let (None, Some(table)) = (&constant.data, self.tensors.last_mut()) {
+                table.set(tensor::IS_VARIABLE, true);
+            }
+            inputs.push(index);
         }
-        if form.code == code::TRANSPOSE_CONV {
-            inputs = transposed_order(&inputs);
-        }
+        inputs = match form.code {
+            code::TRANSPOSE_CONV => transposed_order(&inputs),
+            code::UNIDIRECTIONAL_SEQUENCE_LSTM => in_slots(&inputs),
+            _ => inputs,
+        };
         let table = TableBuilder::new()
             .with(operator::CODE_INDEX, self.code(form.code)?)
             .with_list(operator::INPUTS, &inputs)
@@ -245,6 +252,17 @@ impl Writer<'_> {
             }
             Op::Quantize => Form::plain(code::QUANTIZE, options::QUANTIZE),
             Op::Dequantize => Form::plain(code::DEQUANTIZE, options::DEQUANTIZE),
+            Op::Abs => Form::plain(code::ABS, options::ABS),
+            Op::Neg => Form::plain(code::NEG, options::NEG),
+            Op::Exp => Form::plain(code::EXP, options::EXP),
+            Op::Log => Form::plain(code::LOG, options::NONE),
+            Op::Rsqrt => Form::plain(code::RSQRT, options::NONE),
+            Op::Elu => Form::plain(code::ELU, options::NONE),
+            Op::Gelu { approximate } => {
+                Form::new(code::GELU, options::GELU, attributes().with(single::GELU_APPROXIMATE, *approximate))
+            }
+            Op::SquaredDifference => Form::plain(code::SQUARED_DIFFERENCE, options::SQUARED_DIFFERENCE),
+            Op::Lstm(op) => self.lstm(node, op)?,
             Op::Relu => Form::plain(code::RELU, options::NONE),
             Op::Relu6 => Form::plain(code::RELU6, options::NONE),
             Op::ReluN1To1 => Form::plain(code::RELU_N1_TO_1, options::NONE),
@@ -253,7 +271,6 @@ impl Writer<'_> {
             | Op::MatMul
             | Op::Clamp { .. }
             | Op::HardSigmoid { .. }
-            | Op::Exp
             | Op::Sqrt
             | Op::Take(_) => {
                 return Err(ExportError::Operator { node: node.name.clone(), operator: node.op.name() });
@@ -268,6 +285,28 @@ impl Writer<'_> {
             .with(conv2d::DILATION_W, int(conv.dilation.w)?)
             .with(conv2d::DILATION_H, int(conv.dilation.h)?);
         Ok(Form::new(code::CONV_2D, options::CONV_2D, table))
+    }
+
+    /// The states are tensors of their own in the format.
+    fn lstm(&self, node: &Node, op: &Lstm) -> Result<Form, ExportError> {
+        let output = &self.graph[node.outputs[0]];
+        let &[outer, inner, units] = output.shape.dims() else {
+            return Err(ExportError::Operator { node: node.name.clone(), operator: node.op.name() });
+        };
+        let batch = if op.time_major { inner } else { outer };
+        let shape = Shape::new([batch, units]).map_err(|_| too_large(units))?;
+        let state = |what: &str, element| Tensor::new(format!("{}/{what}", node.name), shape.clone(), element);
+        let hidden = Tensor { quantization: output.quantization.clone(), ..state("hidden", output.element) };
+        let cell = match op.cell_scale {
+            Some(scale) => state("cell", ElementType::I16).quantized(Quantization::per_tensor(scale, 0)),
+            None => state("cell", ElementType::F32),
+        };
+        let table = TableBuilder::new()
+            .with(lstm::ACTIVATION, lstm::TANH)
+            .with(lstm::CELL_CLIP, op.cell_clip)
+            .with(lstm::TIME_MAJOR, op.time_major);
+        let form = Form::new(code::UNIDIRECTIONAL_SEQUENCE_LSTM, options::UNIDIRECTIONAL_SEQUENCE_LSTM, table);
+        Ok(form.constant(hidden).constant(cell))
     }
 
     /// The format has the padding of the convolution whose input the output is.

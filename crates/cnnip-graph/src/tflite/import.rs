@@ -1,5 +1,6 @@
 //! The importer: tensors, then operators, then the flow between them; all problems are collected.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use super::names::builtin_name;
@@ -76,6 +77,8 @@ struct Importer<'a> {
     buffers: Tables<'a>,
     codes: Tables<'a>,
     graph: Table<'a>,
+    /// The tensors that are states of recurrent layers.
+    states: HashSet<usize>,
     budget: Budget,
 }
 
@@ -87,10 +90,16 @@ fn budget(file: &[u8]) -> Budget {
 /// Bytes that the texts of a [`Place`] may take.
 const PLACE_TEXT: usize = 256;
 
+/// What stands for an optional input that is absent.
+const ABSENT: i32 = -1;
+
 /// An operator of the file, its tensors by index.
 #[derive(Default)]
 struct Step {
     name: String,
+    /// Its inputs in the operator's order; `None` for an optional one that is absent.
+    slots: Vec<Option<TensorId>>,
+    /// The inputs that must have a value before: all but its states.
     inputs: Vec<TensorId>,
     outputs: Vec<TensorId>,
     /// What it computes for each output, unless it has a problem.
@@ -127,12 +136,14 @@ impl<'a> Importer<'a> {
             buffers: model.tables(model::BUFFERS)?,
             codes: model.tables(model::OPERATOR_CODES)?,
             graph: subgraphs.get(0)?,
+            states: HashSet::new(),
             budget: budget(file),
         })
     }
 
     /// Reads everything; an error is one that ends the import.
     fn run(mut self, problems: &mut Problems) -> Result<Graph, Rule> {
+        self.states = self.states()?;
         let tensors = self.tensors(problems)?;
         let inputs = self.ends(subgraph::INPUTS, tensors.len(), problems)?;
         let outputs = self.ends(subgraph::OUTPUTS, tensors.len(), problems)?;
@@ -154,6 +165,27 @@ impl<'a> Importer<'a> {
         })
     }
 
+    /// The tensors that operators read and write as their states.
+    fn states(&mut self) -> Result<HashSet<usize>, Rule> {
+        let tables = self.graph.tables(subgraph::OPERATORS)?;
+        let mut states = HashSet::new();
+        for index in 0..tables.len() {
+            // An operator that cannot be read is reported when its turn comes.
+            let Ok(table) = tables.get(index) else { continue };
+            let (Some(builtin), Ok(inputs)) = (self.builtin(table), table.list(operator::INPUTS)) else { continue };
+            let ids = inputs.iter().enumerate().filter(|(slot, _)| builtin.states().contains(slot));
+            states.extend(ids.filter_map(|(_, id)| usize::try_from(id).ok()));
+            self.budget.spend(builtin.states().len().saturating_mul(size_of::<usize>()))?;
+        }
+        Ok(states)
+    }
+
+    /// How an operator is read, if it can be.
+    fn builtin(&self, table: Table<'_>) -> Option<&'static Builtin> {
+        let code = builtin_code(self.code(table).ok()?).ok()?;
+        BUILTINS.iter().find(|builtin| builtin.code == code)
+    }
+
     /// All tensors; `None` for those with a problem.
     fn tensors(&mut self, problems: &mut Problems) -> Result<Vec<Option<Tensor>>, Rule> {
         let tables = self.graph.tables(subgraph::TENSORS)?;
@@ -165,7 +197,7 @@ impl<'a> Importer<'a> {
             let mut rules = Vec::new();
             let tensor = tables.get(index).map_err(Rule::from).and_then(|table| {
                 name = self.name(table, index, &mut names)?;
-                self.tensor(table, &name, &mut rules)
+                self.tensor(table, (index, &name), &mut rules)
             });
             match tensor {
                 Ok(tensor) => tensors.push(tensor),
@@ -187,8 +219,13 @@ impl<'a> Importer<'a> {
     }
 
     /// One tensor; `None` if it breaks `rules`. An error is one that keeps the rest from being read.
-    fn tensor(&mut self, table: Table<'_>, name: &str, rules: &mut Vec<Rule>) -> Result<Option<Tensor>, Rule> {
-        if table.scalar(tensor::IS_VARIABLE)? {
+    fn tensor(
+        &mut self,
+        table: Table<'_>,
+        (index, name): (usize, &str),
+        rules: &mut Vec<Rule>,
+    ) -> Result<Option<Tensor>, Rule> {
+        if table.scalar(tensor::IS_VARIABLE)? && !self.states.contains(&index) {
             rules.push(Rule::Variable);
         }
         if table.has(tensor::SPARSITY) {
@@ -308,11 +345,20 @@ impl<'a> Importer<'a> {
         let first = step.outputs.first().and_then(|id| tensors[id.index()].as_ref());
         step.name = first.map(|tensor| tensor.name.clone()).unwrap_or_default();
         let mut inputs: Vec<i32> = inputs.iter().collect();
-        while inputs.last() == Some(&-1) {
+        while inputs.last() == Some(&ABSENT) {
             inputs.pop();
         }
-        for index in inputs {
-            step.inputs.push(tensor_id(index, tensors.len())?);
+        let states = self.builtin(table).map_or(&[][..], Builtin::states);
+        for (slot, index) in inputs.into_iter().enumerate() {
+            if index == ABSENT && !states.is_empty() {
+                step.slots.push(None);
+                continue;
+            }
+            let id = tensor_id(index, tensors.len())?;
+            step.slots.push(Some(id));
+            if !states.contains(&slot) {
+                step.inputs.push(id);
+            }
         }
         Ok(())
     }
@@ -335,24 +381,27 @@ impl<'a> Importer<'a> {
 
     /// What an operator computes.
     fn operator(&self, table: Table<'_>, tensors: &[Option<Tensor>], step: &mut Step) -> Result<(), Rule> {
-        let code = builtin_code(self.code(table)?)?;
-        let Some(builtin) = BUILTINS.iter().find(|builtin| builtin.code == code) else {
+        let Some(builtin) = self.builtin(table) else {
             return Err(Rule::UnsupportedOperator { name: self.operator_name(table)? });
         };
         let (least, most) = builtin.inputs;
-        if !(least..=most).contains(&step.inputs.len()) {
-            return Err(Rule::InputCount { found: step.inputs.len(), least, most });
+        if !(least..=most).contains(&step.slots.len()) {
+            return Err(Rule::InputCount { found: step.slots.len(), least, most });
         }
         let options = options(table, builtin)?;
         let find = |id: &TensorId| tensors[id.index()].as_ref();
-        let inputs = step.inputs.iter().map(|id| Some((id.index(), find(id)?))).collect::<Option<Vec<_>>>();
+        let slot = |id: &Option<TensorId>| match id {
+            Some(id) => find(id).map(|tensor| Some((id.index(), tensor))),
+            None => Some(None),
+        };
+        let inputs = step.slots.iter().map(slot).collect::<Option<Vec<_>>>();
         let outputs = step.outputs.iter().map(find).collect::<Option<Vec<_>>>();
         // A tensor with a problem of its own has been reported; nothing can be said about its nodes.
         let (Some(inputs), Some(outputs)) = (inputs, outputs) else { return Ok(()) };
         if outputs.is_empty() || outputs.len() > 1 && !builtin.splits() {
             return Err(Rule::OutputCount { found: outputs.len() });
         }
-        step.data = builtin.data.iter().filter_map(|&slot| step.inputs.get(slot).copied()).collect();
+        step.data = builtin.data.iter().filter_map(|&slot| step.slots.get(slot).copied().flatten()).collect();
         let kept: Vec<&Tensor> = step.data.iter().filter_map(find).collect();
         let mut call = Call { inputs, options, output: (0, outputs.len()) };
         let mut ops = vec![];
@@ -360,11 +409,19 @@ impl<'a> Importer<'a> {
             call.output.0 = number;
             let op = (builtin.read)(&call)?;
             check::node(&op, &kept, &[output])?;
+            hidden_state(builtin, &call, output)?;
             ops.push(op);
         }
         step.ops = ops;
         Ok(())
     }
+}
+
+/// The first state of a recurrent layer is what it last put out.
+fn hidden_state(builtin: &Builtin, call: &Call<'_>, output: &Tensor) -> Result<(), Rule> {
+    let state = builtin.states().first().and_then(|&slot| call.inputs.get(slot).copied().flatten());
+    let alike = |tensor: &Tensor| (tensor.element, &tensor.quantization) == (output.element, &output.quantization);
+    if state.is_none_or(|(_, tensor)| alike(tensor)) { Ok(()) } else { Err(Rule::HiddenState) }
 }
 
 /// The attributes of an operator, if they are there and of the right kind.

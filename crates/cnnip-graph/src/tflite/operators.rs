@@ -9,8 +9,10 @@
 //! 3. `export.rs`: how the [`Op`] is written, so that the round-trip test covers it.
 
 mod movement;
+mod recurrent;
 mod resize;
 
+pub(super) use recurrent::{STATES, in_slots};
 pub(super) use resize::nearest_indices;
 
 use super::schema::{code, conv2d, depthwise, fully_connected, options, padding, pool2d, single};
@@ -48,10 +50,19 @@ impl Builtin {
     pub(super) const fn splits(&self) -> bool {
         matches!(self.code, code::SPLIT | code::SPLIT_V | code::UNPACK)
     }
+
+    /// Which inputs are tensors that it reads and writes. Such an operator has optional inputs between others.
+    pub(super) const fn states(&self) -> &'static [usize] {
+        match self.code {
+            code::UNIDIRECTIONAL_SEQUENCE_LSTM => &STATES,
+            _ => &[],
+        }
+    }
 }
 
 /// All operators that can be read.
 pub(super) const BUILTINS: &[Builtin] = &[
+    Builtin { code: code::ABS, options: options::ABS, inputs: (1, 1), data: &[0], read: |_| Ok(Op::Abs) },
     Builtin { code: code::ADD, options: options::ADD, inputs: (2, 2), data: &[0, 1], read: add },
     Builtin {
         code: code::ARG_MAX,
@@ -111,6 +122,8 @@ pub(super) const BUILTINS: &[Builtin] = &[
         data: &[0],
         read: |_| Ok(Op::Dequantize),
     },
+    Builtin { code: code::ELU, options: options::NONE, inputs: (1, 1), data: &[0], read: |_| Ok(Op::Elu) },
+    Builtin { code: code::EXP, options: options::EXP, inputs: (1, 1), data: &[0], read: |_| Ok(Op::Exp) },
     Builtin { code: code::EXPAND_DIMS, options: options::EXPAND_DIMS, inputs: (2, 2), data: &[0], read: expand_dims },
     Builtin {
         code: code::FULLY_CONNECTED,
@@ -120,6 +133,7 @@ pub(super) const BUILTINS: &[Builtin] = &[
         read: dense,
     },
     Builtin { code: code::GATHER, options: options::GATHER, inputs: (2, 2), data: &[0], read: movement::gather },
+    Builtin { code: code::GELU, options: options::GELU, inputs: (1, 1), data: &[0], read: gelu },
     Builtin {
         code: code::HARD_SWISH,
         options: options::HARD_SWISH,
@@ -128,6 +142,7 @@ pub(super) const BUILTINS: &[Builtin] = &[
         read: |_| Ok(Op::HardSwish),
     },
     Builtin { code: code::LEAKY_RELU, options: options::LEAKY_RELU, inputs: (1, 1), data: &[0], read: leaky_relu },
+    Builtin { code: code::LOG, options: options::NONE, inputs: (1, 1), data: &[0], read: |_| Ok(Op::Log) },
     Builtin { code: code::LOGISTIC, options: options::NONE, inputs: (1, 1), data: &[0], read: |_| Ok(Op::Logistic) },
     Builtin {
         code: code::MAXIMUM,
@@ -153,6 +168,7 @@ pub(super) const BUILTINS: &[Builtin] = &[
         read: movement::mirror_pad,
     },
     Builtin { code: code::MUL, options: options::MUL, inputs: (2, 2), data: &[0, 1], read: mul },
+    Builtin { code: code::NEG, options: options::NEG, inputs: (1, 1), data: &[0], read: |_| Ok(Op::Neg) },
     Builtin { code: code::PACK, options: options::PACK, inputs: (1, MAX_JOINED), data: &JOINED, read: movement::pack },
     Builtin { code: code::PAD, options: options::PAD, inputs: (2, 2), data: &[0], read: pad },
     Builtin { code: code::PADV2, options: options::PADV2, inputs: (3, 3), data: &[0], read: pad },
@@ -180,6 +196,13 @@ pub(super) const BUILTINS: &[Builtin] = &[
     },
     Builtin { code: code::RELU, options: options::NONE, inputs: (1, 1), data: &[0], read: |_| Ok(Op::Relu) },
     Builtin { code: code::RELU6, options: options::NONE, inputs: (1, 1), data: &[0], read: |_| Ok(Op::Relu6) },
+    Builtin {
+        code: code::RELU_0_TO_1,
+        options: options::NONE,
+        inputs: (1, 1),
+        data: &[0],
+        read: |_| Ok(Op::Clamp { min: 0.0, max: 1.0 }),
+    },
     Builtin {
         code: code::RELU_N1_TO_1,
         options: options::NONE,
@@ -209,6 +232,7 @@ pub(super) const BUILTINS: &[Builtin] = &[
         data: &[0],
         read: movement::reverse,
     },
+    Builtin { code: code::RSQRT, options: options::NONE, inputs: (1, 1), data: &[0], read: |_| Ok(Op::Rsqrt) },
     Builtin { code: code::SLICE, options: options::SLICE, inputs: (3, 3), data: &[0], read: movement::slice },
     Builtin { code: code::SOFTMAX, options: options::SOFTMAX, inputs: (1, 1), data: &[0], read: softmax },
     Builtin {
@@ -227,6 +251,13 @@ pub(super) const BUILTINS: &[Builtin] = &[
     },
     Builtin { code: code::SPLIT, options: options::SPLIT, inputs: (2, 2), data: &[1], read: movement::split },
     Builtin { code: code::SPLIT_V, options: options::SPLIT_V, inputs: (3, 3), data: &[0], read: movement::split_v },
+    Builtin {
+        code: code::SQUARED_DIFFERENCE,
+        options: options::SQUARED_DIFFERENCE,
+        inputs: (2, 2),
+        data: &[0, 1],
+        read: |_| Ok(Op::SquaredDifference),
+    },
     Builtin { code: code::SQUEEZE, options: options::SQUEEZE, inputs: (1, 1), data: &[0], read: squeeze },
     Builtin {
         code: code::STRIDED_SLICE,
@@ -253,6 +284,13 @@ pub(super) const BUILTINS: &[Builtin] = &[
         data: &[2, 1, 3],
         read: transposed_convolution,
     },
+    Builtin {
+        code: code::UNIDIRECTIONAL_SEQUENCE_LSTM,
+        options: options::UNIDIRECTIONAL_SEQUENCE_LSTM,
+        inputs: (recurrent::INPUTS - 4, recurrent::INPUTS),
+        data: &recurrent::DATA,
+        read: recurrent::read,
+    },
     Builtin { code: code::UNPACK, options: options::UNPACK, inputs: (1, 1), data: &[0], read: movement::unpack },
 ];
 
@@ -269,8 +307,8 @@ const JOINED: [usize; MAX_JOINED] = {
 
 /// An operator of the file: its tensors and attributes.
 pub(super) struct Call<'a> {
-    /// Its inputs with their indices; as many as [`Builtin::inputs`] allows.
-    pub(super) inputs: Vec<(usize, &'a Tensor)>,
+    /// Its inputs with their indices; as many as [`Builtin::inputs`] allows. `None` for an optional one that is absent.
+    pub(super) inputs: Vec<Option<(usize, &'a Tensor)>>,
     /// Its attributes, where the file has them.
     pub(super) options: Option<Table<'a>>,
     /// Which of its outputs is asked for, and how many there are.
@@ -278,14 +316,19 @@ pub(super) struct Call<'a> {
 }
 
 impl<'a> Call<'a> {
+    /// The input `slot` with its index, if it is there.
+    fn slot(&self, slot: usize) -> Option<(usize, &'a Tensor)> {
+        self.inputs.get(slot).copied().flatten()
+    }
+
     /// The activation. There is one: no operator takes fewer inputs.
     fn input(&self) -> Result<&'a Tensor, Rule> {
-        self.inputs.first().map(|input| input.1).ok_or(Rule::InputCount { found: 0, least: 1, most: 1 })
+        self.slot(0).map(|input| input.1).ok_or(Rule::InputCount { found: 0, least: 1, most: 1 })
     }
 
     /// Batch, height, width and channels of input `slot`.
     fn nhwc(&self, slot: usize, what: &'static str) -> Result<[usize; 4], Rule> {
-        let shape = self.inputs.get(slot).map(|input| &input.1.shape);
+        let shape = self.slot(slot).map(|input| &input.1.shape);
         let rank = || InferError::Rank { what, want: 4, found: shape.cloned().unwrap_or_default() };
         Ok(shape.and_then(Shape::nhwc).ok_or_else(rank)?)
     }
@@ -347,7 +390,7 @@ impl<'a> Call<'a> {
 
     /// As [`constant`](Self::constant), with at most so many elements.
     fn integers(&self, slot: usize, what: &'static str, most: usize) -> Result<Option<Vec<i64>>, Rule> {
-        let Some(&(index, tensor)) = self.inputs.get(slot) else { return Ok(None) };
+        let Some((index, tensor)) = self.slot(slot) else { return Ok(None) };
         let data = tensor.data.as_ref().ok_or(Rule::NotConstant { what, index })?;
         let wrong = || Rule::AttributeTensor { what, index, element: tensor.element, shape: tensor.shape.clone() };
         let legal = matches!(tensor.element, ElementType::I32 | ElementType::I64);
@@ -483,6 +526,10 @@ fn leaky_relu(call: &Call<'_>) -> Result<Op, Rule> {
     Ok(Op::LeakyRelu { alpha })
 }
 
+fn gelu(call: &Call<'_>) -> Result<Op, Rule> {
+    Ok(Op::Gelu { approximate: call.get(single::GELU_APPROXIMATE)? })
+}
+
 fn softmax(call: &Call<'_>) -> Result<Op, Rule> {
     let beta = call.get(single::SOFTMAX_BETA)?;
     if !beta.is_finite() {
@@ -514,15 +561,14 @@ fn transpose(call: &Call<'_>) -> Result<Op, Rule> {
 /// `PAD` and `PADV2`: the latter has the value as third input.
 fn pad(call: &Call<'_>) -> Result<Op, Rule> {
     let amounts = call.required(1, "paddings")?;
-    if let Some(&(index, tensor)) = call.inputs.get(1)
+    if let Some((index, tensor)) = call.slot(1)
         && tensor.shape.dims() != [call.input()?.shape.rank(), 2]
     {
         let (element, shape) = (tensor.element, tensor.shape.clone());
         return Err(Rule::AttributeTensor { what: "paddings", index, element, shape });
     }
     let amounts = amounts.into_iter().map(|value| extent("padding", value)).collect::<Result<Vec<_>, _>>()?;
-    let value =
-        call.inputs.get(2).map_or(Ok(PadValue::Zero), |&(index, tensor)| pad_value(index, tensor, call.input()?))?;
+    let value = call.slot(2).map_or(Ok(PadValue::Zero), |(index, tensor)| pad_value(index, tensor, call.input()?))?;
     let (pairs, _) = amounts.as_chunks::<2>();
     let (before, after) = pairs.iter().map(|&[before, after]| (before, after)).unzip();
     Ok(Op::Pad(Pad { before, after, value }))

@@ -125,6 +125,7 @@ pub(super) mod fully_connected {
 /// Attributes of the remaining operators, one or none each.
 pub(super) mod single {
     use super::*;
+    pub(crate) const GELU_APPROXIMATE: Field<bool> = Field::scalar(0, false);
     pub(crate) const SOFTMAX_BETA: Field<f32> = Field::scalar(0, 0.0);
     pub(crate) const ADD_ACTIVATION: Field<i8> = Field::scalar(0, 0);
     pub(crate) const LEAKY_RELU_ALPHA: Field<f32> = Field::scalar(0, 0.0);
@@ -181,6 +182,16 @@ pub(super) mod gather {
     pub(crate) const BATCH_DIMS: Field<i32> = Field::scalar(1, 0);
 }
 
+/// Attributes of `UNIDIRECTIONAL_SEQUENCE_LSTM`.
+pub(super) mod lstm {
+    use super::*;
+    pub(crate) const ACTIVATION: Field<i8> = Field::scalar(0, 0);
+    pub(crate) const CELL_CLIP: Field<f32> = Field::scalar(1, 0.0);
+    pub(crate) const TIME_MAJOR: Field<bool> = Field::scalar(3, false);
+    /// The one activation that cells have.
+    pub(crate) const TANH: i8 = 4;
+}
+
 /// Attributes of `STRIDED_SLICE`: bits per axis.
 pub(super) mod strided_slice {
     use super::*;
@@ -222,18 +233,23 @@ pub(super) mod code {
     pub(crate) const MEAN: i32 = 40;
     pub(crate) const SUB: i32 = 41;
     pub(crate) const SQUEEZE: i32 = 43;
+    pub(crate) const UNIDIRECTIONAL_SEQUENCE_LSTM: i32 = 44;
     pub(crate) const STRIDED_SLICE: i32 = 45;
+    pub(crate) const EXP: i32 = 47;
     pub(crate) const SPLIT: i32 = 49;
     pub(crate) const PRELU: i32 = 54;
     pub(crate) const MAXIMUM: i32 = 55;
     pub(crate) const ARG_MAX: i32 = 56;
     pub(crate) const MINIMUM: i32 = 57;
+    pub(crate) const NEG: i32 = 59;
     pub(crate) const PADV2: i32 = 60;
     pub(crate) const SLICE: i32 = 65;
     pub(crate) const TRANSPOSE_CONV: i32 = 67;
     pub(crate) const TILE: i32 = 69;
     pub(crate) const EXPAND_DIMS: i32 = 70;
+    pub(crate) const LOG: i32 = 73;
     pub(crate) const SUM: i32 = 74;
+    pub(crate) const RSQRT: i32 = 76;
     pub(crate) const ARG_MIN: i32 = 79;
     pub(crate) const REDUCE_MAX: i32 = 82;
     pub(crate) const PACK: i32 = 83;
@@ -241,12 +257,17 @@ pub(super) mod code {
     pub(crate) const REDUCE_MIN: i32 = 89;
     pub(crate) const RESIZE_NEAREST_NEIGHBOR: i32 = 97;
     pub(crate) const LEAKY_RELU: i32 = 98;
+    pub(crate) const SQUARED_DIFFERENCE: i32 = 99;
     pub(crate) const MIRROR_PAD: i32 = 100;
+    pub(crate) const ABS: i32 = 101;
     pub(crate) const SPLIT_V: i32 = 102;
     pub(crate) const REVERSE_V2: i32 = 105;
+    pub(crate) const ELU: i32 = 111;
     pub(crate) const QUANTIZE: i32 = 114;
     pub(crate) const HARD_SWISH: i32 = 117;
     pub(crate) const BROADCAST_TO: i32 = 130;
+    pub(crate) const GELU: i32 = 150;
+    pub(crate) const RELU_0_TO_1: i32 = 152;
 }
 
 /// Tags of the union of attributes.
@@ -273,10 +294,12 @@ pub(super) mod options {
     pub(crate) const SUB: u8 = 28;
     pub(crate) const SQUEEZE: u8 = 30;
     pub(crate) const STRIDED_SLICE: u8 = 32;
+    pub(crate) const EXP: u8 = 33;
     pub(crate) const SPLIT: u8 = 35;
     pub(crate) const DEQUANTIZE: u8 = 38;
     pub(crate) const MAXIMUM_MINIMUM: u8 = 39;
     pub(crate) const ARG_MAX: u8 = 40;
+    pub(crate) const NEG: u8 = 42;
     pub(crate) const PADV2: u8 = 43;
     pub(crate) const SLICE: u8 = 48;
     pub(crate) const TRANSPOSE_CONV: u8 = 49;
@@ -285,15 +308,19 @@ pub(super) mod options {
     pub(crate) const ARG_MIN: u8 = 57;
     pub(crate) const PACK: u8 = 59;
     pub(crate) const UNPACK: u8 = 64;
+    pub(crate) const UNIDIRECTIONAL_SEQUENCE_LSTM: u8 = 71;
     pub(crate) const RESIZE_NEAREST_NEIGHBOR: u8 = 74;
     pub(crate) const LEAKY_RELU: u8 = 75;
+    pub(crate) const SQUARED_DIFFERENCE: u8 = 76;
     pub(crate) const MIRROR_PAD: u8 = 77;
+    pub(crate) const ABS: u8 = 78;
     pub(crate) const SPLIT_V: u8 = 79;
     pub(crate) const REVERSE_V2: u8 = 81;
     pub(crate) const QUANTIZE: u8 = 89;
     pub(crate) const HARD_SWISH: u8 = 91;
     pub(crate) const DEPTH_TO_SPACE: u8 = 94;
     pub(crate) const BROADCAST_TO: u8 = 104;
+    pub(crate) const GELU: u8 = 116;
 }
 
 /// Values of the padding attribute.

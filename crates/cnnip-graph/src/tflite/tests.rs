@@ -13,7 +13,7 @@ use super::schema::{
 };
 use crate::flatbuffer::{Field, Scalar, SubTables, TableBuilder, root};
 use crate::op::{
-    Activation, ArgExtremum, Blocks, Conv2d, DepthwiseConv2d, FullyConnected, Gather, Grid, Hw, Mean, Op, Pad,
+    Activation, ArgExtremum, Blocks, Conv2d, DepthwiseConv2d, FullyConnected, Gather, Grid, Hw, Lstm, Mean, Op, Pad,
     PadValue, Padding, Pool2d, ResizeBilinear, ResizeNearest, Slice, TransposeConv2d,
 };
 use crate::problem::{Place, Problem, Problems, Rule};
@@ -128,6 +128,14 @@ fn sample() -> Graph {
     let x = build.apply("swish", Op::HardSwish, &[x]);
     let x = build.apply("logistic", Op::Logistic, &[x]);
     let x = build.apply("tanh", Op::Tanh, &[x]);
+    let x = build.apply("abs", Op::Abs, &[x]);
+    let x = build.apply("neg", Op::Neg, &[x]);
+    let x = build.apply("exp", Op::Exp, &[x]);
+    let x = build.apply("log", Op::Log, &[x]);
+    let x = build.apply("rsqrt", Op::Rsqrt, &[x]);
+    let x = build.apply("elu", Op::Elu, &[x]);
+    let x = build.apply("gelu", Op::Gelu { approximate: true }, &[x]);
+    let x = build.apply("squared", Op::SquaredDifference, &[x, x]);
     let x = build.apply_as("rescaled", Op::Quantize, &[x], ElementType::U8, Some(Quantization::per_tensor(0.25, 200)));
     let x = build.apply_as("real", Op::Dequantize, &[x], ElementType::F32, None);
     build.output(x);
@@ -158,6 +166,26 @@ fn resized() -> Graph {
     let z = build.apply_as("row", index, &[x], ElementType::I32, None);
     build.output(y);
     build.output(z);
+    build.finish().unwrap()
+}
+
+/// A recurrent layer, whose states are no tensors of the graph.
+fn recurrent() -> Graph {
+    let mut build = GraphBuilder::new("recurrent");
+    let sequence = Tensor::new("sequence", shape(&[2, 5, 3]), ElementType::I8);
+    let mut inputs = vec![build.input(sequence.quantized(Quantization::per_tensor(0.5, -3)))];
+    for (what, depth) in [("weights", 3), ("recurrent", 4)] {
+        inputs.extend((0..4).map(|gate| {
+            let tensor = Tensor::new(format!("{what}{gate}"), shape(&[4, depth]), ElementType::I8);
+            let tensor = tensor.quantized(Quantization::per_tensor(0.25, 0));
+            build.tensor(tensor.constant(vec![gate; 4 * depth]))
+        }));
+    }
+    inputs.extend((0..4).map(|gate| bias(&mut build, &format!("bias{gate}"), 4)));
+    let lstm = Lstm { time_major: true, cell_scale: Some(1.0 / 2048.0), cell_clip: 2.5 };
+    let quantization = Some(Quantization::per_tensor(1.0 / 128.0, 1));
+    let x = build.apply_as("lstm", Op::Lstm(lstm), &inputs, ElementType::I8, quantization);
+    build.output(x);
     build.finish().unwrap()
 }
 
@@ -226,7 +254,7 @@ fn problems(damage: impl FnOnce(&mut Model)) -> Problems {
 
 #[test]
 fn writing_and_reading_every_operator_gives_the_same_graph() {
-    for graph in [sample(), resized()] {
+    for graph in [sample(), resized(), recurrent()] {
         let mut again =
             import_tflite(&super::export_tflite(&graph).unwrap()).unwrap_or_else(|problems| panic!("{problems}"));
         again.tensors.truncate(graph.tensors.len());

@@ -16,8 +16,28 @@ const INTERVALS: u16 = 512;
 /// ```
 #[must_use]
 pub fn sampled_table(low: f32, high: f32, function: impl Fn(f32) -> f32) -> [i16; 513] {
+    sampled((low, high), |x| function(x) * 32768.0)
+}
+
+/// Entries of an `int16_513` table of any function between symmetric int16 quantizations of these scales.
+///
+/// As [`sampled_table`]; values become integers by a product with `65536 / (scale * 65535)`, a binary32 number. What is no number
+/// becomes the smallest. Oracle: LiteRT's int16 tables of EXP and LOG.
+///
+/// ```
+/// let line = cnnip_numerics::quantize::sampled_words(0.5, 0.5, |x| x);
+/// assert_eq!((line[0], line[256], line[512]), (-32768, 0, 32767));
+/// ```
+#[must_use]
+pub fn sampled_words(input: f32, output: f32, function: impl Fn(f32) -> f32) -> [i16; 513] {
+    let ends = |scale: f32| (scale * -32768.0, scale * 32767.0);
+    let (least, greatest) = ends(output);
+    let inverse = 65536.0 / (greatest - least);
+    sampled(ends(input), |x| function(x) * inverse)
+}
+
+fn sampled((low, high): (f32, f32), value: impl Fn(f32) -> f32) -> [i16; 513] {
     let step = (high - low) / f32::from(INTERVALS);
-    let value = |x: f32| function(x) * 32768.0;
     let mut table = [clamped(value(high).round()); 513];
     for (entry, i) in table.iter_mut().zip(0..INTERVALS) {
         let start = low + f32::from(i) * step;
@@ -30,8 +50,11 @@ pub fn sampled_table(low: f32, high: f32, function: impl Fn(f32) -> f32) -> [i16
     table
 }
 
-/// An integral number in the range of int16.
+/// An integral number in the range of int16; the smallest for none.
 fn clamped(value: f32) -> i16 {
+    if value.is_nan() {
+        return i16::MIN;
+    }
     let value = saturated_i64_from_f64(value.into());
     i16::try_from(value).unwrap_or(if value < 0 { i16::MIN } else { i16::MAX })
 }

@@ -188,6 +188,7 @@ impl<'a> Printer<'a> {
         let attributes = match operator {
             HostOperator::Softmax { beta } => format!("beta={beta:?}"),
             HostOperator::Quantize | HostOperator::Dequantize => String::new(),
+            HostOperator::ArgMax { axis } | HostOperator::ArgMin { axis } => format!("axis={axis}"),
         };
         let (inputs, outputs) = (self.tensor_names(inputs), self.tensor_names(outputs));
         let line = format!(".step host {} {inputs}-> {outputs}{attributes}", operator.name());

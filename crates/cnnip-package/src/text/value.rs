@@ -69,7 +69,14 @@ pub(super) fn engine_id(argument: &Argument) -> Parsed<EngineId> {
 
 pub(super) fn operator(arguments: &mut Arguments) -> Parsed<HostOperator> {
     let beta = arguments.key("beta").map(|beta| beta.real()).transpose()?.unwrap_or(1.0);
-    let operators = [HostOperator::Softmax { beta }, HostOperator::Quantize, HostOperator::Dequantize];
+    let axis = arguments.key("axis").map(|axis| axis.number()).transpose()?.unwrap_or(0);
+    let operators = [
+        HostOperator::Softmax { beta },
+        HostOperator::Quantize,
+        HostOperator::Dequantize,
+        HostOperator::ArgMax { axis },
+        HostOperator::ArgMin { axis },
+    ];
     arguments.next("the operator")?.choice(&operators.map(|operator| (operator.name(), operator)))
 }
 

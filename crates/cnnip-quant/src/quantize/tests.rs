@@ -167,7 +167,7 @@ fn what_is_moved_is_quantized_alike() {
     let resizes = [
         Op::ResizeBilinear(cnnip_graph::ResizeBilinear { output: Hw::new(4, 4), grid: cnnip_graph::Grid::HalfPixel }),
         Op::ResizeNearest(cnnip_graph::ResizeNearest { rows: vec![0, 0, 1, 1], columns: vec![0, 1] }),
-        Op::Take(cnnip_graph::Take { indices: vec![vec![0], vec![0, 1, 1], vec![0], vec![1]] }),
+        Op::Take(cnnip_graph::Take::new(vec![vec![0], vec![0, 1, 1], vec![0], vec![1]])),
     ];
     for op in resizes {
         let mut build = GraphBuilder::new("moved");

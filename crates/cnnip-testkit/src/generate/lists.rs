@@ -9,7 +9,8 @@ use std::sync::Arc;
 
 use cnnip_core::{EngineId, Machine, Options, Program, Region, RegionKind, Slot, TokenOwner};
 use cnnip_isa::operation::{
-    Copy, DmaPattern, Eltwise, FeatureMap, Fill, Location, Operation, OutputStage, Space, Stage,
+    Codebook, Coding, Copy, Decode, DmaPattern, Eltwise, FeatureMap, Fill, Location, Operation, OutputStage, Space,
+    Sparse, Stage,
 };
 use cnnip_isa::{
     CnnRegister, Command, DmaRegister, ElementType, EltwiseFunction, EngineKind, OperationCode, Pairs, RegisterFile,
@@ -17,7 +18,8 @@ use cnnip_isa::{
 };
 
 use super::scene::{Scene, Zone};
-use super::{cnn_operation, dma_operation, is_acceptable};
+use super::stream::stream as coded_stream;
+use super::{cnn_operation, dma_operation, is_acceptable, sparse_conv};
 use crate::Rng;
 use crate::touched::{Touched, touched};
 
@@ -54,7 +56,7 @@ pub struct Lists {
     pub lists: Vec<(EngineId, Vec<u32>)>,
     /// Owners of the tokens.
     pub owners: Vec<TokenOwner>,
-    /// Regions 0 (input), 1 (constants), 2 (scratch), 3 (output) and 4 (constants that cold lists load).
+    /// Regions 0 (input), 1 (constants), 2 (scratch), 3 (output), 4 (constants that cold lists load) and 5 (coded weights).
     pub regions: Vec<Region>,
     /// What each scratchpad holds at the start, from this address on; nothing if the lists are cold.
     pub images: (u32, Vec<Vec<u8>>),
@@ -106,17 +108,25 @@ pub fn lists(options: &ListOptions, rng: &mut Rng) -> Lists {
     }
     for _ in 0..options.tasks {
         let engine = rng.index(builder.writers.len());
-        if builder.writers[engine].id.slot != Slot::Cnn && rng.chance(15) {
-            builder.stream(engine, rng);
-        } else {
-            builder.task(engine, rng);
+        let on_dma = builder.writers[engine].id.slot != Slot::Cnn;
+        match rng.within(0..=99) {
+            0..15 if on_dma => builder.stream(engine, rng),
+            15..25 if on_dma => builder.decode(engine, rng),
+            0..10 if !options.cold => builder.sparse(engine, rng),
+            _ => builder.task(engine, rng),
         }
     }
     builder.finish(rng)
 }
 
-/// Bytes of each region.
+/// Bytes of regions 0 to 3.
 const REGION_BYTES: u32 = 4096;
+
+/// The region of coded weights.
+const CODED: u8 = 5;
+
+/// Attempts to make a stream in external memory, where every other one is.
+const STREAM_TRIES: u32 = 50;
 
 /// One engine's list in the making.
 struct Writer {
@@ -204,6 +214,10 @@ struct Builder {
     /// Tokens from one engine to another.
     tokens: BTreeMap<(usize, usize), Vec<u8>>,
     syncs: Vec<Sync>,
+    /// What weight decodes read: a constant, so that a list that lost its order still decodes.
+    coded: Vec<u8>,
+    /// Per core, the bitmaps of sparse weights behind the zone, which nothing writes.
+    bitmaps: Vec<Vec<u8>>,
 }
 
 impl Builder {
@@ -229,6 +243,8 @@ impl Builder {
             writers: ids.into_iter().map(writer).collect(),
             tokens: BTreeMap::new(),
             syncs: Vec::new(),
+            coded: vec![0; 4],
+            bitmaps: vec![Vec::new(); engines / 3],
         }
     }
 
@@ -244,6 +260,41 @@ impl Builder {
         let operation = if kind == EngineKind::Cnn { cnn_operation(&mut scene) } else { dma_operation(&mut scene) };
         let (pairs, rounds) = rounds(&operation, kind, &mut scene);
         self.append(engine, &pairs, &rounds, rng);
+    }
+
+    /// Appends a decode of weights of its own.
+    fn decode(&mut self, engine: usize, rng: &mut Rng) {
+        let mut scene = self.scene(rng);
+        let stream = (0..STREAM_TRIES).map(|_| coded_stream(&mut scene));
+        let Some(stream) = stream.into_iter().find(|stream| stream.decode.stream.space != Space::Sram) else { return };
+        let base = self.coded.len().next_multiple_of(4);
+        self.coded.resize(base, 0);
+        let moved = |address: u32| address.saturating_add(u32::try_from(base).unwrap_or(u32::MAX));
+        for (address, bytes) in &stream.contents {
+            let start = usize::try_from(moved(*address)).unwrap_or(usize::MAX);
+            self.coded.resize(self.coded.len().max(start + bytes.len()), 0);
+            self.coded[start..start + bytes.len()].copy_from_slice(bytes);
+        }
+        let decode = stream.decode;
+        let coding = match decode.coding {
+            Coding::Cluster(book) => Coding::Cluster(Codebook { address: moved(book.address), ..book }),
+            other => other,
+        };
+        let place = Location::dram(CODED, moved(decode.stream.address));
+        let decode = Decode { stream: place, offsets: moved(decode.offsets), coding, ..decode };
+        self.append(engine, &[], &[Operation::Decode(decode)], rng);
+    }
+
+    /// Appends a convolution of which not all weight blocks are stored.
+    fn sparse(&mut self, engine: usize, rng: &mut Rng) {
+        let (mut conv, bitmap) = sparse_conv(&mut self.scene(rng));
+        let core = usize::from(self.writers[engine].id.core);
+        let behind = self.zone.base + self.zone.bytes();
+        let Some(bitmaps) = self.bitmaps.get_mut(core) else { return };
+        let address = behind + u32::try_from(bitmaps.len()).unwrap_or(u32::MAX);
+        conv.weights.sparse = conv.weights.sparse.map(|sparse| Sparse { bitmap: address, ..sparse });
+        bitmaps.extend(bitmap);
+        self.append(engine, &[], &[Operation::Conv(conv)], rng);
     }
 
     /// Loads every scratchpad, and fills scratch and output.
@@ -372,7 +423,8 @@ impl Builder {
             tokens.iter().map(owner).collect::<Vec<_>>()
         });
         let bytes = usize::try_from(REGION_BYTES).unwrap_or(0);
-        let images: Vec<Vec<u8>> = (0..self.target.cores).map(|_| self.zone.image(rng, self.overflows)).collect();
+        let image = |bitmaps: &Vec<u8>| [self.zone.image(rng, self.overflows), bitmaps.clone()].concat();
+        let images: Vec<Vec<u8>> = self.bitmaps.iter().map(image).collect();
         let buffer = |kind, bytes| Region::Buffer { kind, bytes };
         Lists {
             target: self.target,
@@ -383,6 +435,7 @@ impl Builder {
                 buffer(RegionKind::Scratch, rng.bytes(bytes)),
                 buffer(RegionKind::Output, vec![0; bytes]),
                 Region::Constant(Arc::new(images.concat())),
+                Region::Constant(Arc::new(self.coded)),
             ],
             images: (self.zone.base, if self.cold { Vec::new() } else { images }),
             syncs: self.syncs,

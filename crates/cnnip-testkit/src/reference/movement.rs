@@ -1,6 +1,6 @@
 //! Operators that only move elements: for every place of the output, the place it comes from.
 
-use cnnip_graph::{Blocks, Gather, Slice};
+use cnnip_graph::{Blocks, Gather, Slice, Take};
 
 use super::ops::{At, flatten, unflatten};
 
@@ -62,6 +62,19 @@ pub(super) fn gather(at: &At<'_>, op: &Gather) -> Option<Vec<i64>> {
         let (picked, after) = rest.split_at(rank);
         Some([before, &[op.indices[flatten(picked, op.shape.dims())]], after].concat())
     })
+}
+
+pub(super) fn take(at: &At<'_>, op: &Take) -> Option<Vec<i64>> {
+    let x = at.input(0)?;
+    let from = at.tensor(0).shape.dims();
+    let taken: Vec<usize> = op.indices.iter().map(Vec::len).collect();
+    let missing = taken.len() - from.len();
+    let element = |index: usize| {
+        let place = unflatten(index, &taken);
+        let indices: Vec<usize> = place.iter().zip(&op.indices).map(|(&at, indices)| indices[at]).collect();
+        x[flatten(&indices[missing..], from)]
+    };
+    Some((0..taken.iter().product()).map(element).collect())
 }
 
 pub(super) fn depth_to_space(at: &At<'_>, block: usize) -> Option<Vec<i64>> {

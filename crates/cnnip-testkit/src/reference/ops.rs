@@ -38,6 +38,7 @@ pub(super) fn node(graph: &Graph, node: &Node, values: &Integers, profile: Profi
         Op::Pack { axis } => movement::pack(&at, *axis),
         Op::Slice(op) => movement::slice(&at, op),
         Op::Gather(op) => movement::gather(&at, op),
+        Op::Take(op) => movement::take(&at, op),
         Op::DepthToSpace { block } => movement::depth_to_space(&at, *block),
         Op::SpaceToDepth { block } => movement::space_to_depth(&at, *block),
         Op::SpaceToBatch(op) => movement::space_to_batch(&at, op),
@@ -55,6 +56,12 @@ pub(super) fn node(graph: &Graph, node: &Node, values: &Integers, profile: Profi
             function(&at, |x| (f64::from(*alpha) * x + f64::from(*beta)).clamp(0.0, 1.0))
         }
         Op::Sqrt => function(&at, f64::sqrt),
+        Op::Exp => short_function(&at, f64::exp),
+        Op::Log => short_function(&at, f64::ln),
+        Op::Elu => short_function(&at, |x| if x < 0.0 { x.exp_m1() } else { x }),
+        Op::Abs => absolute(&at),
+        Op::Neg => negated(&at),
+        Op::SquaredDifference => squared_difference(&at),
         Op::Clamp { min, max } => requantized_within(&at, [*min, *max]),
         Op::Reshape { .. } => Some(at.input(0)?.to_vec()),
         Op::Transpose { perm } => transpose(&at, perm),
@@ -365,6 +372,62 @@ fn function(at: &At<'_>, function: impl Fn(f64) -> f64) -> Option<Vec<i64>> {
         Some(at.held(rounded_i64((result.abs() + 0.5).floor()) * if result < 0.0 { -1 } else { 1 }))
     };
     at.input(0)?.iter().map(element).collect()
+}
+
+/// The same in binary32, each operation rounded, by one over the scale; what is no number is the smallest.
+#[expect(clippy::cast_possible_truncation, reason = "the nearest binary32 number is meant")]
+fn short_function(at: &At<'_>, function: impl Fn(f64) -> f64) -> Option<Vec<i64>> {
+    if at.output().element == ElementType::I16 {
+        return None;
+    }
+    let [from, to] = [at.tensor(0), at.output()].map(|tensor| at.scale(tensor));
+    let zero = at.zero(at.tensor(0));
+    let element = |&x: &i64| {
+        let real = f32::from(i16::try_from(x - zero).ok()?) * from;
+        let steps = f64::from(function(real.into()) as f32 * (1.0 / to));
+        let magnitude = rounded_i64((steps.abs().min(1e6) + 0.5).floor());
+        Some(at.held(if steps.is_nan() { -1_000_000 } else { magnitude * if steps < 0.0 { -1 } else { 1 } }))
+    };
+    at.input(0)?.iter().map(element).collect()
+}
+
+/// The distance from the zero point; rescaled with two roundings for 8 bits, and not at all if the scales are one.
+fn absolute(at: &At<'_>) -> Option<Vec<i64>> {
+    let (input, output) = (at.tensor(0), at.output());
+    let (from, to) = (at.scale(input), at.scale(output));
+    let by = multiplier(f64::from(from) / f64::from(to));
+    let profile = if output.element == ElementType::I16 { at.profile } else { Profile::Double };
+    let element = |&x: &i64| {
+        let distance = (x - at.zero(input)).abs();
+        at.held(if from == to { distance } else { scaled(distance, by, profile) })
+    };
+    Some(at.input(0)?.iter().map(element).collect())
+}
+
+/// Around 0 the integer with the other sign, but the smallest as it is; else as a function, for 8 bits.
+fn negated(at: &At<'_>) -> Option<Vec<i64>> {
+    let (input, output) = (at.tensor(0), at.output());
+    let alike = (at.scale(input), at.zero(input)) == (at.scale(output), at.zero(output));
+    if output.element != ElementType::U8 && alike && at.zero(output) == 0 {
+        let least = limits(output).0;
+        return Some(at.input(0)?.iter().map(|&x| if x == least { x } else { -x }).collect());
+    }
+    if output.element == ElementType::I16 { None } else { function(at, |x| -x) }
+}
+
+/// Both inputs shifted left and scaled to twice the larger scale; their difference squared.
+fn squared_difference(at: &At<'_>) -> Option<Vec<i64>> {
+    let (sa, sb) = (at.scale(at.tensor(0)), at.scale(at.tensor(1)));
+    let twice = 2.0 * f64::from(if sa > sb { sa } else { sb });
+    let shift = if at.output().element == ElementType::I16 { 0 } else { 7 };
+    let (ma, mb) = (multiplier(f64::from(sa) / twice), multiplier(f64::from(sb) / twice));
+    let by = multiplier(twice * twice / (f64::from(1 << (2 * shift)) * f64::from(at.scale(at.output()))));
+    let (za, zb) = (at.zero(at.tensor(0)), at.zero(at.tensor(1)));
+    let operand = |value: i64, zero: i64, by: Multiplier| scaled((value - zero) << shift, by, at.profile);
+    pairwise(at, |a, b| {
+        let difference = operand(a, za, ma) - operand(b, zb, mb);
+        at.held(scaled(difference * difference, by, at.profile))
+    })
 }
 
 /// Requantized, and held to two real numbers in the output's quantization.

@@ -93,40 +93,155 @@ pub(super) fn slice(call: &Call<'_>) -> Result<Op, Rule> {
     Ok(Op::Slice(slice))
 }
 
-/// Negative begins and ends count from the end; bits of the masks say where they are not looked at.
+/// Negative begins and ends count from the end; bits of the masks say where they are not looked at, which axes go, which entry
+/// stands for all axes that no other names, and which for a new axis of one index.
 pub(super) fn strided_slice(call: &Call<'_>) -> Result<Op, Rule> {
-    for (name, mask) in [("ellipsis_mask", masks::ELLIPSIS_MASK), ("new_axis_mask", masks::NEW_AXIS_MASK)] {
-        let value = call.get(mask)?;
-        if value != 0 {
-            return Err(Rule::Attribute { name, value: value.into() });
-        }
-    }
     if call.get(masks::OFFSET)? {
         return Err(Rule::Attribute { name: "offset", value: 1 });
     }
-    let (begins, ends) = (per_axis(call, 1, "begin")?, per_axis(call, 2, "end")?);
-    let strides = per_axis(call, 3, "strides")?;
-    let (no_begin, no_end) = (call.get(masks::BEGIN_MASK)?, call.get(masks::END_MASK)?);
-    let shrink = call.get(masks::SHRINK_AXIS_MASK)?;
-    let shape = &call.input()?.shape;
-    let mut slice = part_of_all(shape);
-    for (axis, &whole) in shape.dims().iter().enumerate() {
-        let bit = |mask: i32| mask >> axis & 1 != 0;
-        let stride = extent("strides", strides[axis]).ok().filter(|&stride| stride > 0);
-        let stride = stride.ok_or(Rule::Attribute { name: "strides", value: strides[axis] })?;
-        let begin = if bit(no_begin) { 0 } else { bound(begins[axis], whole) };
-        let end = match (bit(shrink), bit(no_end)) {
-            (true, _) => begin.saturating_add(1),
-            (false, true) => whole,
-            (false, false) => bound(ends[axis], whole),
+    Boxes::of(call)?.read(&call.input()?.shape)
+}
+
+/// The entries of a strided slice.
+struct Boxes {
+    begins: Vec<i64>,
+    ends: Vec<i64>,
+    strides: Vec<i64>,
+    no_begin: i32,
+    no_end: i32,
+    ellipsis: i32,
+    new_axis: i32,
+    shrink: i32,
+}
+
+/// What an axis of the input, or a new one, is.
+enum Place {
+    /// An axis of the input; all of it without an entry.
+    Axis {
+        entry: Option<usize>,
+    },
+    New,
+}
+
+/// Indices `begin`, `begin + stride`, .. of an axis.
+struct Part {
+    begin: usize,
+    stride: isize,
+    count: usize,
+}
+
+fn bit(mask: i32, entry: usize) -> bool {
+    u32::try_from(entry).ok().and_then(|entry| mask.checked_shr(entry)).is_some_and(|bits| bits & 1 != 0)
+}
+
+impl Boxes {
+    fn of(call: &Call<'_>) -> Result<Self, Rule> {
+        let boxes = Self {
+            begins: call.required(1, "begin")?,
+            ends: call.required(2, "end")?,
+            strides: call.required(3, "strides")?,
+            no_begin: call.get(masks::BEGIN_MASK)?,
+            no_end: call.get(masks::END_MASK)?,
+            ellipsis: call.get(masks::ELLIPSIS_MASK)?,
+            new_axis: call.get(masks::NEW_AXIS_MASK)?,
+            shrink: call.get(masks::SHRINK_AXIS_MASK)?,
         };
-        (slice.begin[axis], slice.stride[axis]) = (begin, stride);
-        slice.count[axis] = end.saturating_sub(begin).div_ceil(stride);
-        if bit(shrink) {
-            slice.dropped.push(axis);
+        for list in [&boxes.ends, &boxes.strides] {
+            if list.len() != boxes.begins.len() {
+                return Err(Rule::Attribute { name: "end", value: i64::try_from(list.len()).unwrap_or(i64::MAX) });
+            }
         }
+        Ok(boxes)
     }
-    Ok(Op::Slice(slice))
+
+    /// A slice, or a gather where indices run backwards or axes are new.
+    fn read(&self, shape: &Shape) -> Result<Op, Rule> {
+        let (mut parts, mut dims, mut dropped) = (vec![], vec![], vec![]);
+        for place in self.places(shape)? {
+            let Place::Axis { entry } = place else {
+                dims.push(1);
+                continue;
+            };
+            let axis = parts.len();
+            let part = self.part(entry, shape.dims()[axis])?;
+            if entry.is_some_and(|entry| bit(self.shrink, entry)) {
+                dropped.push(axis);
+            } else {
+                dims.push(part.count);
+            }
+            parts.push(part);
+        }
+        if parts.iter().all(|part| part.stride > 0) && dims.len() + dropped.len() == parts.len() {
+            let begin = parts.iter().map(|part| part.begin).collect();
+            let stride = parts.iter().map(|part| part.stride.unsigned_abs()).collect();
+            return Ok(Op::Slice(Slice {
+                begin,
+                stride,
+                count: parts.iter().map(|part| part.count).collect(),
+                dropped,
+            }));
+        }
+        let indices = parts.iter().map(Part::indices).collect::<Result<_, _>>()?;
+        Ok(Op::Take(Take { indices, shape: Some(Shape::new(dims)?) }))
+    }
+
+    /// What the entries stand for, in order; axes that none names are taken whole, where the ellipsis is or else at the end.
+    fn places(&self, shape: &Shape) -> Result<Vec<Place>, Rule> {
+        let entries = 0..self.begins.len();
+        let named = entries.clone().filter(|&entry| !bit(self.ellipsis | self.new_axis, entry)).count();
+        let wrong = || InferError::Rank { what: "input", want: named, found: shape.clone() };
+        let mut rest = shape.rank().checked_sub(named).ok_or_else(wrong)?;
+        let whole = |count: usize| std::iter::repeat_with(|| Place::Axis { entry: None }).take(count);
+        let mut places = vec![];
+        for entry in entries {
+            if bit(self.ellipsis, entry) {
+                places.extend(whole(std::mem::take(&mut rest)));
+            } else if bit(self.new_axis, entry) {
+                places.push(Place::New);
+            } else {
+                places.push(Place::Axis { entry: Some(entry) });
+            }
+        }
+        places.extend(whole(rest));
+        Ok(places)
+    }
+
+    /// The indices that an entry takes of an axis of extent `whole`.
+    fn part(&self, entry: Option<usize>, whole: usize) -> Result<Part, Rule> {
+        let Some(entry) = entry else { return Ok(Part { begin: 0, stride: 1, count: whole }) };
+        let value = self.strides[entry];
+        let wrong = Rule::Attribute { name: "strides", value };
+        let stride = isize::try_from(value).ok().filter(|&stride| stride != 0).ok_or(wrong)?;
+        if bit(self.shrink, entry) {
+            return Ok(Part { begin: bound(self.begins[entry], whole), stride: 1, count: 1 });
+        }
+        let forward = stride > 0;
+        // Backwards an end may be in front of index 0, so that all counts from one further on.
+        let bound = |index: i64| if forward { bound(index, whole) } else { last(index, whole) };
+        let (first, past) = if forward { (0, whole) } else { (whole, 0) };
+        let begin = if bit(self.no_begin, entry) { first } else { bound(self.begins[entry]) };
+        let end = if bit(self.no_end, entry) { past } else { bound(self.ends[entry]) };
+        let distance = if forward { end.saturating_sub(begin) } else { begin.saturating_sub(end) };
+        let begin = if forward { begin } else { begin.saturating_sub(1) };
+        Ok(Part { begin, stride, count: distance.div_ceil(stride.unsigned_abs()) })
+    }
+}
+
+impl Part {
+    fn indices(&self) -> Result<Vec<usize>, Rule> {
+        let index = |k: usize| {
+            let distance = k * self.stride.unsigned_abs();
+            if self.stride > 0 { self.begin + distance } else { self.begin.saturating_sub(distance) }
+        };
+        Ok((0..bounded("strides", self.count)?).map(index).collect())
+    }
+}
+
+/// One more than an index from the front or, if negative, from the end; 0 for one in front of the first.
+fn last(index: i64, whole: usize) -> usize {
+    let extent = i64::try_from(whole).unwrap_or(i64::MAX);
+    let from_front = if index < 0 { index.saturating_add(extent) } else { index };
+    usize::try_from(from_front.saturating_add(1).clamp(0, extent)).unwrap_or(whole)
 }
 
 /// All elements, `multiples` times along each axis.
@@ -154,7 +269,7 @@ pub(super) fn broadcast_to(call: &Call<'_>) -> Result<Op, Rule> {
         }
         indices.push((0..count).map(|k| if whole == 1 { 0 } else { k }).collect());
     }
-    Ok(Op::Take(Take { indices }))
+    Ok(Op::Take(Take::new(indices)))
 }
 
 /// Padding with the elements mirrored at each end, without the edge or with it.
@@ -206,7 +321,7 @@ fn taken(call: &Call<'_>, along: impl Fn(usize, usize) -> Result<Indices, Rule>)
     let axis = |(axis, &whole): (usize, &usize)| {
         along(axis, whole).map(|(count, index)| (0..count).map(index).collect::<Vec<usize>>())
     };
-    Ok(Op::Take(Take { indices: dims.iter().enumerate().map(axis).collect::<Result<_, Rule>>()? }))
+    Ok(Op::Take(Take::new(dims.iter().enumerate().map(axis).collect::<Result<_, Rule>>()?)))
 }
 
 /// A number of indices that may become a list.
@@ -273,7 +388,7 @@ fn blocks(call: &Call<'_>, around: &'static str) -> Result<Blocks, Rule> {
 
 fn tensor<'a>(call: &Call<'a>, slot: usize) -> Result<&'a Tensor, Rule> {
     let (least, most) = (slot + 1, slot + 1);
-    call.inputs.get(slot).map(|input| input.1).ok_or(Rule::InputCount { found: call.inputs.len(), least, most })
+    call.slot(slot).map(|input| input.1).ok_or(Rule::InputCount { found: call.inputs.len(), least, most })
 }
 
 /// The one element of a list.
@@ -313,7 +428,7 @@ mod tests {
     ) -> Result<Slice, Rule> {
         let value = Tensor::new("value", Shape::new(dims).unwrap(), ElementType::I8);
         let tensors: Vec<Tensor> = operands.iter().map(|values| values.map_or(value.clone(), list)).collect();
-        let call = Call { inputs: tensors.iter().enumerate().collect(), options: None, output };
+        let call = Call { inputs: tensors.iter().enumerate().map(Some).collect(), options: None, output };
         match reader(&call)? {
             Op::Slice(slice) => Ok(slice),
             other => panic!("{other} is no slice"),
@@ -345,7 +460,7 @@ mod tests {
     ) -> Result<Vec<Vec<usize>>, Rule> {
         let value = Tensor::new("value", Shape::new(dims).unwrap(), ElementType::I8);
         let tensors = [value, self::list(list)];
-        let call = Call { inputs: tensors.iter().enumerate().collect(), options: None, output: (0, 1) };
+        let call = Call { inputs: tensors.iter().enumerate().map(Some).collect(), options: None, output: (0, 1) };
         match reader(&call)? {
             Op::Take(take) => Ok(take.indices),
             other => panic!("{other} takes no indices"),
@@ -364,6 +479,36 @@ mod tests {
     }
 
     #[test]
+    fn slices_run_backwards_and_name_their_axes() {
+        #[derive(Debug)]
+        struct Case {
+            why: &'static str,
+            entries: [Vec<i64>; 3],
+            masks: [i32; 5],
+            want: (Vec<Vec<usize>>, Vec<usize>),
+        }
+        let case = |why, entries: [&[i64]; 3], masks, indices: &[&[usize]], dims: &[usize]| {
+            let indices = indices.iter().map(|axis| axis.to_vec()).collect();
+            Case { why, entries: entries.map(<[i64]>::to_vec), masks, want: (indices, dims.to_vec()) }
+        };
+        // The masks: begin, end, ellipsis, new axis, shrink.
+        let cases = [
+            case("all backwards", [&[0, 0], &[0, 0], &[-1, -2]], [3, 3, 0, 0, 0], &[&[2, 1, 0], &[3, 1]], &[3, 2]),
+            case("an end", [&[-1, 9], &[0, -9], &[-1, -3]], [0; 5], &[&[2, 1], &[3, 0]], &[2, 2]),
+            case("a new axis", [&[0, 1], &[9, 3], &[1, 1]], [0, 0, 0, 1, 0], &[&[1, 2], &[0, 1, 2, 3]], &[1, 2, 4]),
+            case("an ellipsis", [&[0, 3], &[0, 0], &[1, -2]], [0, 2, 1, 0, 0], &[&[0, 1, 2], &[3, 1]], &[3, 2]),
+            case("one goes", [&[-1, 3], &[0, 0], &[1, -1]], [0, 0, 0, 0, 1], &[&[2], &[3, 2, 1]], &[3]),
+        ];
+        let shape = Shape::new([3, 4]).unwrap();
+        for Case { why, entries: [begins, ends, strides], masks, want } in cases {
+            let [no_begin, no_end, ellipsis, new_axis, shrink] = masks;
+            let boxes = Boxes { begins, ends, strides, no_begin, no_end, ellipsis, new_axis, shrink };
+            let Ok(Op::Take(take)) = boxes.read(&shape) else { panic!("{why}: no gather") };
+            assert_eq!((take.indices, take.shape), (want.0, Some(Shape::new(want.1).unwrap())), "{why}");
+        }
+    }
+
+    #[test]
     fn slices_reach_to_the_end_or_count_from_it() {
         let rest = read(slice, &[4, 6], &[None, Some(&[1, 2]), Some(&[-1, 3])], (0, 1));
         assert_eq!(rest, Ok(part_of(&[1, 2], &[1, 1], &[3, 3], &[])));
@@ -371,7 +516,8 @@ mod tests {
             read(strided_slice, &[4, 6], &[None, Some(begin), Some(end), Some(strides)], (0, 1))
         };
         assert_eq!(steps(&[-3, 0], &[9, -1], &[1, 2]), Ok(part_of(&[1, 0], &[1, 2], &[3, 3], &[])));
-        assert!(matches!(steps(&[3, 0], &[0, 6], &[-1, 1]), Err(Rule::Attribute { name: "strides", value: -1 })));
-        assert!(matches!(steps(&[0], &[4], &[1]), Err(Rule::Infer(InferError::Rank { .. }))));
+        assert!(matches!(steps(&[3, 0], &[0, 6], &[0, 1]), Err(Rule::Attribute { name: "strides", value: 0 })));
+        assert!(matches!(steps(&[0; 3], &[4; 3], &[1; 3]), Err(Rule::Infer(InferError::Rank { .. }))));
+        assert_eq!(steps(&[1], &[4], &[1]), Ok(part_of(&[1, 0], &[1, 1], &[3, 6], &[])), "what is not named is whole");
     }
 }
