@@ -324,7 +324,13 @@ fn function(build: &mut Build) {
         4 => return build.requantized(Op::Abs, &[x]),
         5 => return build.kept(Op::Neg, &[x]),
         6 if build.element != ElementType::I16 => Op::Exp,
-        7 if build.element != ElementType::I16 => build.rng.pick(&[Op::Log, Op::Elu]),
+        7 if build.element != ElementType::I16 => {
+            if build.rng.index(2) == 0 {
+                Op::Log
+            } else {
+                Op::Elu
+            }
+        }
         0 if build.element != ElementType::I16 => Op::HardSigmoid { alpha: 0.2, beta: 0.5 },
         1 if build.element != ElementType::I16 => Op::Sqrt,
         2 => Op::Clamp { min: -0.3, max: 2.5 },

@@ -42,7 +42,7 @@ fn quantization(package: &mut Package, change: impl FnOnce(&mut Quantization)) {
     change(package.tensors[0].quantization.as_mut().expect("the sample's input is quantized"));
 }
 
-const CASES: [Case; 57] = [
+const CASES: [Case; 60] = [
     ("spec-version", |package| package.spec_version += 1),
     ("name", |package| package.target.clear()),
     ("name", |package| package.lists[0].name = "a\tb".into()),

@@ -8,14 +8,14 @@ use cnnip_isa::{ElementType as DeviceType, EltwiseFunction, RoundingMode};
 use cnnip_numerics::ChannelRecord;
 use cnnip_numerics::quantize::{QuantizeError, Ties, dequantize, real_table, sigmoid};
 
-use super::context::{Affine, At, clamp, elements, extents, nhwc, relabelling, steps};
+use super::context::{Affine, At, clamp, elements, extents, nhwc, relabelling};
 use super::eltwise::{Layout, dense, lookup};
 use super::product::sweep;
 use super::reduce;
 use crate::error::Rule;
 use crate::options::Rounding;
 use crate::size::index;
-use cnnip_lowered::{ConvLayer, Eltwise, EltwiseInput, Sweep, Table, ValueId, WeightSource, Work};
+use cnnip_lowered::{ConvLayer, Eltwise, EltwiseInput, Sweep, Table, WeightSource, Work};
 
 /// Appends the layers of an operator that ONNX Runtime computes otherwise than TFLite; `None` for all others.
 pub(super) fn legalize(at: &mut At<'_, '_>, op: &Op) -> Option<Result<(), Rule>> {

@@ -195,6 +195,14 @@ impl TableBuilder {
         table
     }
 
+    /// The bytes of a number, if it is there.
+    pub(crate) fn bytes<T: Scalar>(&self, field: Field<T>) -> Option<&[u8]> {
+        self.fields.iter().find_map(|(id, value)| match value {
+            Value::Inline(bytes) if *id == field.id => Some(bytes.as_slice()),
+            _ => None,
+        })
+    }
+
     /// Makes a field absent.
     pub(crate) fn remove<K>(&mut self, field: Field<K>) {
         self.fields.retain(|(id, _)| *id != field.id);

@@ -65,7 +65,7 @@ mod tests {
             let found = inverse_square_root(value);
             let real = f64::from(found.multiplier) * libm::exp2(f64::from(found.shift) - 31.0);
             let want = 1.0 / f64::from(value).sqrt();
-            assert!((real / want - 1.0).abs() < 1e-6, "{value}: {real} for {want}");
+            assert!((real / want - 1.0).abs() < 2e-6, "{value}: {real} for {want}");
         }
     }
 }
