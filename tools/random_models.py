@@ -578,7 +578,7 @@ def strided_index(options, rows) -> tuple:
         elif options.newAxisMask >> entry & 1:
             index.append(np.newaxis)
         elif options.shrinkAxisMask >> entry & 1:
-            index.append(begin)
+            index.append(0 if options.beginMask >> entry & 1 else begin)
         else:
             first = None if options.beginMask >> entry & 1 else begin
             last = None if options.endMask >> entry & 1 else end

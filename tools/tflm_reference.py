@@ -413,7 +413,7 @@ def strided_slice(layer: Layer, x: np.ndarray) -> np.ndarray:
     for entry, (begin, end, stride) in enumerate(zip(*(layer.fixed(i).tolist() for i in (1, 2, 3)), strict=True)):
         first = None if o.beginMask >> entry & 1 else begin
         last = None if o.endMask >> entry & 1 else end
-        kept = begin if o.shrinkAxisMask >> entry & 1 else slice(first, last, stride)
+        kept = (first or 0) if o.shrinkAxisMask >> entry & 1 else slice(first, last, stride)
         special = Ellipsis if o.ellipsisMask >> entry & 1 else None if o.newAxisMask >> entry & 1 else kept
         index.append(special)
     return x[tuple(index)]

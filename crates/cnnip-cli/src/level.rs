@@ -312,8 +312,8 @@ impl Machine {
             }
         };
         let session = self.session()?;
-        let inputs = (0..session.package().inputs.len()).filter_map(|index| session.input(index)).enumerate();
-        let given = inputs.map(|(index, view)| simulator.set_input(index, view.bytes())).collect::<Result<(), _>>();
+        let mut inputs = (0..session.package().inputs.len()).filter_map(|index| session.input(index)).enumerate();
+        let given = inputs.try_for_each(|(index, view)| simulator.set_input(index, view.bytes()));
         given.map_err(|why| self.failed(&why, "is this the right input?"))?;
         Ok(self.simulator.insert(simulator))
     }

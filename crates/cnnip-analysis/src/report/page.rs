@@ -65,7 +65,7 @@ pub fn html(page: &Page<'_>) -> String {
     }
     let shown = worst(&different);
     if shown.len() < different.len() {
-        let _ = write!(out, "<p>The first, and of the others those with the most noise: {SHOWN} in all.</p>\n");
+        let _ = writeln!(out, "<p>The first, and of the others those with the most noise: {SHOWN} in all.</p>");
     }
     for measure in shown {
         out.push_str(&tensor(page, measure));

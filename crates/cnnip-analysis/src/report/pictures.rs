@@ -31,7 +31,7 @@ pub(super) fn section(page: &Page<'_>) -> String {
             let words =
                 mask.map_or(String::new(), |mask| format!("<p>{}</p>{}", escape(&agreement(mask)), table(mask)));
             let _ =
-                write!(out, "<section class=\"picture\"><h3>{}</h3>{words}{figures}</section>\n", escape(&tensor.name));
+                writeln!(out, "<section class=\"picture\"><h3>{}</h3>{words}{figures}</section>", escape(&tensor.name));
         }
     }
     if out.is_empty() { out } else { format!("<h2>Outputs</h2>\n{out}") }

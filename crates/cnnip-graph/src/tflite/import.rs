@@ -79,6 +79,8 @@ struct Importer<'a> {
     graph: Table<'a>,
     /// The tensors that are states of recurrent layers.
     states: HashSet<usize>,
+    /// The tensors that only give scales inside of operators; they have no elements.
+    intermediates: HashSet<usize>,
     budget: Budget,
 }
 
@@ -137,6 +139,7 @@ impl<'a> Importer<'a> {
             codes: model.tables(model::OPERATOR_CODES)?,
             graph: subgraphs.get(0)?,
             states: HashSet::new(),
+            intermediates: HashSet::new(),
             budget: budget(file),
         })
     }
@@ -144,6 +147,7 @@ impl<'a> Importer<'a> {
     /// Reads everything; an error is one that ends the import.
     fn run(mut self, problems: &mut Problems) -> Result<Graph, Rule> {
         self.states = self.states()?;
+        self.intermediates = self.intermediates()?;
         let tensors = self.tensors(problems)?;
         let inputs = self.ends(subgraph::INPUTS, tensors.len(), problems)?;
         let outputs = self.ends(subgraph::OUTPUTS, tensors.len(), problems)?;
@@ -178,6 +182,27 @@ impl<'a> Importer<'a> {
             self.budget.spend(builtin.states().len().saturating_mul(size_of::<usize>()))?;
         }
         Ok(states)
+    }
+
+    /// The tensors that operators name as their intermediates, and nothing reads or writes.
+    fn intermediates(&mut self) -> Result<HashSet<usize>, Rule> {
+        let tables = self.graph.tables(subgraph::OPERATORS)?;
+        let mut found = HashSet::new();
+        let mut used: HashSet<usize> = HashSet::new();
+        for field in [subgraph::INPUTS, subgraph::OUTPUTS] {
+            used.extend(self.graph.list(field)?.iter().filter_map(|id| usize::try_from(id).ok()));
+        }
+        for index in 0..tables.len() {
+            let Ok(table) = tables.get(index) else { continue };
+            let lists = [(operator::INTERMEDIATES, true), (operator::INPUTS, false), (operator::OUTPUTS, false)];
+            for (field, is_intermediate) in lists {
+                let Ok(ids) = table.list(field) else { continue };
+                self.budget.spend(ids.len().saturating_mul(size_of::<usize>()))?;
+                let set = if is_intermediate { &mut found } else { &mut used };
+                set.extend(ids.iter().filter_map(|id| usize::try_from(id).ok()));
+            }
+        }
+        Ok(found.difference(&used).copied().collect())
     }
 
     /// How an operator is read, if it can be.
@@ -225,6 +250,10 @@ impl<'a> Importer<'a> {
         (index, name): (usize, &str),
         rules: &mut Vec<Rule>,
     ) -> Result<Option<Tensor>, Rule> {
+        if self.intermediates.contains(&index) {
+            // It keeps its number, and has no elements to have a shape of.
+            return Ok(Shape::new([1]).ok().map(|shape| Tensor::new(name, shape, ElementType::F32)));
+        }
         if table.scalar(tensor::IS_VARIABLE)? && !self.states.contains(&index) {
             rules.push(Rule::Variable);
         }

@@ -213,7 +213,8 @@ impl Boxes {
         let wrong = Rule::Attribute { name: "strides", value };
         let stride = isize::try_from(value).ok().filter(|&stride| stride != 0).ok_or(wrong)?;
         if bit(self.shrink, entry) {
-            return Ok(Part { begin: bound(self.begins[entry], whole), stride: 1, count: 1 });
+            let begin = if bit(self.no_begin, entry) { 0 } else { bound(self.begins[entry], whole) };
+            return Ok(Part { begin, stride: 1, count: 1 });
         }
         let forward = stride > 0;
         // Backwards an end may be in front of index 0, so that all counts from one further on.
@@ -498,6 +499,7 @@ mod tests {
             case("a new axis", [&[0, 1], &[9, 3], &[1, 1]], [0, 0, 0, 1, 0], &[&[1, 2], &[0, 1, 2, 3]], &[1, 2, 4]),
             case("an ellipsis", [&[0, 3], &[0, 0], &[1, -2]], [0, 2, 1, 0, 0], &[&[0, 1, 2], &[3, 1]], &[3, 2]),
             case("one goes", [&[-1, 3], &[0, 0], &[1, -1]], [0, 0, 0, 0, 1], &[&[2], &[3, 2, 1]], &[3]),
+            case("the first goes", [&[2, 3], &[0, 0], &[1, -1]], [1, 0, 0, 0, 1], &[&[0], &[3, 2, 1]], &[3]),
         ];
         let shape = Shape::new([3, 4]).unwrap();
         for Case { why, entries: [begins, ends, strides], masks, want } in cases {
