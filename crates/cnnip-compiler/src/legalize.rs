@@ -92,7 +92,7 @@ fn legalize_node<'a>(context: &mut Context<'a>, index: usize, node: &'a Node) ->
         Op::HardSwish => table::hard_swish(&mut at),
         Op::HardSigmoid { alpha, beta } => table::hard_sigmoid(&mut at, *alpha, *beta),
         Op::Exp => table::sampled(&mut at, exponential),
-        Op::Log => table::sampled(&mut at, logarithm),
+        Op::Log => table::narrow(&mut at, logarithm),
         Op::Sqrt => table::sqrt(&mut at),
         Op::Rsqrt => table::rsqrt(&mut at),
         Op::Abs => table::abs(&mut at),
