@@ -78,7 +78,7 @@ pub struct Program {
 }
 
 impl Program {
-    /// The engines' lists, core by core in the order of [`ENGINES`].
+    /// The engines' lists, core by core in the order of `ENGINES`.
     pub fn lists(&self) -> impl Iterator<Item = (EngineId, &EngineItems)> {
         self.cores.iter().zip(0..=u8::MAX).flat_map(|(CoreProgram { dma0, dma1, cnn }, core)| {
             ENGINES.into_iter().zip([dma0, dma1, cnn]).map(move |(engine, items)| (EngineId { core, engine }, items))
