@@ -22,11 +22,12 @@ pub fn sampled_table(low: f32, high: f32, function: impl Fn(f32) -> f32) -> [i16
 /// Entries of an `int16_513` table of any function between symmetric int16 quantizations of these scales.
 ///
 /// As [`sampled_table`]; values become integers by a product with `65536 / (scale * 65535)`, a binary32 number. What is no number
-/// becomes the smallest. Oracle: LiteRT's int16 tables of EXP and LOG.
+/// becomes the smallest. Oracle: LiteRT's int16 table of EXP.
 ///
 /// ```
 /// let line = cnnip_numerics::quantize::sampled_words(0.5, 0.5, |x| x);
-/// assert_eq!((line[0], line[256], line[512]), (-32768, 0, 32767));
+/// // The middle is half a step below 0.
+/// assert_eq!((line[0], line[256], line[512]), (-32768, -1, 32767));
 /// ```
 #[must_use]
 pub fn sampled_words(input: f32, output: f32, function: impl Fn(f32) -> f32) -> [i16; 513] {
