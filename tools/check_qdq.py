@@ -23,6 +23,8 @@ from bench_float import REPOSITORY
 from check_tiny import data
 
 SHARED = ("person_detect", "vww_96_int8", "pretrainedResnet_quant", "kws_ref_model", "ad01_int8")
+# Share and steps that may differ; nothing, of models that are not named. Why this one differs is not known.
+KNOWN = {"pretrainedResnet_quant": (0.25, 10)}
 
 
 def session(path):
@@ -66,7 +68,8 @@ def main():
     failed = False
     for model in models:
         share, most = compare(arguments.bin_dir / "cnnip", model, arguments.inputs)
-        failed |= share > 0.25 or most > 10
+        largest = KNOWN.get(model.stem, (0.0, 0))
+        failed |= share > largest[0] or most > largest[1]
         print(f"{model.stem}: {100 * share:.3f} % of the outputs differ, by {most} steps at most")
     return int(failed)
 
