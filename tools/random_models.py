@@ -707,6 +707,7 @@ def _resize(name: str, options_type):
         if name == "RESIZE_BILINEAR":  # the targets' limit
             limits = [5 * (n - 1) + 1 if options.alignCorners else 5 * n for n in image[1:3]]
             out = [min(pair) for pair in zip(limits, out, strict=True)]
+            out = [_within(n, size, options) for n, size in zip(image[1:3], out, strict=True)]
         out_shape = (image[0], *out, image[3])
         note = f"{image} -> {out_shape} corners {options.alignCorners} half pixel {options.halfPixelCenters}"
         constants = [("size", np.array(out, np.int32))]
@@ -714,6 +715,17 @@ def _resize(name: str, options_type):
         return _unary(dice, builder, name, image, source, out_shape, source, options, note, constants)
 
     return build
+
+
+def _within(source: int, size: int, options) -> int:
+    """The largest output up to `size` for which the oracle, whose steps are rounded to 1/1024, reads inside its input."""
+
+    def last(size: int) -> int:
+        corners = int(options.alignCorners and size > 1)
+        step = (1024 * (source - corners) + (size - corners) // 2) // (size - corners)
+        return ((size - 1) * step + (step // 2 - 512 if options.halfPixelCenters else 0)) >> 10
+
+    return next(n for n in range(size, 0, -1) if last(n) < source)
 
 
 def _index_of(name: str, options_type):

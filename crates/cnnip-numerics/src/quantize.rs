@@ -18,10 +18,10 @@ pub use curve::{Curve, curve_table, half_table, half_table_scale};
 pub use function::{function_table, function_words};
 pub use inverse_root::inverse_square_root;
 pub use multiplier::{
-    EltwiseScales, QuantizedMultiplier, add_scales, float_conv_scale, mean_multiplier, product_scale,
-    quantize_multiplier, requantize_scale, significand_and_shift,
+    EltwiseScales, QuantizedMultiplier, add_scales, float_conv_scale, mean_multiplier, narrow_product_scale,
+    product_scale, quantize_multiplier, requantize_scale, significand_and_shift,
 };
-pub use real::{Quantized, elu, exponential, gelu, logarithm, real_table, scaled_table, sigmoid};
+pub use real::{Quantized, elu, exponential, gelu, hyperbolic_tangent, logarithm, real_table, scaled_table, sigmoid};
 pub use resize::{RESIZE_FRACTION, half_pixel_origin, resize_step};
 pub use sampled::{sampled_table, sampled_words};
 

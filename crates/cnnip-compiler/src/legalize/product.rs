@@ -5,7 +5,7 @@ use cnnip_graph::{
 };
 use cnnip_isa::{ElementType as DeviceType, RoundingMode};
 use cnnip_numerics::ChannelRecord;
-use cnnip_numerics::quantize::{float_conv_scale, product_scale, quantize_multiplier};
+use cnnip_numerics::quantize::{float_conv_scale, narrow_product_scale, product_scale, quantize_multiplier};
 
 use super::context::{Affine, At, clamp, elements, nhwc, signed, signed_zero};
 use crate::error::Rule;
@@ -129,9 +129,10 @@ impl Numbers {
         let scales = weight_scales(weights)?;
         let bias = bias(at.optional(2), outputs, input)?;
         let requant = mode(at, input);
+        let element_in = at.input(0).element;
         let scale = |channel: usize| scales.get(channel).or(scales.first()).copied().unwrap_or(1.0);
         let record = |(channel, bias): (usize, i64)| {
-            let (multiplier, shift) = channel_scale(requant, input.scale, scale(channel), output.scale)?;
+            let (multiplier, shift) = channel_scale(requant, element_in, [input.scale, scale(channel), output.scale])?;
             Ok(ChannelRecord { bias, multiplier, shift })
         };
         Ok(Self {
@@ -182,8 +183,12 @@ fn mode(at: &At<'_, '_>, input: Affine) -> RoundingMode {
 /// Largest left shift of the mode `reduced`.
 const MOST_REDUCED_SHIFT: i32 = 7;
 
-/// Multiplier and shift of one output channel as its record holds them.
-pub(super) fn channel_scale(requant: RoundingMode, input: f32, weight: f32, output: f32) -> Result<(u32, i32), Rule> {
+/// Multiplier and shift of one output channel as its record holds them, from the scales of input, weights and output.
+pub(super) fn channel_scale(
+    requant: RoundingMode,
+    element: ElementType,
+    [input, weight, output]: [f32; 3],
+) -> Result<(u32, i32), Rule> {
     if requant == RoundingMode::Float {
         let scale = float_conv_scale(input, weight, output);
         if !scale.is_finite() {
@@ -191,7 +196,10 @@ pub(super) fn channel_scale(requant: RoundingMode, input: f32, weight: f32, outp
         }
         return Ok((scale.to_bits(), 0));
     }
-    let ratio = product_scale(input, weight, output);
+    let ratio = match element {
+        ElementType::U8 => narrow_product_scale(input, weight, output),
+        _ => product_scale(input, weight, output),
+    };
     let scale = quantize_multiplier(ratio)?;
     if requant == RoundingMode::Reduced && scale.shift > MOST_REDUCED_SHIFT {
         return Err(Rule::ScaleRatio { ratio, least: 0.0, most: f64::from(1 << MOST_REDUCED_SHIFT) });

@@ -115,7 +115,7 @@ impl Cell {
         let biases = bias(bias_operand.map(|operand| at.input(operand)), self.units, input)?;
         let record = |(channel, bias): (usize, i64)| {
             let scale = scales.get(channel).or(scales.first()).copied().unwrap_or(1.0);
-            let (multiplier, shift) = channel_scale(requant, input.scale, scale, GATE_SCALE)?;
+            let (multiplier, shift) = channel_scale(requant, ElementType::I8, [input.scale, scale, GATE_SCALE])?;
             Ok(ChannelRecord { bias, multiplier, shift })
         };
         let records = biases.into_iter().enumerate().map(record).collect::<Result<_, Rule>>()?;

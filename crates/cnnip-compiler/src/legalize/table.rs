@@ -5,8 +5,9 @@ use cnnip_graph::ElementType;
 use cnnip_isa::EltwiseFunction;
 use cnnip_numerics::fixed::rounding_divide_by_power_of_two;
 use cnnip_numerics::quantize::{
-    Curve, QuantizeError, QuantizedMultiplier, curve_table, function_table, function_words, half_table_scale,
-    inverse_square_root, quantize_multiplier, requantize_scale, sampled_words, scaled_table,
+    Curve, QuantizeError, QuantizedMultiplier, curve_table, exponential, function_table, function_words,
+    half_table_scale, hyperbolic_tangent, inverse_square_root, quantize_multiplier, requantize_scale, sampled_words,
+    scaled_table,
 };
 
 use super::context::At;
@@ -114,9 +115,16 @@ pub(super) fn sqrt(at: &mut At<'_, '_>) -> Result<(), Rule> {
     function(at, libm::sqrt)
 }
 
-/// LOGISTIC and TANH: by the oracle's kernels if the output's quantization is theirs, else as any function.
+/// LOGISTIC and TANH: by tflite-micro's kernels if the output's quantization is theirs, else as any function. uint8 by LiteRT's
+/// tables, whose sums and quotients are binary32: halves near the middle of the curve fall otherwise than in its fixed point.
 pub(super) fn curve(at: &mut At<'_, '_>, curve: Curve) -> Result<(), Rule> {
     let ([input], output) = at.alike()?;
+    if at.input(0).element == ElementType::U8 {
+        return match curve {
+            Curve::Sigmoid => narrow(at, |x| 1.0 / (1.0 + exponential(-x))),
+            Curve::Tanh => narrow(at, hyperbolic_tangent),
+        };
+    }
     let want = match curve {
         _ if output.is_wide() => (1.0 / 32768.0, 0),
         Curve::Sigmoid => (1.0 / 256.0, -128),

@@ -65,7 +65,8 @@ mod tests {
             let found = inverse_square_root(value);
             let real = f64::from(found.multiplier) * libm::exp2(f64::from(found.shift) - 31.0);
             let want = 1.0 / f64::from(value).sqrt();
-            assert!((real / want - 1.0).abs() < 2e-6, "{value}: {real} for {want}");
+            // The farthest is 2, at 1.24e-6: the oracle's steps keep 28 bits, and so do these.
+            assert!((real / want - 1.0).abs() < 1.25e-6, "{value}: {real} for {want}");
         }
     }
 }

@@ -82,6 +82,18 @@ pub fn product_scale(input: f32, weight: f32, output: f32) -> f64 {
     f64::from(input) * f64::from(weight) / f64::from(output)
 }
 
+/// As [`product_scale`], but `input * weight` rounded to binary32. Oracle: LiteRT's kernels of uint8 products, which have one scale
+/// for all channels.
+///
+/// ```
+/// use cnnip_numerics::quantize::{narrow_product_scale, product_scale};
+/// assert_ne!(narrow_product_scale(0.1, 0.1, 1.0), product_scale(0.1, 0.1, 1.0));
+/// ```
+#[must_use]
+pub fn narrow_product_scale(input: f32, weight: f32, output: f32) -> f64 {
+    f64::from(input * weight) / f64::from(output)
+}
+
 /// Real scale of QUANTIZE between integer types, MEAN, SUM and RELU: `input / output` in binary64.
 #[must_use]
 pub fn requantize_scale(input: f32, output: f32) -> f64 {

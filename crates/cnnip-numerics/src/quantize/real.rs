@@ -27,7 +27,7 @@ pub fn real_table(function: impl Fn(f32) -> f32, input: Quantized, output: Quant
 }
 
 /// Entries of an `int8_256` table, as [`real_table`], but multiplied by one over the output's scale, and with ties away from zero.
-/// What is no number becomes the smallest. Oracle: LiteRT's and tflite-micro's tables of EXP, LOG, ELU and GELU.
+/// What is no number becomes the smallest. Oracle: LiteRT's and tflite-micro's tables of EXP, LOG, ELU and GELU; LiteRT's of uint8 LOGISTIC and TANH.
 ///
 /// ```
 /// let halves = cnnip_numerics::quantize::scaled_table(|x| x, (0.25, 0), (0.5, 1));
@@ -49,6 +49,12 @@ pub fn scaled_table(function: impl Fn(f32) -> f32, input: Quantized, output: Qua
 #[must_use]
 pub fn exponential(x: f32) -> f32 {
     crate::cast::narrowed(libm::exp(x.into()))
+}
+
+/// The hyperbolic tangent, computed in binary64 and rounded once.
+#[must_use]
+pub fn hyperbolic_tangent(x: f32) -> f32 {
+    crate::cast::narrowed(libm::tanh(x.into()))
 }
 
 /// The natural logarithm, computed in binary64 and rounded once.

@@ -111,7 +111,11 @@ impl<'a> At<'a> {
         let weight = if weights.len() == 1 { weights[0] } else { weights[channel] };
         let (input, output) = (self.scale(self.tensor(0)), self.scale(self.output()));
         let sum = sum + self.bias.get(channel).copied().unwrap_or(0);
-        let real = f64::from(input) * f64::from(weight) / f64::from(output);
+        // LiteRT's uint8 kernels have the product of the scales in binary32.
+        let real = match self.tensor(0).element {
+            ElementType::U8 => f64::from(input * weight) / f64::from(output),
+            _ => f64::from(input) * f64::from(weight) / f64::from(output),
+        };
         let value = match (self.tensor(0).element, self.profile) {
             (ElementType::I16, _) => scaled_short(sum, multiplier(real)),
             (_, Profile::Float) => float_scaled(sum, input * weight / output),
