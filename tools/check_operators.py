@@ -160,7 +160,7 @@ def refusals(binaries: Binaries) -> list[tuple[str, ...]]:
             ask_ours(binaries, case)
         except Refused as refusal:
             said = str(refusal).splitlines()[0]
-            rows.append((f"{operator} {types}", said.split(": ", 3)[-1].replace("|", "\\|")))
+            rows.append((f"{operator} {types}", said.partition("node 0, ")[2].replace("|", "\\|")))
         else:
             raise SystemExit(f"{operator} {types} is listed as refused, and is not")
     return rows

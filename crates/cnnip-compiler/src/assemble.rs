@@ -13,7 +13,7 @@ use cnnip_package::{
 
 use crate::constants::Constants;
 use crate::division::Division;
-use crate::emit::{self, Emitted};
+use crate::emit::{self, Course, Emitted};
 use crate::error::{CompileErrors, Problem, Rule};
 use crate::memory::{MemoryMap, Role};
 use crate::options::{Options, PixelRule};
@@ -170,7 +170,7 @@ fn device_step(parts: &Parts<'_>, program: &Program, package: &mut Package) -> R
     let step = package.program.len();
     let mut lists = vec![];
     for (engine, items) in program.lists().filter(|(_, items)| !items.is_empty()) {
-        let Emitted { words, commands, cycles, .. } =
+        let Emitted { words, course: Course { commands, cycles, .. } } =
             emit::list(emit::kind(engine.engine), items, parts.options.target).map_err(internal)?;
         lists.push(ListId(small(package.lists.len())));
         let name = match parts.division.cores() {

@@ -1,9 +1,10 @@
-//! Programs → words: a `SET` for registers that change, then the command.
+//! Programs → words: a `SET` for registers that change, then the command; loops where commands repeat.
 
 use cnnip_isa::operation::Operation;
-use cnnip_isa::{Command, EngineKind, FieldRange, RegisterFile, encode, registers_of};
+use cnnip_isa::{Command, EngineKind, FieldRange, Pairs, RegisterFile, encode, registers_of};
 use cnnip_package::Engine;
 
+use crate::roll::{self, Part, Repeat};
 use crate::schedule::Item;
 
 /// What kind of commands an engine takes.
@@ -18,11 +19,45 @@ pub(crate) const fn kind(engine: Engine) -> EngineKind {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Emitted {
     pub(crate) words: Vec<u32>,
-    /// How the list passes its time.
+    pub(crate) course: Course,
+}
+
+/// How a list passes its time, every iteration of its loops counted.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Course {
     pub(crate) steps: Vec<Step>,
     pub(crate) commands: u64,
     /// Estimated cycles of all commands, without waiting.
     pub(crate) cycles: u64,
+}
+
+impl Course {
+    fn busy(&mut self, cycles: u64) {
+        match self.steps.last_mut() {
+            Some(Step::Busy(sum)) => *sum += cycles,
+            _ => self.steps.push(Step::Busy(cycles)),
+        }
+    }
+
+    /// One command.
+    fn command(&mut self, cycles: u64, step: Step) {
+        self.commands += 1;
+        self.cycles += cycles;
+        self.step(step);
+    }
+
+    fn step(&mut self, step: Step) {
+        match step {
+            Step::Busy(cycles) => self.busy(cycles),
+            _ => self.steps.push(step),
+        }
+    }
+
+    fn append(&mut self, other: &Self) {
+        self.commands += other.commands;
+        self.cycles += other.cycles;
+        other.steps.iter().for_each(|&step| self.step(step));
+    }
 }
 
 /// A part of a list's time.
@@ -44,8 +79,11 @@ pub(crate) enum Step {
 /// A field that cannot be encoded.
 pub(crate) fn list(kind: EngineKind, items: &[Item], target: &cnnip_isa::Target) -> Result<Emitted, FieldRange> {
     let mut emitter = Emitter { kind, target, known: Known::new(kind), list: Emitted::default() };
-    for item in items {
-        emitter.item(item)?;
+    for part in roll::parts(kind, items, target) {
+        match part {
+            Part::Plain(range) => emitter.items(&items[range])?,
+            Part::Repeated(repeat) => emitter.repeated(items, &repeat)?,
+        }
     }
     emitter.control(&Command::End)?;
     Ok(emitter.list)
@@ -59,6 +97,10 @@ struct Emitter<'t> {
 }
 
 impl Emitter<'_> {
+    fn items(&mut self, items: &[Item]) -> Result<(), FieldRange> {
+        items.iter().try_for_each(|item| self.item(item))
+    }
+
     fn item(&mut self, item: &Item) -> Result<(), FieldRange> {
         match *item {
             Item::Mark(layer) => self.control(&Command::Mark { layer }),
@@ -68,36 +110,77 @@ impl Emitter<'_> {
         }
     }
 
+    /// A loop, or one within another. What a register holds throughout an iteration it is given before.
+    fn repeated(&mut self, items: &[Item], repeat: &Repeat) -> Result<(), FieldRange> {
+        let body = &items[repeat.body.clone()];
+        self.known.forget(&repeat.varied);
+        let mut first = self.registers(body);
+        first.retain(|(index, _)| !repeat.varied.contains(index));
+        self.set(&first)?;
+        self.looped(repeat.outer, &repeat.outer_steps, |emitter| {
+            if repeat.inner == 1 {
+                return emitter.items(body);
+            }
+            emitter.looped(repeat.inner, &repeat.inner_steps, |emitter| emitter.items(body))
+        })?;
+        let last = self.registers(&items[repeat.last()]);
+        self.known.changes(&last);
+        Ok(())
+    }
+
+    /// What operations need, in the order of the registers, the last value of each.
+    fn registers(&self, items: &[Item]) -> Vec<(u8, u32)> {
+        let mut words = std::collections::BTreeMap::new();
+        for item in items {
+            if let Item::Run(operation) = item {
+                words.extend(needed(self.kind, operation));
+            }
+        }
+        words.into_iter().collect()
+    }
+
+    fn looped(
+        &mut self,
+        count: u16,
+        steps: &[(u8, u32)],
+        body: impl FnOnce(&mut Self) -> Result<(), FieldRange>,
+    ) -> Result<(), FieldRange> {
+        self.control(&Command::Loop { count })?;
+        let before = std::mem::take(&mut self.list.course);
+        body(self)?;
+        let pairs: Vec<[u32; 2]> = steps.iter().map(|&(index, step)| [index.into(), step]).collect();
+        self.control(&Command::Next { pairs: Pairs::new(&pairs).unwrap_or_default() })?;
+        let once = std::mem::replace(&mut self.list.course, before);
+        (0..count).for_each(|_| self.list.course.append(&once));
+        Ok(())
+    }
+
     fn run(&mut self, operation: &Operation) -> Result<(), FieldRange> {
-        for (first, values) in self.known.update(self.kind, operation) {
+        self.set(&needed(self.kind, operation))?;
+        encode(&Command::Run(operation.code()), &mut self.list.words)?;
+        let cycles = cnnip_timing::Cost::of(operation, self.target).cycles;
+        self.list.course.command(cycles, Step::Busy(cycles));
+        Ok(())
+    }
+
+    /// Gives registers their values, where they have others.
+    fn set(&mut self, words: &[(u8, u32)]) -> Result<(), FieldRange> {
+        for (first, values) in self.known.changes(words) {
             self.control(&Command::Set { first, values: &values })?;
         }
-        encode(&Command::Run(operation.code()), &mut self.list.words)?;
-        self.list.commands += 1;
-        let cycles = cnnip_timing::Cost::of(operation, self.target).cycles;
-        self.list.cycles += cycles;
-        self.busy(cycles);
         Ok(())
     }
 
     fn control(&mut self, command: &Command<'_>) -> Result<(), FieldRange> {
         encode(command, &mut self.list.words)?;
-        self.list.commands += 1;
         let cycles = cnnip_timing::control_cycles(command.words());
-        self.list.cycles += cycles;
-        match *command {
-            Command::Signal { token } => self.list.steps.push(Step::Signal(token)),
-            Command::Wait { token, count } => self.list.steps.push(Step::Wait(token, count)),
-            _ => self.busy(cycles),
-        }
+        let step = match *command {
+            Command::Signal { token } => Step::Signal(token),
+            Command::Wait { token, count } => Step::Wait(token, count),
+            _ => Step::Busy(cycles),
+        };
+        self.list.course.command(cycles, step);
         Ok(())
-    }
-
-    fn busy(&mut self, cycles: u64) {
-        match self.list.steps.last_mut() {
-            Some(Step::Busy(sum)) => *sum += cycles,
-            _ => self.list.steps.push(Step::Busy(cycles)),
-        }
     }
 }
 
@@ -111,10 +194,15 @@ impl Known {
         Self { words: vec![None; RegisterFile::new(kind).words().len()] }
     }
 
-    /// Sets what an operation needs; returns runs of consecutive registers that change.
-    fn update(&mut self, kind: EngineKind, operation: &Operation) -> Vec<(u8, Vec<u32>)> {
+    /// Nothing is known of some registers any more.
+    fn forget(&mut self, registers: &[u8]) {
+        registers.iter().for_each(|&index| self.words[usize::from(index)] = None);
+    }
+
+    /// Takes over values, in the order of the registers; returns runs of consecutive ones that change.
+    fn changes(&mut self, words: &[(u8, u32)]) -> Vec<(u8, Vec<u32>)> {
         let mut runs: Vec<(u8, Vec<u32>)> = vec![];
-        for (index, word) in needed(kind, operation) {
+        for &(index, word) in words {
             let known = &mut self.words[usize::from(index)];
             if *known == Some(word) {
                 continue;
@@ -130,7 +218,7 @@ impl Known {
 }
 
 /// Every register that the operation sets, in order: those that come out alike from two files that differ everywhere.
-fn needed(kind: EngineKind, operation: &Operation) -> Vec<(u8, u32)> {
+pub(crate) fn needed(kind: EngineKind, operation: &Operation) -> Vec<(u8, u32)> {
     let mut zeros = RegisterFile::new(kind);
     let mut ones = RegisterFile::new(kind);
     for spec in registers_of(kind) {
@@ -175,6 +263,6 @@ mod tests {
         assert_eq!(sets.len(), 2, "all at first, nothing for the same again, then one");
         assert_eq!(sets[0].1.len(), 9, "places, addresses, run and counts; no steps");
         assert_eq!(sets[1], (DmaRegister::SrcAddr.index(), vec![8]));
-        assert_eq!(list.commands, 3 + 2 + 1);
+        assert_eq!(list.course.commands, 3 + 2 + 1);
     }
 }

@@ -14,12 +14,11 @@
 //! | `tile` | layer → plan | how a layer is cut so that a piece fits the scratchpad |
 //! | `lower` | layer and plan → [`LayerJobs`] | the operations of each piece |
 //! | `schedule` | jobs → [`Program`] | the order of operations per engine, and the tokens that join them |
-//! | `emit` | program → words | register writes and commands |
+//! | `emit`, `roll` | program → words | register writes and commands; loops where they repeat |
 //! | `tilemap` | words → [`cnnip_package::TileMap`] | which command completes which part of which tensor |
 //! | `assemble` | everything → [`cnnip_package::Package`] | regions, tensors, steps, budget, provenance |
 //!
-//! What is deliberately absent: loops in command lists, and fusion of layers whose maps do not fit the scratchpad. Each would
-//! be a pass between those above.
+//! What is deliberately absent: fusion of layers whose maps do not fit the scratchpad. It would be a pass between those above.
 //!
 //! ```
 //! use cnnip_compiler::{Options, compile};
@@ -56,6 +55,7 @@ mod networks;
 mod options;
 mod report;
 mod residency;
+mod roll;
 mod schedule;
 mod size;
 mod strided;

@@ -125,7 +125,7 @@ fn of_cores(program: &Program, target: &Target) -> Vec<CoreReport> {
             let kind = emit::kind(engine.engine);
             // An engine without items has no list, so not even its END.
             let list = (!items.is_empty()).then(|| emit::list(kind, items, target).unwrap_or_default());
-            Timeline::new(list.unwrap_or_default().steps)
+            Timeline::new(list.unwrap_or_default().course.steps)
         })
         .collect();
     let mut tokens = Tokens::default();
