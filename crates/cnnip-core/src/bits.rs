@@ -10,6 +10,9 @@ pub(crate) struct Bits {
 
 const WORD: usize = 64;
 
+/// Bits that are looked at together when all are cleared.
+pub(crate) const PART: usize = 4096;
+
 impl Bits {
     /// `len` clear bits.
     pub(crate) fn new(len: usize) -> Self {
@@ -28,9 +31,14 @@ impl Bits {
         self.words[last] |= tail;
     }
 
-    /// Clears every bit.
-    pub(crate) fn clear(&mut self) {
-        self.words.fill(0);
+    /// Clears every bit, and calls `visit` with ranges of [`PART`] bits that hold all that were set.
+    pub(crate) fn take(&mut self, mut visit: impl FnMut(Range<usize>)) {
+        for (number, words) in self.words.chunks_mut(PART / WORD).enumerate() {
+            if words.iter().fold(0, |any, word| any | word) != 0 {
+                words.fill(0);
+                visit(number * PART..(number + 1) * PART);
+            }
+        }
     }
 
     /// The first clear bit of `range`, which lies within the length.
@@ -43,11 +51,23 @@ impl Bits {
         if first == last {
             return clear_in(first, head & tail);
         }
-        let middle = || self.words[first + 1..last].iter().position(|&word| word != u64::MAX);
         clear_in(first, head)
-            .or_else(|| middle().and_then(|offset| clear_in(first + 1 + offset, u64::MAX)))
+            .or_else(|| {
+                first_with_clear(&self.words[first + 1..last]).and_then(|at| clear_in(first + 1 + at, u64::MAX))
+            })
             .or_else(|| clear_in(last, tail))
     }
+}
+
+/// Words looked at together.
+const CHUNK: usize = 16;
+
+/// The first word that has a clear bit.
+fn first_with_clear(words: &[u64]) -> Option<usize> {
+    let (chunks, _) = words.as_chunks::<CHUNK>();
+    let all_set = |chunk: &[u64; CHUNK]| chunk.iter().fold(u64::MAX, |all, word| all & word) == u64::MAX;
+    let start = CHUNK * chunks.iter().take_while(|chunk| all_set(chunk)).count();
+    words[start..].iter().position(|&word| word != u64::MAX).map(|at| start + at)
 }
 
 /// The words of a range of bits, with the bits of the range in the first and in the last.
@@ -73,15 +93,17 @@ mod tests {
 
     proptest! {
         #[test]
-        fn behaves_like_a_vector_of_flags(ranges in proptest::collection::vec((0_usize..300, 0_usize..150), 0..6), ask in (0_usize..300, 0_usize..150)) {
-            let mut bits = Bits::new(450);
-            let mut flags = vec![false; 450];
+        fn behaves_like_a_vector_of_flags(ranges in proptest::collection::vec((0_usize..3000, 0_usize..1500), 0..6), ask in (0_usize..3000, 0_usize..1500)) {
+            let mut bits = Bits::new(4500);
+            let mut flags = vec![false; 4500];
             for (start, len) in ranges {
                 bits.set(start..start + len);
                 flags[start..start + len].fill(true);
             }
             let want = (ask.0..ask.0 + ask.1).find(|&i| !flags[i]);
             prop_assert_eq!(bits.first_clear(ask.0..ask.0 + ask.1), want);
+            bits.take(|part| flags[part.start..part.end.min(4500)].fill(false));
+            prop_assert_eq!((bits, flags), (Bits::new(4500), vec![false; 4500]));
         }
     }
 }

@@ -64,8 +64,8 @@ pub struct Accumulating<'a> {
 pub(crate) type Overflow = (u64, FaultCause);
 
 impl InFlight {
-    pub(crate) fn new(operation: Operation, at: CommandId, target: &'static Target) -> Self {
-        let nest = Nest::of(&operation, target);
+    /// An operation that starts; `nest` is its own.
+    pub(crate) fn new(operation: Operation, nest: Nest, at: CommandId, target: &'static Target) -> Self {
         Self { operation, at, nest, done: Progress { blocks: 0, steps: 0 }, accumulators: Vec::new(), target }
     }
 

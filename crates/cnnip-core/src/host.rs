@@ -103,7 +103,29 @@ mod tests {
         machine.write_region(1, 0, &[1; 8]).unwrap();
         machine.forget_region(1);
         assert_eq!(machine.state().region(1), Some(&[0; 8][..]));
+        machine.write_region(1, 3, &[1; 2]).unwrap();
+        machine.forget_region(1);
+        assert_eq!(machine.state().region(1), Some(&[0; 8][..]), "also where it has been forgotten before");
         assert!(matches!(machine.run(&mut NoObserver), Stop::Fault(_)), "a read of bytes nothing has written");
+    }
+
+    #[test]
+    fn what_a_host_bound_is_forgotten_though_nothing_wrote_it() {
+        let target = Target::by_name("v3m").unwrap();
+        let regions = vec![Region::Buffer { kind: RegionKind::Output, bytes: vec![7; 9000] }];
+        let mut machine = Machine::new(target, program(target, "end"), regions, Options::default());
+        machine.forget_region(0);
+        assert_eq!(machine.state().region(0), Some(&[0; 9000][..]));
+    }
+
+    #[test]
+    fn a_restart_leaves_no_byte_in_a_scratchpad() {
+        let mut machine = machine("end");
+        let size = machine.target().sram_bytes;
+        machine.write_sram(0, 4095, &[1; 2]).unwrap();
+        machine.write_sram(0, size - 1, &[1]).unwrap();
+        machine.restart(program(machine.target(), "end"), Options::default());
+        assert!(machine.state().sram(0).unwrap().iter().all(|&byte| byte == 0));
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! Scratchpads and regions of external memory.
 
+use std::convert::Infallible;
 use std::fmt;
 use std::ops::{Deref, DerefMut, Range};
 use std::sync::Arc;
@@ -110,10 +111,12 @@ impl PartialEq for Buffer {
 }
 
 /// Bytes with a note of which have been written.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug)]
 pub(crate) struct Bytes {
     pub(crate) data: Buffer,
     pub(crate) written: Bits,
+    /// Whether what is not written is zero; the host's own buffers may hold anything.
+    zero: bool,
 }
 
 impl Bytes {
@@ -122,13 +125,30 @@ impl Bytes {
         if initialised {
             written.set(0..data.len());
         }
-        Self { data, written }
+        Self { data, written, zero: false }
+    }
+
+    /// A scratchpad: zeros, none of them written.
+    fn scratchpad(size: usize) -> Self {
+        Self { zero: true, ..Self::new(Buffer::aligned(size), false) }
     }
 
     /// Zeroes all bytes; none counts as written.
     pub(crate) fn forget(&mut self) {
-        self.data.fill(0);
-        self.written.clear();
+        let Self { data, written, zero } = self;
+        if std::mem::replace(zero, true) {
+            let size = data.len();
+            written.take(|part| data[part.start..part.end.min(size)].fill(0));
+        } else {
+            data.fill(0);
+            written.take(|_| ());
+        }
+    }
+}
+
+impl PartialEq for Bytes {
+    fn eq(&self, other: &Self) -> bool {
+        (&self.data, &self.written) == (&other.data, &other.written)
     }
 }
 
@@ -210,7 +230,7 @@ impl Memory {
         self.srams.truncate(cores);
         self.srams.iter_mut().for_each(Bytes::forget);
         let size = usize::try_from(sram_bytes).unwrap_or(0);
-        self.srams.resize_with(cores, || Bytes::new(Buffer::aligned(size), false));
+        self.srams.resize_with(cores, || Bytes::scratchpad(size));
     }
 
     /// Checks that an operand of an engine of `core` lies in its memory.
@@ -248,6 +268,9 @@ impl Memory {
     /// The first byte of a footprint within bounds that nothing has written.
     pub(crate) fn first_unwritten(&self, core: u8, bytes: &Footprint) -> Option<u64> {
         let written = self.written(core, bytes.space())?;
+        if has_all_between(written, bytes) {
+            return None;
+        }
         bytes
             .try_for_each_run(|run| match written.first_clear(index(run.start)..index(run.end)) {
                 None => Ok(()),
@@ -265,7 +288,13 @@ impl Memory {
                 Bound::Constant(_) | Bound::Unbound => return,
             },
         };
-        bytes.for_each_run_in(&bytes.extent(), |run| written.set(index(run.start)..index(run.end)));
+        if has_all_between(written, bytes) {
+            return;
+        }
+        let Ok(()) = bytes.try_for_each_run::<Infallible>(|run| {
+            written.set(index(run.start)..index(run.end));
+            Ok(())
+        });
     }
 
     /// Bytes of a space, for reading.
@@ -286,6 +315,18 @@ impl Memory {
             },
         }
     }
+}
+
+/// Bytes whose bits are looked at in the time that a run takes.
+const BYTES_PER_RUN: u64 = 1024;
+
+/// Whether all bytes from a footprint's first to its last are written: mostly so, as memory is used again and again, and faster
+/// to see than run by run. `false` says nothing.
+fn has_all_between(written: &Bits, bytes: &Footprint) -> bool {
+    let Range { start, end } = bytes.extent();
+    !bytes.is_dense()
+        && (end - start) / BYTES_PER_RUN <= bytes.runs()
+        && written.first_clear(index(start)..index(end)).is_none()
 }
 
 /// A byte position within memory that exists, so it fits.

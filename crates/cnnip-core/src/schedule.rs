@@ -3,8 +3,8 @@
 //! `order.md` is the source. Starts are totally ordered; this module issues them in that order, whatever the step, and keeps
 //! every operation in flight advanced to the cycle that was asked for.
 
-use cnnip_isa::operation::{Operation, Space};
-use cnnip_isa::{Command, DecodeError, OperationCode, Pairs, RegisterError, RegisterFile, decode_at};
+use cnnip_isa::operation::{Operands, Operation, Space};
+use cnnip_isa::{Command, OperationCode, Pairs, RegisterError, RegisterFile, decode_at, is_wait};
 use cnnip_timing::{Nest, control_cycles};
 
 use crate::engine::{Frame, STACK_FRAMES};
@@ -118,20 +118,15 @@ impl Machine {
 
     /// Token and count, if the engine's next command is `WAIT`.
     fn wait_of(&self, engine: EngineId) -> Option<(u8, u16)> {
-        match self.peek(engine) {
-            Ok((Command::Wait { token, count }, _)) => Some((token, count)),
+        let (list, pc) = (self.program.list(engine)?, self.state.engines[engine.index()].pc);
+        match is_wait(list, pc).then(|| decode_at(list, pc, engine.slot.kind())) {
+            Some(Ok((Command::Wait { token, count }, _))) => Some((token, count)),
             _ => None,
         }
     }
 
     fn token(&self, token: u8, engine: EngineId) -> Option<&crate::tokens::Token> {
         self.state.tokens.get(&crate::program::token_key(token, engine.core))
-    }
-
-    /// The engine's next command and its length in words.
-    fn peek(&self, engine: EngineId) -> Result<(Command<'_>, usize), DecodeError> {
-        let list = self.program.list(engine).map_or(&[][..], |list| list);
-        decode_at(list, self.state.engines[engine.index()].pc, engine.slot.kind())
     }
 
     fn advance_all(&mut self, to: u64, observer: &mut dyn Observer) {
@@ -347,26 +342,28 @@ impl Machine {
         let registers = &self.state.engines[at.engine.index()].registers;
         let operation = Operation::read(code, registers, self.target).map_err(FaultCause::Operation)?;
         check_register_scales(&operation)?;
-        for operand in operation.operands().iter() {
+        let operands = operation.operands();
+        for operand in operands.iter() {
             self.state.memory.check_bounds(at.engine.core, operand)?;
         }
-        let end = at.cycle.saturating_add(Nest::of(&operation, self.target).cycles());
+        let nest = Nest::of(&operation, self.target);
+        let end = at.cycle.saturating_add(nest.cycles());
         self.check_cycle_budget(end)?;
         operation.check_overlap().map_err(FaultCause::Operation)?;
-        self.check_accesses(at, &operation)?;
+        self.check_accesses(at, &operands)?;
         let sram = self.state.memory.data(at.engine.core, Space::Sram);
         check_bitmap(&operation, sram)?;
         check_record_scales(&operation, sram)?;
         check_stream(&operation, at.engine.core, &self.state.memory)?;
-        self.note_accesses(at, &operation);
+        self.note_accesses(at, &operands);
         observer.operation(at.engine, at.pc, &operation, at.cycle, end);
-        self.state.engines[at.engine.index()].in_flight = Some(InFlight::new(operation, at, self.target));
+        self.state.engines[at.engine.index()].in_flight = Some(InFlight::new(operation, nest, at, self.target));
         Ok(end)
     }
 
-    fn check_accesses(&mut self, at: CommandId, operation: &Operation) -> Result<(), FaultCause> {
+    fn check_accesses(&mut self, at: CommandId, operands: &Operands) -> Result<(), FaultCause> {
         let checks = self.options.checks;
-        for operand in operation.operands().iter() {
+        for operand in operands.iter() {
             if checks.race
                 && let Some(race) = self.state.races.check(at.engine, operand)
             {
@@ -384,8 +381,8 @@ impl Machine {
     }
 
     /// Remembers what the operation accesses, and that what it writes counts as written from its start.
-    fn note_accesses(&mut self, at: CommandId, operation: &Operation) {
-        for operand in operation.operands().iter() {
+    fn note_accesses(&mut self, at: CommandId, operands: &Operands) {
+        for operand in operands.iter() {
             if self.options.checks.race {
                 self.state.races.record(at, operand);
             }

@@ -3,7 +3,7 @@
 mod decode;
 mod encode;
 
-pub use decode::{DecodeError, Why, decode_at, decode_list_bytes};
+pub use decode::{DecodeError, Why, decode_at, decode_list_bytes, is_wait};
 pub(crate) use encode::put_fields;
 pub use encode::{ListBuilder, encode, encode_bytes};
 

@@ -29,6 +29,7 @@ mod target;
 
 pub use command::{
     Command, DecodeError, FieldRange, ListBuilder, Pairs, Why, decode_at, decode_list_bytes, encode, encode_bytes,
+    is_wait,
 };
 pub use disasm::disassemble;
 pub use engine::EngineKind;

@@ -61,7 +61,7 @@ impl Fast {
         if conv.is_wide() {
             return self.conv_wide(conv, sram);
         }
-        let operands = Extents::of(&Operation::Conv(*conv), conv.macs());
+        let operands = Extents::of_conv(conv);
         let Self { kernels, scratch, copies, dense, .. } = self;
         sparse::expand(conv, sram, dense)?;
         let ([input, weights, records, load, _], destination) = operands.split(sram, copies)?;
@@ -104,7 +104,7 @@ impl Fast {
         if conv.activation.table.is_some() || conv.weights.zero != 0 || conv.input_zero != 0 {
             return None;
         }
-        let operands = Extents::of(&Operation::Conv(*conv), conv.macs());
+        let operands = Extents::of_conv(conv);
         let Self { kernels, scratch, copies, dense, .. } = self;
         sparse::expand(conv, sram, dense)?;
         let ([input, weights, records, load, _], destination) = operands.split(sram, copies)?;
@@ -280,6 +280,15 @@ impl Extents {
                 Role::Output | Role::AccumulatorsOut | Role::Destination => &mut extents.destination,
             };
             *place = byte_range(&operand.bytes);
+        }
+        extents
+    }
+
+    /// Those of a convolution. Accumulators that go on where they are need no source of their own.
+    fn of_conv(conv: &Conv) -> Self {
+        let mut extents = Self::of(&Operation::Conv(*conv), conv.macs());
+        if conv.accumulators.load == conv.accumulators.store {
+            extents.sources[3] = 0..0;
         }
         extents
     }

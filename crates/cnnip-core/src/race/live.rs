@@ -20,7 +20,7 @@ pub(super) struct Access {
     pub(super) at: CommandId,
 }
 
-/// One engine's accesses, found by the pages they touch.
+/// One engine's accesses: compared one by one while few of them are unordered, else found by the pages they touch.
 ///
 /// A page lists the few accesses that no later one makes superfluous, and each is compared by its strides. Where there are many,
 /// or strides are at odds, the page keeps the last accesses of every byte instead. So the time that a check takes is bounded by
@@ -29,6 +29,8 @@ pub(super) struct Access {
 pub(super) struct Live {
     /// In the order of their starts.
     accesses: Vec<Access>,
+    /// How many of them, the oldest, are in pages.
+    paged: usize,
     /// Pages by number.
     memories: BTreeMap<Space, Vec<Page>>,
     /// Length at which `accesses` is pruned.
@@ -37,6 +39,9 @@ pub(super) struct Live {
 
 /// Below this many accesses pruning is not worth it.
 const FEW: usize = 64;
+
+/// Unordered accesses that are compared one by one; their extents differ, mostly. Tests go over to pages early.
+const NEAR: usize = if cfg!(test) { 4 } else { 64 };
 
 /// What looking for a race came to.
 enum Found {
@@ -53,17 +58,37 @@ impl Live {
         if first == self.accesses.len() {
             return None;
         }
+        let is_near = self.accesses.len() - first <= NEAR;
+        let mut found = if is_near { self.compare_all(operand, first) } else { Found::Hard };
+        if matches!(found, Found::Hard) {
+            found = self.find_by_page(operand, first);
+        }
+        match found {
+            Found::Race(position, byte) => Some((&self.accesses[index(u64::from(position))], byte)),
+            Found::Nothing | Found::Hard => None,
+        }
+    }
+
+    /// Compares every access from position `first` on.
+    fn compare_all(&self, operand: &Operand, first: usize) -> Found {
+        for position in first..self.accesses.len() {
+            match self.compare(operand, u32::try_from(position).unwrap_or(u32::MAX)) {
+                Found::Nothing => {}
+                found => return found,
+            }
+        }
+        Found::Nothing
+    }
+
+    fn find_by_page(&mut self, operand: &Operand, first: usize) -> Found {
+        self.page_all();
         let (first, pages) = (u32::try_from(first).unwrap_or(u32::MAX), touched_pages(&operand.bytes));
-        let found = match self.look_up(operand, &pages, first) {
+        match self.look_up(operand, &pages, first) {
             Found::Hard => {
                 self.keep_by_bytes(operand.bytes.space(), &pages);
                 self.look_up(operand, &pages, first)
             }
             found => found,
-        };
-        match found {
-            Found::Race(position, byte) => Some((&self.accesses[index(u64::from(position))], byte)),
-            Found::Nothing | Found::Hard => None,
         }
     }
 
@@ -114,15 +139,25 @@ impl Live {
 
     /// Adds an access.
     pub(super) fn record(&mut self, access: Access) {
+        self.accesses.push(access);
+    }
+
+    /// Puts those accesses into pages that are in none yet.
+    fn page_all(&mut self) {
+        for position in self.paged..self.accesses.len() {
+            self.put_into_pages(u32::try_from(position).unwrap_or(u32::MAX));
+        }
+        self.paged = self.accesses.len();
+    }
+
+    fn put_into_pages(&mut self, position: u32) {
+        let access = &self.accesses[index(u64::from(position))];
         let pages = touched_pages(&access.bytes);
         let Some(&last) = pages.last() else { return };
-        let position = u32::try_from(self.accesses.len()).unwrap_or(u32::MAX);
         let memory = self.memories.entry(access.bytes.space()).or_default();
         if memory.len() <= index(last) {
             memory.resize(index(last) + 1, Page::default());
         }
-        self.accesses.push(access);
-        let access = &self.accesses[index(u64::from(position))];
         let mut by_bytes = false;
         for &number in &pages {
             let page = &mut memory[index(number)];
@@ -144,9 +179,19 @@ impl Live {
         self.accesses.len() >= self.due.max(FEW)
     }
 
-    /// Forgets accesses that all others have seen, and those that no page names any more.
+    /// Forgets accesses that all others have seen; where many are left, also those that no page names any more.
     pub(super) fn prune(&mut self, seen_by_all: u64) {
-        let first = self.accesses.partition_point(|access| access.epoch <= seen_by_all);
+        let mut first = self.accesses.partition_point(|access| access.epoch <= seen_by_all);
+        if self.paged <= first {
+            self.accesses.drain(..first);
+            self.memories.clear();
+            (first, self.paged) = (0, 0);
+            if self.accesses.len() <= NEAR {
+                self.due = 2 * NEAR;
+                return;
+            }
+        }
+        self.page_all();
         let mut needed = vec![false; self.accesses.len()];
         let pages = || self.memories.values().flatten();
         pages().for_each(|page| page.for_each(|position| needed[index(u64::from(position))] = true));
@@ -156,6 +201,7 @@ impl Live {
         self.memories.values_mut().flatten().for_each(|page| page.renumber(new_position));
         let mut kept = needed.iter();
         self.accesses.retain(|_| kept.next() == Some(&true));
+        self.paged = self.accesses.len();
         let cost: usize = self.memories.values().flatten().map(cost).sum();
         self.due = 2 * self.accesses.len() + FEW + cost / 64;
     }

@@ -145,6 +145,11 @@ pub fn decode_at(list: &[u32], pc: usize, engine: EngineKind) -> Result<(Command
     }
 }
 
+/// Whether the command at word `pc` is `WAIT`, legal or not: what an issuer asks of every engine before every command.
+pub fn is_wait(list: &[u32], pc: usize) -> bool {
+    list.get(pc).is_some_and(|&head| opcode(head) == Ok(Opcode::Wait))
+}
+
 fn decode(words: &[u32], engine: EngineKind) -> Result<Command<'_>, Why> {
     let (&head, payload) = words.split_first().ok_or(Why::EndOfList)?;
     let opcode = opcode(head)?;
