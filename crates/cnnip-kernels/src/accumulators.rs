@@ -2,6 +2,21 @@
 
 use crate::operand::ACCUMULATOR;
 
+/// One accumulator in memory.
+pub(crate) type Accumulator = [u8; ACCUMULATOR];
+
+/// `count` accumulators from index `first` on; the caller checked the length.
+#[inline(always)]
+pub(crate) fn slice(bytes: &[u8], first: usize, count: usize) -> &[Accumulator] {
+    bytes[first * ACCUMULATOR..][..count * ACCUMULATOR].as_chunks().0
+}
+
+/// As [`slice`], for writing.
+#[inline(always)]
+pub(crate) fn slice_mut(bytes: &mut [u8], first: usize, count: usize) -> &mut [Accumulator] {
+    bytes[first * ACCUMULATOR..][..count * ACCUMULATOR].as_chunks_mut().0
+}
+
 /// Accumulator `index`; the caller checked the length.
 #[inline(always)]
 pub(crate) fn read(bytes: &[u8], index: usize) -> i64 {
@@ -16,8 +31,7 @@ pub(crate) fn write(bytes: &mut [u8], index: usize, value: i64) {
 
 /// Largest magnitude of the first `count` accumulators.
 pub(crate) fn magnitude(bytes: &[u8], count: usize) -> u64 {
-    let (all, _) = bytes[..count * ACCUMULATOR].as_chunks::<ACCUMULATOR>();
-    let (min, max) = all.iter().fold((0, 0), |(min, max): (i64, i64), &bytes| {
+    let (min, max) = slice(bytes, 0, count).iter().fold((0, 0), |(min, max): (i64, i64), &bytes| {
         let value = i64::from_le_bytes(bytes);
         (min.min(value), max.max(value))
     });

@@ -45,9 +45,17 @@ impl Records<'_> {
 
     /// The record of `channel`, of which only the bias that counts.
     pub(crate) fn get(&self, channel: usize) -> ChannelRecord {
-        let at = channel * ChannelRecord::BYTES;
-        let record = ChannelRecord::from_le_bytes(std::array::from_fn(|i| self.bytes[at + i]));
+        self.read(&self.bytes.as_chunks().0[channel])
+    }
+
+    fn read(&self, bytes: &[u8; ChannelRecord::BYTES]) -> ChannelRecord {
+        let record = ChannelRecord::from_le_bytes(*bytes);
         ChannelRecord { bias: if self.use_bias { record.bias } else { 0 }, ..record }
+    }
+
+    /// All records in order; those that memory has.
+    fn iter(&self) -> impl Iterator<Item = ChannelRecord> {
+        self.bytes.as_chunks().0.iter().take(self.channels).map(|bytes| self.read(bytes))
     }
 
     /// What the accumulators of `channel` start from.
@@ -65,7 +73,7 @@ impl Records<'_> {
             return Err(Declined::Extent { what: "records", have: self.bytes.len(), need });
         }
         let (output, sum) = stage(target, sum);
-        (0..self.channels).try_for_each(|channel| check_record(&self.get(channel), output, sum))
+        self.iter().try_for_each(|record| check_record(&record, output, sum))
     }
 
     /// Lays out the channels of `groups` groups, each rounded up to whole blocks.
@@ -78,9 +86,10 @@ impl Records<'_> {
             return;
         }
         let mode = stage(target, 0).0.map_or(RoundingMode::None, |output| output.mode);
-        for channel in 0..self.channels {
-            let (group, at) = (channel / in_group, channel % in_group);
-            blocks[group * per_group + at / BLOCK].set(at % BLOCK, &self.get(channel), mode);
+        let mut records = self.iter();
+        for blocks in blocks.chunks_exact_mut(per_group.max(1)) {
+            let lanes = (0..in_group).map(|at| (at / BLOCK, at % BLOCK));
+            lanes.zip(&mut records).for_each(|((block, lane), record)| blocks[block].set(lane, &record, mode));
         }
     }
 }

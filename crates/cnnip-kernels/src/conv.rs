@@ -8,7 +8,7 @@ mod scalar;
 mod tile;
 
 use crate::channel::{BLOCK, Records};
-use crate::operand::low8;
+use crate::operand::Factors;
 use crate::{Backend, Declined, Kernels, Scratch, Source8, Target8, Window};
 
 /// A convolution's operands, target aside.
@@ -54,6 +54,7 @@ pub(crate) struct Plan<'a> {
     pub(crate) oc: usize,
     /// The byte that stands for padding.
     pub(crate) pad: u8,
+    factors: Factors,
 }
 
 impl Kernels {
@@ -63,7 +64,7 @@ impl Kernels {
     /// [`Declined`], with nothing written: operands out of their slices, asymmetric weights, mode `Reduced`, or accumulators
     /// that do not provably stay inside 31 bits.
     pub fn conv8(&self, scratch: &mut Scratch, conv: &Conv8<'_>, mut target: Target8<'_>) -> Result<(), Declined> {
-        let plan = Plan::new(conv, &target)?;
+        let plan = Plan::new(conv, &target, self.backend() == Backend::Amx)?;
         let layout = pack::Layout::new(&plan)?;
         if self.backend() == Backend::Scalar {
             scalar::run(&plan, &mut target);
@@ -80,7 +81,7 @@ impl Kernels {
 }
 
 impl<'a> Plan<'a> {
-    fn new(conv: &Conv8<'a>, target: &Target8<'_>) -> Result<Self, Declined> {
+    fn new(conv: &Conv8<'a>, target: &Target8<'_>, signed: bool) -> Result<Self, Declined> {
         target.check()?;
         conv.input.check()?;
         conv.window.check()?;
@@ -88,7 +89,8 @@ impl<'a> Plan<'a> {
         let [h, w, channels] = target.size();
         let (ic, oc) = split(conv.input.map.c, channels, conv.groups)?;
         let records = Records { bytes: conv.records, use_bias: conv.use_bias, channels };
-        let plan = Self { conv: *conv, records, size: [h, w], ic, oc, pad };
+        let factors = Factors::new(&conv.input, signed);
+        let plan = Self { conv: *conv, records, size: [h, w], ic, oc, pad, factors };
         plan.check_weights()?;
         records.check(target, plan.sum_bound())?;
         Ok(plan)
@@ -110,21 +112,17 @@ impl<'a> Plan<'a> {
         terms.saturating_mul(self.conv.input.magnitude()).saturating_mul(128)
     }
 
-    /// What turns an element's byte into an unsigned number: 0x80 for int8, whose numbers grow by 128.
-    fn flip(&self) -> u8 {
-        self.conv.input.element.flip()
-    }
-
-    /// The unsigned number of the zero point.
-    fn neutral(&self) -> u8 {
-        low8(self.conv.input.zero) ^ self.flip()
-    }
-
     /// Whether every output reads one whole pixel of the input, none of it padding.
     fn reads_whole_pixels(&self) -> bool {
         let (window, map) = (&self.conv.window, &self.conv.input.map);
         let inside = (self.size[0] - 1) * window.stride_y < map.h && (self.size[1] - 1) * window.stride_x < map.w;
         window.taps() == 1 && [window.top, window.left] == [0; 2] && inside && self.ic.is_multiple_of(DEPTH)
+    }
+
+    /// Whether output pixels are as many as the input's, and each at the place of the one it reads.
+    fn has_every_pixel(&self) -> bool {
+        let (window, map) = (&self.conv.window, &self.conv.input.map);
+        [window.stride_y, window.stride_x] == [1; 2] && self.size[1] == map.w
     }
 
     /// Blocks of 16 output channels in a group.

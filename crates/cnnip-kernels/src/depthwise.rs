@@ -4,7 +4,7 @@ mod lines;
 mod scalar;
 
 use crate::channel::{BLOCK, Records};
-use crate::operand::low8;
+use crate::operand::Factors;
 use crate::scratch::sized;
 use crate::{Backend, Declined, Kernels, Map, Scratch, Source8, Target8, Window};
 
@@ -43,6 +43,7 @@ pub(crate) struct Plan<'a> {
     pub(crate) size: [usize; 2],
     /// The byte that stands for padding.
     pub(crate) pad: u8,
+    factors: Factors,
 }
 
 impl Kernels {
@@ -85,6 +86,7 @@ impl<'a> Plan<'a> {
             records: Records { bytes: conv.records, use_bias: conv.use_bias, channels },
             size: [h, w],
             pad,
+            factors: Factors::new(&conv.input, false),
         };
         plan.check_weights()?;
         plan.check_rearranged()?;
@@ -119,11 +121,6 @@ impl<'a> Plan<'a> {
         }
         let conv = Depthwise8 { input: Source8 { bytes, map, ..*input }, multiplier: 1, ..self.conv };
         Plan { conv, ..*self }
-    }
-
-    /// The unsigned number of the zero point, as vectors see inputs.
-    fn neutral(&self) -> u8 {
-        low8(self.conv.input.zero) ^ self.conv.input.element.flip()
     }
 
     /// Interleaved lines and repeated channels stay small: far more than a scratchpad's maps need.

@@ -1,6 +1,7 @@
 //! The end of a convolution: from sums of products in vectors to the target.
 
-use crate::channel::Channel16;
+use crate::accumulators::Accumulator;
+use crate::channel::{BLOCK, Channel16};
 use crate::simd::{AnyScaler, Clamp, Finish, Lanes, Scaler, Simd, store_bytes};
 use crate::{Load, Map, Target8, accumulators};
 
@@ -56,22 +57,32 @@ pub(crate) fn emit<S: Simd>(
     }
 }
 
-/// Stores accumulators from `first` on.
+/// Stores accumulators from `first` on. Whole blocks have a loop of constant length, which the compiler turns into vectors.
 #[inline(always)]
 fn store(bytes: &mut [u8], load: Load<'_>, first: usize, sums: &[i32], bias: &Lanes) {
-    for (lane, (&sum, &bias)) in sums.iter().zip(bias).enumerate() {
-        let value = start(bytes, load, first + lane).wrapping_add(i64::from(sum.wrapping_add(bias)));
-        accumulators::write(bytes, first + lane, value);
+    let out = accumulators::slice_mut(bytes, first, sums.len());
+    match (sums.first_chunk::<BLOCK>(), out.first_chunk_mut::<BLOCK>()) {
+        (Some(sums), Some(out)) => store_lanes(out, load, first, sums, bias),
+        _ => store_lanes(out, load, first, sums, bias),
     }
 }
 
-/// What a spilled accumulator starts from.
 #[inline(always)]
-fn start(bytes: &[u8], load: Load<'_>, index: usize) -> i64 {
+fn store_lanes(out: &mut [Accumulator], load: Load<'_>, first: usize, sums: &[i32], bias: &Lanes) {
+    let sums = sums.iter().zip(bias).map(|(&sum, &bias)| i64::from(sum.wrapping_add(bias)));
     match load {
-        Load::Zero => 0,
-        Load::From(load) => accumulators::read(load, index),
-        Load::InPlace => accumulators::read(bytes, index),
+        Load::Zero => out.iter_mut().zip(sums).for_each(|(out, sum)| *out = sum.to_le_bytes()),
+        Load::InPlace => {
+            out.iter_mut()
+                .zip(sums)
+                .for_each(|(out, sum)| *out = i64::from_le_bytes(*out).wrapping_add(sum).to_le_bytes());
+        }
+        Load::From(load) => {
+            let starts = accumulators::slice(load, first, out.len()).iter().map(|&start| i64::from_le_bytes(start));
+            out.iter_mut()
+                .zip(starts.zip(sums))
+                .for_each(|(out, (start, sum))| *out = start.wrapping_add(sum).to_le_bytes());
+        }
     }
 }
 
@@ -80,10 +91,18 @@ fn start(bytes: &[u8], load: Load<'_>, index: usize) -> i64 {
 fn add_loaded(load: &[u8], map: Map, at: Cursor, channels: Channels, sums: &mut [Lanes]) {
     let first = (at.y * map.w + at.x) * map.c + channels.first;
     for (pixel, sums) in sums.iter_mut().enumerate() {
-        for (lane, sum) in sums.iter_mut().enumerate().take(channels.count) {
-            let loaded = accumulators::read(load, first + pixel * map.c + lane);
-            *sum = sum.wrapping_add(i32::try_from(loaded).unwrap_or(0));
+        let loaded = accumulators::slice(load, first + pixel * map.c, channels.count);
+        match loaded.first_chunk::<BLOCK>() {
+            Some(whole) => add_lanes(whole, sums),
+            None => add_lanes(loaded, sums),
         }
+    }
+}
+
+#[inline(always)]
+fn add_lanes(loaded: &[Accumulator], sums: &mut Lanes) {
+    for (sum, &[a, b, c, d, ..]) in sums.iter_mut().zip(loaded) {
+        *sum = sum.wrapping_add(i32::from_le_bytes([a, b, c, d]));
     }
 }
 

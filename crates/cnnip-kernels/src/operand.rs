@@ -45,6 +45,26 @@ impl Element8 {
     }
 }
 
+/// What a backend multiplies for the bytes of an input: unsigned numbers, or signed ones.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Factors {
+    /// What turns an element's byte into the number's: the top bit, where they differ in sign.
+    pub(crate) flip: u8,
+    /// The byte of the zero point's number.
+    pub(crate) neutral: u8,
+    /// The zero point's number.
+    pub(crate) zero: i32,
+}
+
+impl Factors {
+    pub(crate) fn new(input: &Source8<'_>, signed: bool) -> Self {
+        let element = if signed { Element8::Int8 } else { Element8::Uint8 };
+        let flip = input.element.flip() ^ element.flip();
+        let neutral = low8(input.zero) ^ flip;
+        Self { flip, neutral, zero: element.value(neutral) }
+    }
+}
+
 /// The low 8 bits.
 pub(crate) fn low8(value: i32) -> u8 {
     value.to_le_bytes()[0]

@@ -1,16 +1,17 @@
 //! The convolution as a product of matrices, for tile registers.
 //!
-//! A row of the left matrix is what one output pixel reads, in the order of the weights: `[kh][kw][ic/4][4]`, unsigned. The
-//! right matrix is the weights as they stand: 16 of their blocks are one tile. Rows are made for as many pixels as stay near.
+//! A row of the left matrix is what one output pixel reads, in the order of the weights: `[kh][kw][ic/4][4]`. Where pixels lie
+//! in memory as such rows, they are read there; else rows are made for as many pixels as stay near. The right matrix is the
+//! weights as they stand: 16 of their blocks are one tile.
 
 use super::pack::Layout;
-use super::{DEPTH, Plan};
+use super::{BLOCK_BYTES, DEPTH, Plan, tile};
 use crate::channel::BLOCK;
 use crate::emit::{Channels, Cursor, emit};
 use crate::scratch::sized;
 use crate::simd::amx::{Left, NO_SUMS, ROW_BYTES, ROWS, Right, Sums, Tiles};
 use crate::simd::{Block, Simd, Task};
-use crate::{Scratch, Target8};
+use crate::{Scratch, Source8, Target8};
 
 /// A checked convolution whose channels are filled in.
 pub(super) struct Job<'j, 'a, 't> {
@@ -35,14 +36,19 @@ impl Task for Job<'_, '_, '_> {
         if !rows.are_direct {
             layout.pack(plan, scratch);
         }
+        if rows.are_in_place {
+            let weights = plan.conv.weights.as_chunks::<BLOCK_BYTES>().0;
+            tile::compensate(s, plan, weights, layout.depth, &mut scratch.channels);
+        }
         let mut matrix = std::mem::take(&mut scratch.matrix);
         let at_once = rows.at_once();
         for group in 0..plan.conv.groups {
             for first in (0..rows.count).step_by(at_once) {
                 let count = at_once.min(rows.count - first);
-                let left = rows.fill(s, group, first..first + count, scratch, &mut matrix);
-                let part = Part { rows: &rows, group, first, count };
-                part.multiply(s, &mut tiles, left, scratch, target);
+                let in_place = if rows.are_in_place { count - count % (PAIR * ROWS) } else { 0 };
+                let made = rows.fill(s, group, first + in_place..first + count, scratch, &mut matrix);
+                let part = Part { rows: &rows, group, first, count, in_place, made };
+                part.multiply(s, &mut tiles, scratch, target);
             }
         }
         scratch.matrix = matrix;
@@ -63,12 +69,17 @@ struct Rows<'p, 'a> {
     stride: usize,
     /// Whether a row is a pixel of the input as it lies in memory, top bits aside.
     are_direct: bool,
+    /// Whether all of them are there already, one step apart, as tiles take them.
+    are_in_place: bool,
 }
 
 impl<'p, 'a> Rows<'p, 'a> {
     fn new(plan: &'p Plan<'a>, layout: Layout) -> Self {
         let depth = plan.conv.window.taps() * layout.depth * DEPTH;
-        let ones = usize::from(plan.neutral() != 0);
+        let (are_direct, map) = (plan.reads_whole_pixels(), &plan.conv.input.map);
+        let one_step = plan.has_every_pixel() && (map.h == 1 || map.row == map.w * map.pix);
+        let are_in_place = are_direct && one_step && depth.is_multiple_of(ROW_BYTES) && plan.factors.flip == 0;
+        let ones = usize::from(plan.factors.zero != 0 && !are_in_place);
         Self {
             plan,
             layout,
@@ -76,7 +87,8 @@ impl<'p, 'a> Rows<'p, 'a> {
             ones,
             depth,
             stride: (depth.div_ceil(ROW_BYTES) | 1) * ROW_BYTES,
-            are_direct: plan.reads_whole_pixels(),
+            are_direct,
+            are_in_place,
         }
     }
 
@@ -85,7 +97,7 @@ impl<'p, 'a> Rows<'p, 'a> {
         (NEAR / self.stride).next_multiple_of(PAIR * ROWS)
     }
 
-    /// Makes some rows; those up to whole pairs of tiles hold anything.
+    /// Makes some rows; what follows them up to whole pairs of tiles holds anything.
     #[inline(always)]
     fn fill<'m, S: Simd>(
         &self,
@@ -124,7 +136,7 @@ impl<'p, 'a> Rows<'p, 'a> {
         let (input, window) = (&plan.conv.input, &plan.conv.window);
         if self.are_direct {
             let pixel = input.map.at(at.y * window.stride_y, at.x * window.stride_x) + group * plan.ic;
-            return copy_whole(s, row, &input.bytes[pixel..], plan.ic, plan.flip());
+            return copy_whole(s, row, &input.bytes[pixel..], plan.ic, plan.factors.flip);
         }
         let base = at.y * window.stride_y * layout.row + at.x * window.stride_x * layout.depth;
         let packed = &scratch.input[group * layout.group..];
@@ -166,13 +178,27 @@ struct Part<'p, 'a> {
     group: usize,
     first: usize,
     count: usize,
+    /// How many of them are read where the input lies; the others were made.
+    in_place: usize,
+    made: &'p [u8],
 }
 
 impl Part<'_, '_> {
+    /// The rows of a pair of tiles from `row` on.
+    #[inline(always)]
+    fn left(&self, row: usize) -> Left<'_> {
+        let Rows { plan, stride, .. } = *self.rows;
+        if row >= self.in_place {
+            return Left { bytes: &self.made[(row - self.in_place) * stride..], stride };
+        }
+        let Source8 { bytes, map, .. } = plan.conv.input;
+        Left { bytes: &bytes[(self.first + row) * map.pix + self.group * plan.ic..], stride: map.pix }
+    }
+
     /// All channels of the group for these rows.
     #[inline(always)]
-    fn multiply<S: Simd>(&self, s: S, tiles: &mut Tiles, left: &[u8], scratch: &mut Scratch, target: &mut Target8<'_>) {
-        let Rows { plan, stride, .. } = *self.rows;
+    fn multiply<S: Simd>(&self, s: S, tiles: &mut Tiles, scratch: &mut Scratch, target: &mut Target8<'_>) {
+        let plan = self.rows.plan;
         let per_group = plan.oc_blocks();
         // While one product is computed, the one before is delivered.
         let mut sums = [NO_SUMS; 2];
@@ -188,7 +214,7 @@ impl Part<'_, '_> {
                     if turn { [a, b] } else { [b, a] }
                 };
                 turn = !turn;
-                tiles.product(Left { bytes: &left[row * stride..], stride }, right, now);
+                tiles.product(self.left(row), right, now);
                 if self.first + row < self.rows.ones {
                     self.compensate(s, blocks, now, scratch);
                 }
@@ -222,10 +248,10 @@ impl Part<'_, '_> {
         Right { blocks, rest }
     }
 
-    /// Takes from every bias what inputs are larger than their differences to the zero point: `neutral * sum of weights`.
+    /// Takes from every bias what inputs are larger than their differences to the zero point: its number times the sum of weights.
     #[inline(always)]
     fn compensate<S: Simd>(&self, s: S, blocks: [usize; PAIR], sums: &Sums, scratch: &mut Scratch) {
-        let neutral = s.splat(i32::from(self.rows.plan.neutral()));
+        let neutral = s.splat(self.rows.plan.factors.zero);
         let distinct = if blocks[0] == blocks[1] { 1 } else { PAIR };
         for (&block, sums) in blocks[..distinct].iter().zip(&sums[0]) {
             let bias = &mut scratch.channels[block].bias;

@@ -1,6 +1,6 @@
-//! The input as vector backends want it: `[g][row][column][ic/4][4]`, padded all around, every byte unsigned.
+//! The input as vector backends want it: `[g][row][column][ic/4][4]`, padded all around, every byte as they multiply it.
 //!
-//! An int8 `x` becomes `x + 128`. Padding channels hold the zero point, so that whatever weights stand there add nothing.
+//! Where that is unsigned, an int8 `x` becomes `x + 128`. Padding channels hold the zero point, so that whatever weights stand there add nothing.
 
 use super::{DEPTH, Plan};
 use crate::scratch::sized;
@@ -77,22 +77,22 @@ impl Layout {
 
     /// Pixels of padding: the pad value in real channels.
     fn pad(&self, plan: &Plan<'_>, packed: &mut [[u8; DEPTH]]) {
-        packed.as_flattened_mut().fill(plan.pad ^ plan.flip());
+        packed.as_flattened_mut().fill(plan.pad ^ plan.factors.flip);
         for pixel in packed.chunks_exact_mut(self.depth) {
-            pixel.as_flattened_mut()[plan.ic..].fill(plan.neutral());
+            pixel.as_flattened_mut()[plan.ic..].fill(plan.factors.neutral);
         }
     }
 
     /// Pixels of one row.
     fn pack_pixels(&self, plan: &Plan<'_>, source: &[u8], packed: &mut [[u8; DEPTH]]) {
-        let (pix, flip) = (plan.conv.input.map.pix, plan.flip());
+        let (pix, flip) = (plan.conv.input.map.pix, plan.factors.flip);
         if plan.ic == self.depth * DEPTH && pix == plan.ic {
             return flip_into(source, packed.as_flattened_mut(), flip);
         }
         for (at, pixel) in packed.chunks_exact_mut(self.depth).enumerate() {
             let (real, padding) = pixel.as_flattened_mut().split_at_mut(plan.ic);
             flip_into(&source[at * pix..], real, flip);
-            padding.fill(plan.neutral());
+            padding.fill(plan.factors.neutral);
         }
     }
 }

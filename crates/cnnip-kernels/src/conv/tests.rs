@@ -81,6 +81,24 @@ prop_compose! {
     }
 }
 
+/// Whole tiles of depth and pixels that lie one after another: what tile registers read where it is.
+fn deep_case() -> impl Strategy<Value = Case> {
+    let depth = prop_oneof![4 => Just(64_usize), 2 => Just(128), 1 => Just(32), 1 => Just(16), 1 => 60..70_usize];
+    let kernel = prop_oneof![2 => Just((1_usize, 1_usize)), 2 => Just((3, 3)), 1 => (1..=3_usize, 1..=4_usize)];
+    let sizes = (1..9_usize, 1..40_usize, prop_oneof![5 => Just(1_usize), 1 => Just(2)], 0..=1_usize);
+    (case(), depth, kernel, sizes).prop_map(|(case, depth, (kh, kw), (h, w, stride, pad))| {
+        let pad = pad * usize::from(kh * kw > 1);
+        let window = Window { kh, kw, stride_y: stride, stride_x: stride, top: pad, left: pad, ..case.window };
+        let dilation = if case.unsigned { 1 } else { case.window.dilation_x };
+        let window = Window { dilation_x: dilation, dilation_y: dilation, ..window };
+        let size = (h, w);
+        let channels = (depth, case.channels.1);
+        // Often of the kind that needs no flipping.
+        let unsigned = case.unsigned && case.use_bias;
+        Case { window, in_size: size, out_size: size, channels, gaps: (case.gaps.0, 0), unsigned, ..case }
+    })
+}
+
 impl Case {
     fn run(&self, kernels: Kernels, scratch: &mut Scratch) -> (Result<(), Declined>, Vec<u8>) {
         let (h, w, c) = (self.in_size.0, self.in_size.1, self.channels.0 * self.groups);
@@ -117,6 +135,20 @@ proptest! {
         prop_assert_eq!(&want.0, &Ok(()));
         for kernels in vector_kernels() {
             let _ = before.run(kernels, &mut scratch); // leaves its rubbish in the scratch
+            prop_assert!(want == case.run(kernels, &mut scratch), "{:?}", kernels.backend());
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(300))]
+    #[test]
+    fn deep_inputs_equal_the_scalar_twin(case in deep_case(), before in prop_oneof![case(), deep_case()]) {
+        let mut scratch = Scratch::new();
+        let want = case.run(Kernels::scalar(), &mut scratch);
+        prop_assert_eq!(&want.0, &Ok(()));
+        for kernels in vector_kernels() {
+            let _ = before.run(kernels, &mut scratch);
             prop_assert!(want == case.run(kernels, &mut scratch), "{:?}", kernels.backend());
         }
     }

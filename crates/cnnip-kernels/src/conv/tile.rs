@@ -49,13 +49,13 @@ impl Task for Job<'_, '_, '_> {
     }
 }
 
-/// Adds to every bias what taking inputs as unsigned costs: `-neutral * sum of weights`.
+/// Takes from every bias what inputs are larger than their differences to the zero point: its number times the sum of weights.
 #[inline(always)]
-fn compensate<S: Simd>(s: S, plan: &Plan<'_>, weights: &[Block], panel: usize, channels: &mut [Channel16]) {
-    if plan.neutral() == 0 {
+pub(super) fn compensate<S: Simd>(s: S, plan: &Plan<'_>, weights: &[Block], panel: usize, channels: &mut [Channel16]) {
+    if plan.factors.zero == 0 {
         return;
     }
-    let neutral = s.splat(i32::from(plan.neutral()));
+    let neutral = s.splat(plan.factors.zero);
     for (weights, channel) in weights.chunks_exact(panel).zip(channels) {
         let sums = weights.iter().fold(s.no_sums(), |sums, block| s.dot_splat(sums, [1; DEPTH], block));
         let offset = s.mul(s.total(sums), neutral);

@@ -68,11 +68,11 @@ fn interleave_weights<S: Simd>(s: S, plan: &Plan<'_>, block: usize, taps: &mut [
     }
 }
 
-/// Takes off what unsigned inputs add: `neutral * sum of weights`.
+/// Takes off what inputs are larger than their differences to the zero point: its number times the sum of weights.
 #[inline(always)]
 fn compensate<S: Simd>(s: S, plan: &Plan<'_>, taps: &[Block], bias: &mut Lanes) {
     let sums = taps.iter().fold(s.no_sums(), |sums, tap| s.dot_splat(sums, [1; GROUP], tap));
-    let offset = s.mul(s.total(sums), s.splat(i32::from(plan.neutral())));
+    let offset = s.mul(s.total(sums), s.splat(plan.factors.zero));
     s.store(s.sub(s.load(bias), offset), bias);
 }
 
@@ -81,7 +81,7 @@ fn compensate<S: Simd>(s: S, plan: &Plan<'_>, taps: &[Block], bias: &mut Lanes) 
 fn interleave_rows<S: Simd>(s: S, plan: &Plan<'_>, y: usize, ky: usize, part: Channels, line: &mut [Block]) {
     let (map, window) = (&plan.conv.input.map, &plan.conv.window);
     let padding = [plan.pad; BLOCK];
-    let flip = plan.conv.input.element.flip();
+    let flip = plan.factors.flip;
     // A row of padding is one pixel that repeats.
     let mut rows: [(&[u8], usize); GROUP] = [(&padding, 0); GROUP];
     for (r, row) in rows.iter_mut().enumerate().take(window.kh - ky) {

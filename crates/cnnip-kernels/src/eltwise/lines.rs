@@ -2,7 +2,7 @@
 
 use super::{Plan, Stage};
 use crate::channel::{BLOCK, Channel16};
-use crate::simd::{AnyScaler, Clamp, Finish, Scaler, Simd, Task, load_bytes, store_bytes};
+use crate::simd::{AnyScaler, Clamp, Double, Finish, Scaler, Simd, Task, load_bytes, store_bytes};
 use crate::{Element8, Map, Source8};
 use cnnip_numerics::eltwise::Function;
 
@@ -122,15 +122,43 @@ struct Steps<S: Simd> {
     clamp: Clamp<S>,
 }
 
+impl<S: Simd> Side<S> {
+    /// As [`apply`](Self::apply), of int8 in mode `Double`.
+    #[inline(always)]
+    fn apply_double(&self, s: S, scaler: &Double<S>, bytes: &[u8; BLOCK]) -> S::Vector {
+        let difference = s.sub(s.widen_int8(bytes), s.splat(self.zero));
+        scaler.scale(s, s.shift_left(difference, self.pre_shift))
+    }
+}
+
 impl<S: Simd> Steps<S> {
+    /// One line. Sums in mode `Double`, which networks have most, get a loop that decides nothing per vector.
     #[inline(always)]
     fn line(&self, s: S, a: Line<'_>, b: Line<'_>, out: &mut [u8]) {
+        let int8 = [self.a.element, self.b.element] == [Element8::Int8; 2];
+        match (&self.a.scaler, &self.b.scaler, &self.last) {
+            (AnyScaler::Double(x), AnyScaler::Double(y), AnyScaler::Double(last))
+                if int8 && self.function == Function::Add =>
+            {
+                self.each(s, out, |at| {
+                    let [a, b] = [self.a.apply_double(s, x, &a.at(at)), self.b.apply_double(s, y, &b.at(at))];
+                    last.scale(s, s.add(a, b))
+                });
+            }
+            _ => self.each(s, out, |at| {
+                let a = self.a.apply(s, &a.at(at));
+                let value =
+                    if self.function == Function::Pass { a } else { self.combine(s, a, self.b.apply(s, &b.at(at))) };
+                self.last.scale(s, value)
+            }),
+        }
+    }
+
+    /// Fills a line with what `scaled` gives for the elements from an offset on.
+    #[inline(always)]
+    fn each(&self, s: S, out: &mut [u8], scaled: impl Fn(usize) -> S::Vector) {
         for (index, out) in out.chunks_mut(BLOCK).enumerate() {
-            let at = index * BLOCK;
-            let a = self.a.apply(s, &a.at(at));
-            let value =
-                if self.function == Function::Pass { a } else { self.combine(s, a, self.b.apply(s, &b.at(at))) };
-            store_bytes(out, &self.clamp.bytes(s, self.last.scale(s, value)));
+            store_bytes(out, &self.clamp.bytes(s, scaled(index * BLOCK)));
         }
     }
 

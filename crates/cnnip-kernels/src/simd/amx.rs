@@ -49,6 +49,7 @@ mod available {
     use super::{Left, ROW_BYTES, ROWS, Right, Sums};
     use std::arch::asm;
     use std::arch::x86_64::{__cpuid_count, _xgetbv};
+    use std::sync::OnceLock;
 
     /// The tile registers, configured for whole tiles; released on drop, so that the system need not save them.
     #[derive(Debug)]
@@ -88,7 +89,7 @@ mod available {
             Self(())
         }
 
-        /// `left * right` for 32 rows of unsigned bytes and 32 channels of signed ones, modulo 2^32.
+        /// `left * right` for 32 rows and 32 channels of signed bytes, modulo 2^32.
         ///
         /// # Panics
         /// If an operand is shorter than the depth of the first right matrix asks for.
@@ -114,10 +115,10 @@ mod available {
                     "tileloadd tmm6, [{b0} + {row}*1]",
                     "tileloadd tmm7, [{b1} + {row}*1]",
                     "tileloadd tmm5, [{a1} + {stride}*1]",
-                    "tdpbusd tmm0, tmm4, tmm6",
-                    "tdpbusd tmm1, tmm4, tmm7",
-                    "tdpbusd tmm2, tmm5, tmm6",
-                    "tdpbusd tmm3, tmm5, tmm7",
+                    "tdpbssd tmm0, tmm4, tmm6",
+                    "tdpbssd tmm1, tmm4, tmm7",
+                    "tdpbssd tmm2, tmm5, tmm6",
+                    "tdpbssd tmm3, tmm5, tmm7",
                     "add {a0}, 64",
                     "add {a1}, 64",
                     "add {b0}, 1024",
@@ -131,10 +132,10 @@ mod available {
                     "tileloadd tmm6, [{rest0} + {row}*1]",
                     "tileloadd tmm7, [{rest1} + {row}*1]",
                     "tileloadd tmm5, [{a1} + {stride}*1]",
-                    "tdpbusd tmm0, tmm4, tmm6",
-                    "tdpbusd tmm1, tmm4, tmm7",
-                    "tdpbusd tmm2, tmm5, tmm6",
-                    "tdpbusd tmm3, tmm5, tmm7",
+                    "tdpbssd tmm0, tmm4, tmm6",
+                    "tdpbssd tmm1, tmm4, tmm7",
+                    "tdpbssd tmm2, tmm5, tmm6",
+                    "tdpbssd tmm3, tmm5, tmm7",
                     "4:",
                     "tilestored [{sums} + {row}*1], tmm0",
                     "tilestored [{sums} + {row}*1 + 1024], tmm1",
@@ -165,9 +166,11 @@ mod available {
         }
     }
 
-    /// Whether the processor multiplies 8-bit tiles and the system lets this process do it.
+    /// Whether the processor multiplies 8-bit tiles and the system lets this process do it. Asked once: under a hypervisor the
+    /// question takes as long as a small network.
     pub(crate) fn is_available() -> bool {
-        has_instructions() && has_state() && is_permitted()
+        static AVAILABLE: OnceLock<bool> = OnceLock::new();
+        *AVAILABLE.get_or_init(|| has_instructions() && has_state() && is_permitted())
     }
 
     /// CPUID leaf 7: AMX-TILE and AMX-INT8.
