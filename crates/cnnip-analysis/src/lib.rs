@@ -10,6 +10,7 @@
 //! | [`bisect`] | which element differs first, and which command wrote it |
 //! | [`why`] | how is one element derived: every tap, accumulator, rounding |
 //! | [`report`] | the same as a page and as CSV |
+//! | [`report::cost`] | what does each layer take: cycles, bytes, scratchpad, and when |
 //!
 //! What cannot be compared is refused by name rather than compared wrongly. Nothing here prints or reads files.
 

@@ -1,6 +1,7 @@
 //! A comparison for people and for spreadsheets: table, CSV, and a page that needs nothing from elsewhere.
 
 mod bitmap;
+pub mod cost;
 mod page;
 mod pictures;
 mod svg;

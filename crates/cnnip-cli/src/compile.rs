@@ -1,9 +1,11 @@
 //! `cnnip compile`.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use clap::{Args, ValueEnum};
-use cnnip_compiler::{Options, PixelRule, Rounding, Stages, compile_networks, compile_stages};
+use cnnip_compiler::{Choices, Options, PixelRule, Rounding, Stages, Tuner, compile_networks, compile_stages};
 use cnnip_graph::Graph;
 use cnnip_isa::Target;
 
@@ -13,7 +15,8 @@ use crate::model::{Format, Reading};
 use crate::quantize::{self, Quantize};
 use crate::stream::Streams;
 use crate::tool::target;
-use crate::{files, info, model};
+use crate::tune::{Tune, Tuned};
+use crate::{files, info, model, quality, report};
 
 #[derive(Debug, Args)]
 pub(crate) struct Compile {
@@ -49,6 +52,10 @@ pub(crate) struct Compile {
     /// Write the network after every graph pass into a folder, as text and for Graphviz
     #[arg(long, value_name = "DIR")]
     dump_passes: Option<PathBuf>,
+    /// Write what every layer takes, and how near to float it is where examples calibrate it: a page, JSON or a table, as the
+    /// name ends in .html, .json or .txt; may repeat
+    #[arg(long, value_name = "FILE", value_parser = report::file)]
+    report: Vec<PathBuf>,
     /// Leave the lowered network out of the package, which `cnnip accurate` then cannot run
     #[arg(long)]
     no_lowered: bool,
@@ -56,6 +63,8 @@ pub(crate) struct Compile {
     quantize: Quantize,
     #[command(flatten)]
     compress: Compress,
+    #[command(flatten)]
+    tune: Tune,
     /// Print results and errors as JSON
     #[arg(long)]
     pub(crate) json: bool,
@@ -96,24 +105,37 @@ fn dimension(text: &str) -> Result<(String, usize), String> {
     }
 }
 
-/// A model in integers.
-struct Ready {
-    graph: Graph,
-    format: Format,
-    compressed: Vec<compress::Done>,
-}
-
 /// Reads models, quantizes those that are float, compiles them and writes the package.
 pub(crate) fn run(arguments: &Compile, streams: &mut Streams<'_>) -> Result<(), Error> {
-    let names = names(&arguments.models);
-    let mut ready = vec![];
-    for (path, name) in arguments.models.iter().zip(&names) {
-        ready.push(read(arguments, path, name, streams)?);
+    let models = Models::read(arguments, streams)?;
+    let mut stages = models.compiled(&Choices::new())?;
+    let quality = models.quality(&stages)?;
+    let name = models.names.join(", ");
+    let write = |stages: &Stages| {
+        files::write_package(&arguments.output, &stages.package)?;
+        report::write(&arguments.report, &arguments.output, (&name, arguments.target), stages, &quality)
+    };
+    write(&stages)?;
+    let begin = |seed| models.tuner(seed);
+    let tuned = arguments.tune.run(&begin, streams, &mut |choices| write(&models.compiled(choices)?))?;
+    if let Some(tuned) = &tuned {
+        stages = models.compiled(&tuned.choices)?;
+        write(&stages)?;
     }
-    let stages = compiled(arguments, &names, &ready)?;
+    let compressed: Vec<&compress::Done> = models.ready.iter().flat_map(|ready| &ready.compressed).collect();
+    say(arguments, &stages, &compressed, tuned.as_ref(), streams);
+    Ok(())
+}
+
+/// Tells what was made.
+fn say(
+    arguments: &Compile,
+    stages: &Stages,
+    compressed: &[&compress::Done],
+    tuned: Option<&Tuned>,
+    streams: &mut Streams<'_>,
+) {
     let report = stages.report(arguments.target);
-    files::write_package(&arguments.output, &stages.package)?;
-    let compressed: Vec<&compress::Done> = ready.iter().flat_map(|ready| &ready.compressed).collect();
     let layer = |index: usize| stages.legalized.layers[index].name.as_str();
     if arguments.json {
         let mut data = info::data(&stages.package);
@@ -121,14 +143,100 @@ pub(crate) fn run(arguments: &Compile, streams: &mut Streams<'_>) -> Result<(), 
         if !compressed.is_empty() {
             data["compression"] = compress::data(compressed.iter().copied());
         }
+        if let Some(tuned) = tuned {
+            data["tuning"] = tuned.data();
+        }
         streams.data(&data);
-    } else {
-        let headline = info::headline(&stages.package.summary());
-        let steps: String = compressed.iter().map(|done| compress::text(done) + "\n").collect();
-        let report = info::report(&report, layer);
-        streams.say(format_args!("{}: {headline}\n{steps}{report}", arguments.output.display()));
+        return;
     }
-    Ok(())
+    let headline = info::headline(&stages.package.summary());
+    let steps = compressed.iter().map(|done| compress::text(done)).chain(tuned.map(Tuned::text));
+    let steps: String = steps.map(|line| line + "\n").collect();
+    let report = info::report(&report, layer);
+    streams.say(format_args!("{}: {headline}\n{steps}{report}", arguments.output.display()));
+}
+
+/// What a model was before it was compiled.
+struct Ready {
+    /// The float model that was calibrated, if there was one.
+    float: Option<Arc<Graph>>,
+    format: Format,
+    compressed: Vec<compress::Done>,
+}
+
+/// What is compiled.
+struct Models<'a> {
+    arguments: &'a Compile,
+    names: Vec<String>,
+    ready: Vec<Ready>,
+    /// The models in integers, with their names.
+    networks: Vec<(String, Graph)>,
+    options: Options,
+}
+
+impl<'a> Models<'a> {
+    fn read(arguments: &'a Compile, streams: &mut Streams<'_>) -> Result<Self, Error> {
+        let names = names(&arguments.models);
+        if names.len() > 1 && arguments.quantize.has_journal() {
+            return Err(Error::Analysis {
+                kind: "usage",
+                message: format!("--calib-journal is of one model, and these are {}", names.len()),
+                hint: "calibrate them one by one with --save-ranges, and compile them with --ranges".to_owned(),
+            });
+        }
+        let (mut ready, mut networks) = (vec![], vec![]);
+        for (path, name) in arguments.models.iter().zip(&names) {
+            let (one, graph) = read(arguments, path, name, streams)?;
+            ready.push(one);
+            networks.push((name.clone(), graph));
+        }
+        if ready.len() > 1 {
+            check_several(arguments, &ready)?;
+        }
+        let format = ready.first().map_or(Format::Tflite, |ready| ready.format);
+        Ok(Self { options: options(arguments, format), arguments, names, ready, networks })
+    }
+
+    fn compiled(&self, choices: &Choices) -> Result<Stages, Error> {
+        let options = Options { choices: choices.clone(), ..self.options.clone() };
+        let stages = match self.networks.as_slice() {
+            [(_, graph)] => compile_stages(graph, &options),
+            networks => compile_networks(networks, &options),
+        };
+        stages.map_err(|errors| Error::Compile { path: self.path(), errors })
+    }
+
+    fn tuner(&self, seed: u64) -> Result<Tuner, Error> {
+        let tuner = match self.networks.as_slice() {
+            [(_, graph)] => Tuner::new(graph, &self.options, seed),
+            networks => Tuner::of_networks(networks, &self.options, seed),
+        };
+        tuner.map_err(|errors| Error::Compile { path: self.path(), errors })
+    }
+
+    /// All models, for messages.
+    fn path(&self) -> PathBuf {
+        let paths: Vec<String> = self.arguments.models.iter().map(|path| path.display().to_string()).collect();
+        PathBuf::from(paths.join(", "))
+    }
+
+    /// Signal to noise of tensors, where a report wants it and examples have calibrated a model.
+    fn quality(&self, stages: &Stages) -> Result<BTreeMap<String, f64>, Error> {
+        let mut quality = BTreeMap::new();
+        let models = self.arguments.models.iter().zip(&self.ready).zip(&self.networks);
+        for ((path, Ready { float, .. }), (name, graph)) in models.filter(|_| !self.arguments.report.is_empty()) {
+            let Some(float) = float else { continue };
+            let Some(data) = quantize::examples(float, &self.arguments.quantize)? else { continue };
+            if self.networks.len() == 1 {
+                return quality::of_tensors(path, float, &stages.legalized, &data);
+            }
+            let alone = compile_stages(graph, &Options { cores: 1, ..self.options.clone() });
+            let alone = alone.map_err(|errors| Error::Compile { path: path.clone(), errors })?;
+            let found = quality::of_tensors(path, float, &alone.legalized, &data)?;
+            quality.extend(found.into_iter().map(|(tensor, found)| (format!("{name}/{tensor}"), found)));
+        }
+        Ok(quality)
+    }
 }
 
 /// Names of the models: their files' without the ending, and a number behind one that has been before.
@@ -143,31 +251,18 @@ fn names(models: &[PathBuf]) -> Vec<String> {
     names
 }
 
-fn read(arguments: &Compile, path: &Path, name: &str, streams: &mut Streams<'_>) -> Result<Ready, Error> {
-    files::distinct(path, &arguments.output)?;
+fn read(arguments: &Compile, path: &Path, name: &str, streams: &mut Streams<'_>) -> Result<(Ready, Graph), Error> {
+    for written in std::iter::once(&arguments.output).chain(&arguments.report) {
+        files::distinct(path, written)?;
+    }
     let alone = arguments.models.len() == 1;
     let dump = arguments.dump_passes.as_ref().map(|dir| if alone { dir.clone() } else { dir.join(name) });
     let reading = Reading { dims: arguments.dims.iter().cloned().collect(), dump };
     let (mut graph, format) = model::read_with_format(path, &reading)?;
     let pruned = arguments.compress.prune(path, &mut graph)?;
-    let mut graph = quantize::quantized(path, graph, &arguments.quantize, streams)?;
+    let (mut graph, float) = quantize::with_float(path, graph, &arguments.quantize, streams)?;
     let compressed = pruned.into_iter().chain(arguments.compress.cluster(&mut graph)).collect();
-    Ok(Ready { graph, format, compressed })
-}
-
-fn compiled(arguments: &Compile, names: &[String], ready: &[Ready]) -> Result<Stages, Error> {
-    let paths: Vec<String> = arguments.models.iter().map(|path| path.display().to_string()).collect();
-    let path = PathBuf::from(paths.join(", "));
-    let stages = match ready {
-        [Ready { graph, format, .. }] => compile_stages(graph, &options(arguments, *format)),
-        _ => {
-            check_several(arguments, ready)?;
-            let format = ready.first().map_or(Format::Tflite, |ready| ready.format);
-            let networks = names.iter().cloned().zip(ready.iter().map(|ready| ready.graph.clone()));
-            compile_networks(&networks.collect::<Vec<_>>(), &options(arguments, format))
-        }
-    };
-    stages.map_err(|errors| Error::Compile { path, errors })
+    Ok((Ready { float, format, compressed }, graph))
 }
 
 /// Several networks have a core each and one rounding.

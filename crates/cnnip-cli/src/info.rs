@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use cnnip_compiler::{Axis, CoreReport, Report, SplitRun};
+use cnnip_compiler::{CoreReport, Report, SplitRun};
 use cnnip_package::{Color, Input, Package, Pixels, Preprocess, Summary, Tensor};
 use serde_json::{Value, json};
 
@@ -41,18 +41,11 @@ pub(crate) fn report<'a>(report: &Report, layer: impl Fn(usize) -> &'a str) -> S
     }
     for SplitRun { layers, axis, cores } in &report.splits {
         let last = layers.end.saturating_sub(1);
-        let (count, axis) = (counted(layers.len(), "layer"), axis_name(*axis));
+        let (count, axis) = (counted(layers.len(), "layer"), axis.name());
         let (first, last) = (layer(layers.start), layer(last));
         let _ = write!(text, "\n  {count} by {axis} on {cores} cores: `{first}` to `{last}`");
     }
     text
-}
-
-const fn axis_name(axis: Axis) -> &'static str {
-    match axis {
-        Axis::Rows => "rows",
-        Axis::Channels => "channels",
-    }
 }
 
 /// What a network takes, for programs.
@@ -60,6 +53,8 @@ pub(crate) fn report_data<'a>(report: &Report, layer: impl Fn(usize) -> &'a str)
     json!({
         "cycles_estimate": report.cycles,
         "macs": report.macs,
+        "host_macs": report.host_macs,
+        "host_macs": report.host_macs,
         "array_use_permille": report.array_use(),
         "loaded_bytes": report.loaded_bytes,
         "stored_bytes": report.stored_bytes,
@@ -69,7 +64,7 @@ pub(crate) fn report_data<'a>(report: &Report, layer: impl Fn(usize) -> &'a str)
         })).collect::<Vec<_>>(),
         "splits": report.splits.iter().map(|split| json!({
             "layers": split.layers.clone().map(&layer).collect::<Vec<_>>(),
-            "axis": axis_name(split.axis), "cores": split.cores,
+            "axis": split.axis.name(), "cores": split.cores,
         })).collect::<Vec<_>>(),
     })
 }

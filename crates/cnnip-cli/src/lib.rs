@@ -8,6 +8,7 @@
 mod accurate;
 mod bench;
 mod bisect;
+mod calibration;
 mod compare;
 mod compile;
 mod compress;
@@ -27,11 +28,14 @@ mod level;
 mod model;
 mod names;
 mod precision;
+mod quality;
 mod quantize;
+mod report;
 mod results;
 mod stream;
 mod tool;
 mod trace;
+mod tune;
 mod why;
 
 use std::ffi::OsString;

@@ -5,19 +5,16 @@ use std::sync::Arc;
 
 use clap::{Args, ValueEnum};
 use cnnip_data::{Dataset, Fit, InputSpec, Normalize, PictureRule};
-use cnnip_float::{Embedded, Engine};
 use cnnip_graph::{Graph, Op, Pattern, Quantization, TensorId};
 use cnnip_quant::{Calibration, Method, Options, Ranges};
 use serde_json::Value;
 
 use crate::error::Error;
 use crate::stream::Streams;
-use crate::{files, model};
+use crate::{calibration, files, model};
 
 /// Largest table of ranges.
 const MAX_RANGES_BYTES: u64 = 64 << 20;
-/// Most broken examples that are listed.
-const MAX_LISTED: usize = 50;
 
 /// How a float model becomes integers.
 #[derive(Debug, Args)]
@@ -29,6 +26,9 @@ pub(crate) struct Quantize {
     /// Take at most this many examples, spread over all
     #[arg(long, value_name = "N", requires = "calib")]
     calib_count: Option<usize>,
+    /// Keep what the examples have shown in a file, and go on after those it knows of: for calibrations that may be interrupted
+    #[arg(long, value_name = "FILE.json", requires = "calib")]
+    calib_journal: Option<PathBuf>,
     /// How a range follows from values
     #[arg(long, value_enum, default_value_t = MethodName::MinMax)]
     calib_method: MethodName,
@@ -98,6 +98,11 @@ impl Quantize {
         (!self.std.is_empty()).then(|| Normalize { mean: self.mean.clone(), std: self.std.clone() })
     }
 
+    /// Whether the calibration is to be kept in a file.
+    pub(crate) fn has_journal(&self) -> bool {
+        self.calib_journal.is_some()
+    }
+
     /// Whether it says how to quantize a float model.
     pub(crate) fn is_given(&self) -> bool {
         self.calib.is_some() || self.ranges.is_some()
@@ -140,13 +145,24 @@ pub(crate) fn quantized(
     arguments: &Quantize,
     streams: &mut Streams<'_>,
 ) -> Result<Graph, Error> {
+    with_float(path, graph, arguments, streams).map(|(graph, _)| graph)
+}
+
+/// As [`quantized`], with the float model that was calibrated, if there was one.
+pub(crate) fn with_float(
+    path: &Path,
+    graph: Graph,
+    arguments: &Quantize,
+    streams: &mut Streams<'_>,
+) -> Result<(Graph, Option<Arc<Graph>>), Error> {
     if !model::is_float(&graph) {
         return match (&arguments.calib, &arguments.ranges) {
-            (None, None) => Ok(graph),
+            (None, None) => Ok((graph, None)),
             _ => Err(Error::AlreadyQuantized { path: path.into() }),
         };
     }
-    calibrate(path, graph, arguments, streams)?.quantized(path, &[])
+    let calibrated = calibrate(path, graph, arguments, streams)?;
+    Ok((calibrated.quantized(path, &[])?, Some(calibrated.graph)))
 }
 
 /// A float model with all that its quantization needs.
@@ -179,8 +195,7 @@ pub(crate) fn calibrate(
         cnnip_quant::equalize(&mut graph);
     }
     let graph = Arc::new(graph);
-    let calibration =
-        arguments.calib.as_ref().map(|data| calibrated(path, data, &graph, arguments, streams)).transpose()?;
+    let calibration = calibrated(path, &graph, arguments, streams)?;
     if calibration.is_none() && arguments.ranges.is_none() {
         return Err(Error::NotCalibrated { path: path.into() });
     }
@@ -225,49 +240,30 @@ fn listed(path: &Path) -> Result<Vec<String>, Error> {
     })
 }
 
+/// The examples of the calibration, if there are any.
+pub(crate) fn examples(graph: &Graph, arguments: &Quantize) -> Result<Option<Dataset>, Error> {
+    let Some(data) = &arguments.calib else { return Ok(None) };
+    Dataset::open(data, specs(graph), pictures(arguments)).map(Some).map_err(|why| Error::Data { why })
+}
+
+/// What becomes of the pictures of a calibration.
+fn pictures(arguments: &Quantize) -> PictureRule {
+    let normalize = arguments.normalize().unwrap_or_else(|| Normalize::all(0.0, 1.0));
+    PictureRule { fit: arguments.fit(), normalize }
+}
+
 fn calibrated(
     path: &Path,
-    data: &Path,
     graph: &Arc<Graph>,
     arguments: &Quantize,
     streams: &mut Streams<'_>,
-) -> Result<Calibration, Error> {
-    let normalize = arguments.normalize().unwrap_or_else(|| Normalize::all(0.0, 1.0));
-    let rule = PictureRule { fit: arguments.fit(), normalize };
-    let data = Dataset::open(data, specs(graph), rule).map_err(|why| Error::Data { why })?;
-    let float = |why| Error::Float { path: path.into(), why };
-    let watched = cnnip_quant::calibrate::watched(graph);
-    let mut session = Embedded::default().prepare(Arc::clone(graph), &watched).map_err(float)?.session();
-    let mut calibration = Calibration::new(arguments.method());
-    if arguments.correct_bias {
-        calibration = calibration.with_means();
-    }
-    let mut broken = vec![];
-    let chosen = spread(data.len(), arguments.calib_count.unwrap_or(usize::MAX));
-    let count = chosen.len();
-    for (done, index) in chosen.into_iter().enumerate() {
-        streams.progress("calibrating", done, count);
-        match data.load(index) {
-            Ok(example) => {
-                let inputs: Vec<&[f32]> = example.inputs.iter().map(Vec::as_slice).collect();
-                calibration.observe_run(session.as_mut(), graph, &inputs).map_err(float)?;
-            }
-            Err(why) => broken.push(why),
-        }
-    }
-    streams.progress("calibrating", count, count);
-    if broken.is_empty() {
-        return Ok(calibration);
-    }
-    let more = broken.len().saturating_sub(MAX_LISTED);
-    broken.truncate(MAX_LISTED);
-    Err(Error::Examples { broken, more })
-}
-
-/// Indices of `most` of `count` examples, evenly spread.
-fn spread(count: usize, most: usize) -> Vec<usize> {
-    let chosen = count.min(most);
-    (0..chosen).map(|at| at * count / chosen).collect()
+) -> Result<Option<Calibration>, Error> {
+    let Some(data) = examples(graph, arguments)? else { return Ok(None) };
+    let empty = Calibration::new(arguments.method());
+    let empty = if arguments.correct_bias { empty.with_means() } else { empty };
+    let most = arguments.calib_count.unwrap_or(usize::MAX);
+    let journal = arguments.calib_journal.as_deref().map(|file| (file, calibration::key(graph, &pictures(arguments))));
+    calibration::observe((path, graph), (&data, most), empty, journal, streams).map(Some)
 }
 
 /// The inputs of a network as a data set sees them.
@@ -314,12 +310,5 @@ mod tests {
             std::fs::write(&path, text).unwrap();
             assert!(wide(&given).unwrap_err().text().contains("the form is"), "{text}");
         }
-    }
-
-    #[test]
-    fn examples_are_spread_over_all() {
-        assert_eq!(spread(10, 4), [0, 2, 5, 7]);
-        assert_eq!(spread(3, 9), [0, 1, 2]);
-        assert_eq!(spread(3, 0), [0_usize; 0]);
     }
 }

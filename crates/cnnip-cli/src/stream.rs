@@ -78,11 +78,13 @@ impl Streams<'_> {
         self.say(format_args!("{value:#}"));
     }
 
-    /// Shows how much of a long work is done, on one line that is written over.
+    /// Shows how much of a long work is done, as a bar on one line that is written over.
     pub(crate) fn progress(&mut self, what: &str, done: usize, of: usize) {
+        const WIDTH: usize = 24;
         if self.terminal {
+            let full = "#".repeat(WIDTH * done.min(of) / of.max(1));
             let end = if done == of { "\n" } else { "" };
-            let _ = write!(self.err, "\r{what} {done}/{of}{end}").and_then(|()| self.err.flush());
+            let _ = write!(self.err, "\r{what} [{full:.<WIDTH$}] {done}/{of}{end}").and_then(|()| self.err.flush());
         }
     }
 

@@ -60,6 +60,52 @@ fn bench() -> Bench {
 }
 
 #[test]
+fn a_calibration_goes_on_where_it_was() {
+    let bench = bench();
+    let line = "cnnip compile @model.tflite --calib-method mse --correct-bias";
+    bench.done(&format!("{line} --calib @data.npy -o @whole.cnnip"));
+    // The first 15 examples under the same name: what a run that was ended then has seen.
+    let whole = std::fs::read(bench.path("data.npy")).unwrap();
+    let text = String::from_utf8_lossy(&whole[..whole.len() - 40 * 36 * 4]).replace("(40,", "(15,");
+    std::fs::create_dir(bench.path("part")).unwrap();
+    let values = &whole[whole.len() - 40 * 36 * 4..][..15 * 36 * 4];
+    let header = text.split_once('{').map(|(_, header)| format!("{{{header}")).unwrap();
+    let length = u16::try_from(header.len()).unwrap().to_le_bytes();
+    bench.file("part/data.npy", [b"\x93NUMPY\x01\x00", &length[..], header.as_bytes(), values].concat());
+    let journal = "--calib-journal @journal.json";
+    bench.done(&format!("{line} --calib @part/data.npy {journal} -o @part.cnnip"));
+    bench.done(&format!("{line} --calib @data.npy {journal} -o @resumed.cnnip"));
+    let package = |name: &str| std::fs::read(bench.path(name)).unwrap();
+    assert_ne!(package("part.cnnip"), package("whole.cnnip"));
+    assert_eq!(package("resumed.cnnip"), package("whole.cnnip"));
+    let said = bench.refused(&format!("cnnip compile @model.tflite --calib @data.npy {journal} -o @x.cnnip"));
+    assert!(said.contains("begun with another method"), "{said}");
+}
+
+#[test]
+fn a_report_says_what_every_layer_takes() {
+    let bench = bench();
+    let reports = "--report @r.json --report @r.txt --report @r.html";
+    let said =
+        bench.done(&format!("cnnip compile @model.tflite --calib @data.npy -o @x.cnnip --json {reports}")).data();
+    let report: serde_json::Value = serde_json::from_slice(&std::fs::read(bench.path("r.json")).unwrap()).unwrap();
+    assert_eq!(report["total"], said["report"]);
+    let layers = report["layers"].as_array().unwrap();
+    let sum = |key: &str| layers.iter().map(|layer| layer[key].as_u64().unwrap()).sum::<u64>();
+    for (of_layers, of_all) in
+        [("macs", "macs"), ("cycles_estimate", "cycles_estimate"), ("loaded_bytes", "loaded_bytes")]
+    {
+        assert_eq!(report["total"][of_all], sum(of_layers), "{of_layers}");
+    }
+    assert_eq!(sum("parameters"), 8 * 9 + 8 + 4 * 9 * 8 + 4);
+    let maps = layers.iter().find(|layer| layer["name"] == "maps").unwrap();
+    assert!(maps["sqnr_db"].as_f64().unwrap() > 20.0, "{maps}");
+    assert!(std::fs::read_to_string(bench.path("r.txt")).unwrap().lines().count() > layers.len());
+    let said = bench.refused("cnnip compile @model.tflite --calib @data.npy -o @y.cnnip --report @r.pdf");
+    assert!(said.contains(".html, .json or .txt"), "{said}");
+}
+
+#[test]
 fn a_float_model_becomes_a_package() {
     let bench = bench();
     let said = bench.refused("cnnip compile @model.tflite -o @x.cnnip");

@@ -1,4 +1,4 @@
-//! The page of a comparison, as a browser sees it.
+//! Pages as a browser sees them.
 
 mod common;
 
@@ -30,6 +30,27 @@ fn rendered(browser: &Path, page: &str, profile: &str) -> String {
 
 fn count(page: &str, what: &str) -> usize {
     page.matches(what).count()
+}
+
+#[test]
+#[expect(clippy::print_stderr, reason = "a test that is skipped says so")]
+fn a_browser_shows_what_layers_cost() {
+    let Some(browser) = browser() else {
+        eprintln!("skipped: no Chromium found");
+        return;
+    };
+    let bench = Bench::new();
+    bench.done("cnnip compile examples/digits/digits.tflite -o @x.cnnip --report @page.html --report @page.json");
+    let page = rendered(&browser, &bench.path("page.html"), &bench.path("profile"));
+    let report: serde_json::Value = serde_json::from_slice(&std::fs::read(bench.path("page.json")).unwrap()).unwrap();
+    let layers = report["layers"].as_array().unwrap();
+    assert_eq!(count(&page, "<tr><td title="), layers.len(), "a row for each layer");
+    for chart in ["layers", "timeline", "scratchpad", "roofline"] {
+        assert_eq!(count(&page, &format!("id=\"{chart}\"><svg")), 1, "{chart}");
+    }
+    let with_macs = layers.iter().filter(|layer| layer["macs"].as_u64() > Some(0)).count();
+    assert_eq!(count(&page, "<circle"), with_macs, "a circle for each layer with MACs");
+    assert!(!page.contains("NaN") && !page.contains("inf\""), "no coordinate is missing");
 }
 
 #[test]

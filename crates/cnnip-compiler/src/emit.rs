@@ -63,8 +63,10 @@ impl Course {
 /// A part of a list's time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Step {
-    /// So many cycles of work.
+    /// So many cycles of commands that are not `RUN`.
     Busy(u64),
+    /// So many cycles of the next operation.
+    Run(u64),
     /// A `SIGNAL`.
     Signal(u8),
     /// A `WAIT`.
@@ -159,7 +161,7 @@ impl Emitter<'_> {
         self.set(&needed(self.kind, operation))?;
         encode(&Command::Run(operation.code()), &mut self.list.words)?;
         let cycles = cnnip_timing::Cost::of(operation, self.target).cycles;
-        self.list.course.command(cycles, Step::Busy(cycles));
+        self.list.course.command(cycles, Step::Run(cycles));
         Ok(())
     }
 

@@ -18,6 +18,9 @@
 //! | `tilemap` | words → [`cnnip_package::TileMap`] | which command completes which part of which tensor |
 //! | `assemble` | everything → [`cnnip_package::Package`] | regions, tensors, steps, budget, provenance |
 //!
+//! What planners decide by estimates can be decided otherwise by [`Choices`]; a [`Tuner`] searches for better ones, and
+//! [`Stages::profile`] says what each layer takes, and when.
+//!
 //! What is deliberately absent: fusion of layers whose maps do not fit the scratchpad. It would be a pass between those above.
 //!
 //! ```
@@ -41,6 +44,7 @@
 
 mod assemble;
 mod cascade;
+mod choices;
 mod codec;
 mod constants;
 mod division;
@@ -61,19 +65,23 @@ mod size;
 mod strided;
 mod tile;
 mod tilemap;
+mod tune;
 
+pub use choices::{Change, Choices, LayerChoice, NoChange};
 pub use division::{Axis, Division, Duty, SplitRun};
 pub use error::{CompileErrors, Problem, Rule};
 pub use job::{Buffer, Job, LayerJobs};
 pub use memory::{MemoryMap, Role};
 pub use options::{Options, PixelRule, Rounding, Sharing, WeightCoding};
-pub use report::{CoreReport, Report};
+pub use report::{Bound, CoreReport, LayerProfile, Occupied, Profile, Report, Span};
 pub use schedule::{CoreProgram, EngineItems, Item, Program};
+pub use tune::{NoTrial, Price, Trial, Tuner};
 
 use cnnip_graph::Graph;
 use cnnip_isa::Target;
 use cnnip_lowered::Network;
 use cnnip_package::Package;
+use tile::conv::Plans;
 
 /// What every pass made of a graph, for dumps and tests.
 #[derive(Clone, Debug)]
@@ -95,7 +103,13 @@ pub struct Stages {
 impl Stages {
     /// What the network takes on the target it was compiled for.
     pub fn report(&self, target: &Target) -> Report {
-        Report::of(self, target)
+        self.profile(target).total
+    }
+
+    /// What each layer takes on the target the network was compiled for, and when.
+    pub fn profile(&self, target: &Target) -> Profile {
+        let Self { legalized: network, division, memory, jobs, programs, .. } = self;
+        report::Compiled { network, division, memory, jobs, programs, target }.profile()
     }
 }
 
@@ -114,18 +128,8 @@ pub fn compile(graph: &Graph, options: &Options) -> Result<Package, CompileError
 /// # Errors
 /// As [`compile`].
 pub fn compile_stages(graph: &Graph, options: &Options) -> Result<Stages, CompileErrors> {
-    let target = options.target;
-    check_cores(options.cores, target)?;
-    let legalized = lowered(graph, options)?;
-    let mut best = placed(Division::whole(&legalized, |_| 0), options)?;
-    // One core does it if no other way takes fewer cycles.
-    for division in division::candidates(&legalized, options) {
-        let always = options.sharing != Sharing::Faster;
-        match placed(division, options) {
-            Ok(placed) if always || placed.cycles(target) < best.cycles(target) => best = placed,
-            _ => {}
-        }
-    }
+    let Planned { legalized, first, others } = Planned::of_graph(graph, options)?;
+    let best = fastest(first, others, options)?;
     assembled(graph, options, legalized, best)
 }
 
@@ -136,11 +140,37 @@ pub fn compile_stages(graph: &Graph, options: &Options) -> Result<Stages, Compil
 /// # Errors
 /// All problems of the models at once.
 pub fn compile_networks(networks: &[(String, Graph)], options: &Options) -> Result<Stages, CompileErrors> {
-    check_cores(size::small(networks.len()), options.target)?;
-    let (graph, owners) = networks::side_by_side(networks);
-    let legalized = networks::in_step(lowered(&graph, options)?, &owners);
-    let best = placed(Division::whole(&legalized, |layer| owners[layer.node]), options)?;
+    let (graph, Planned { legalized, first, others }) = Planned::of_networks(networks, options)?;
+    let best = fastest(first, others, options)?;
     assembled(&graph, options, legalized, best)
+}
+
+/// A network, and the ways in which cores may do it.
+struct Planned {
+    legalized: Network,
+    /// One core does all, or a core per network.
+    first: Division,
+    /// Several cores share it.
+    others: Vec<Division>,
+}
+
+impl Planned {
+    fn of_graph(graph: &Graph, options: &Options) -> Result<Self, CompileErrors> {
+        check_cores(options.cores, options.target)?;
+        let legalized = lowered(graph, options)?;
+        let first = Division::whole(&legalized, |_| 0);
+        let others = division::candidates(&legalized, options);
+        Ok(Self { legalized, first, others })
+    }
+
+    /// Several networks, and all of them as one graph.
+    fn of_networks(networks: &[(String, Graph)], options: &Options) -> Result<(Graph, Self), CompileErrors> {
+        check_cores(size::small(networks.len()), options.target)?;
+        let (graph, owners) = networks::side_by_side(networks);
+        let legalized = networks::in_step(lowered(&graph, options)?, &owners);
+        let first = Division::whole(&legalized, |layer| owners[layer.node]);
+        Ok((graph, Self { legalized, first, others: vec![] }))
+    }
 }
 
 /// The network's layers for the target.
@@ -150,6 +180,22 @@ fn lowered(graph: &Graph, options: &Options) -> Result<Network, CompileErrors> {
     fold::paddings(graph, &mut legalized);
     cascade::pools(&mut legalized, options.target);
     Ok(legalized)
+}
+
+/// The way that is chosen, or the one that takes fewest cycles: the first if no other is faster.
+fn fastest(first: Division, others: Vec<Division>, options: &Options) -> Result<Placed, CompileErrors> {
+    if let Some(way) = options.choices.way() {
+        return placed(others.into_iter().take(way).last().unwrap_or(first), options, &Plans::default());
+    }
+    let mut best = placed(first, options, &Plans::default())?;
+    for way in others {
+        let always = options.sharing != Sharing::Faster;
+        match placed(way, options, &Plans::default()) {
+            Ok(placed) if always || placed.cycles(options.target) < best.cycles(options.target) => best = placed,
+            _ => {}
+        }
+    }
+    Ok(best)
 }
 
 fn check_cores(cores: u32, target: &'static Target) -> Result<(), CompileErrors> {
@@ -191,17 +237,19 @@ impl Placed {
 }
 
 /// Places all values and lowers all layers. Where a layer does not fit beside values that stay in the scratchpad, none does.
-fn placed(division: Division, options: &Options) -> Result<Placed, CompileErrors> {
+/// `plans` are those of the division that are known.
+fn placed(division: Division, options: &Options, plans: &Plans) -> Result<Placed, CompileErrors> {
     let target = options.target;
     let with = |residency: &residency::Residency| {
         let memory = memory::plan(&division, residency)?;
-        let (jobs, constants) = lower::all(&division, &memory, residency, options)?;
+        let (jobs, constants) = lower::all(&division, &memory, residency, (options, plans))?;
         Ok((memory, jobs, constants))
     };
     let none = residency::Residency::none(&division, target);
     let (memory, jobs, constants) = match options.chain {
         false => with(&none),
-        true => with(&residency::choose(&division, target)).or_else(|_: CompileErrors| with(&none)),
+        true => with(&residency::choose(&division, target, (&options.choices, plans)))
+            .or_else(|_: CompileErrors| with(&none)),
     }?;
     let programs = schedule::programs(&division, &jobs, target);
     Ok(Placed { division, memory, jobs, constants, programs })

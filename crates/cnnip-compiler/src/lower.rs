@@ -17,6 +17,7 @@ pub(crate) use resize::between as samples;
 use cnnip_graph::Place;
 use cnnip_isa::{ElementType, Target};
 
+use crate::choices::{Choices, LayerChoice};
 use crate::constants::Constants;
 use crate::division::Division;
 use crate::error::{CompileErrors, Problem, Rule};
@@ -24,6 +25,7 @@ use crate::job::{Job, LayerJobs, Scratchpad};
 use crate::memory::{MemoryMap, Role};
 use crate::options::{Options, WeightCoding};
 use crate::residency::{Recent, Residency};
+use crate::tile::conv::Plans;
 use cnnip_lowered::{Layer, Network, Origin, ValueId, Work};
 use region::StoredMap;
 
@@ -33,14 +35,22 @@ pub(crate) struct Setting<'a> {
     pub(crate) network: &'a Network,
     pub(crate) residency: &'a Residency,
     pub(crate) target: &'static Target,
+    pub(crate) choices: &'a Choices,
+    /// Plans that are known.
+    pub(crate) plans: &'a Plans,
     /// The layer's index.
     pub(crate) layer: usize,
 }
 
 impl Setting<'_> {
+    /// How the layer is to be cut.
+    pub(crate) fn choice(&self) -> LayerChoice {
+        self.choices.layer(self.layer)
+    }
+
     /// Bytes of scratchpad that the layer may use for buffers.
     pub(crate) fn room(&self) -> u64 {
-        self.residency.room(self.layer)
+        self.residency.room(self.layer) / u64::from(self.choice().parts.get())
     }
 
     /// Whether the layer works on a value where it lies.
@@ -118,7 +128,7 @@ pub(crate) fn all(
     division: &Division,
     memory: &MemoryMap,
     residency: &Residency,
-    options: &Options,
+    (options, plans): (&Options, &Plans),
 ) -> Result<(Vec<LayerJobs>, Constants), CompileErrors> {
     let (target, weights) = (options.target, options.weights);
     let network = &division.network;
@@ -129,7 +139,7 @@ pub(crate) fn all(
     let mut recent = Recent::default();
     for (index, layer) in network.layers.iter().enumerate() {
         constants.begin(index);
-        let setting = Setting { network, residency, target, layer: index };
+        let setting = Setting { network, residency, target, choices: &options.choices, plans, layer: index };
         let mut site = Site { setting, memory, target, weights, constants: &mut constants, recent: &mut recent, room };
         match one(&mut site, layer) {
             Ok(Some(Lowered { plan, pad, jobs })) => {

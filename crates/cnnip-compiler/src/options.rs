@@ -2,6 +2,7 @@
 
 use cnnip_isa::{RoundingMode, Target};
 
+use crate::choices::Choices;
 use crate::division::Axis;
 
 /// How scaled accumulators are rounded; the table in `numerics.md` says which operator uses what.
@@ -116,6 +117,8 @@ pub struct Options {
     pub provenance: Vec<(String, String)>,
     /// Keep the lowered network in the package.
     pub lowered: bool,
+    /// What planners are told to decide otherwise than by their own estimates; [`Tuner`](crate::Tuner) finds such choices.
+    pub choices: Choices,
 }
 
 impl Options {
@@ -132,6 +135,7 @@ impl Options {
             pixels: PixelRule::Auto,
             provenance: Vec::new(),
             lowered: true,
+            choices: Choices::new(),
         }
     }
 }

@@ -11,10 +11,12 @@ use std::ops::Range;
 
 use cnnip_isa::Target;
 
+use crate::choices::Choices;
 use crate::division::Division;
 use crate::lower::{Setting, traffic};
 use crate::memory::{Life, Role, first_fit, lives, roles};
 use crate::size::{aligned, small};
+use crate::tile::conv::Plans;
 use cnnip_lowered::{Network, ValueId};
 
 /// Addresses of resident values, and of the buffers of a layer, are multiples of this.
@@ -122,11 +124,11 @@ impl Residency {
 const MAX_PLANS: usize = 1 << 14;
 
 /// Chooses the values that stay: only values that one core has to itself.
-pub(crate) fn choose(division: &Division, target: &'static Target) -> Residency {
-    let mut choice = Choice::new(division, target);
+pub(crate) fn choose(division: &Division, target: &'static Target, (choices, plans): (&Choices, &Plans)) -> Residency {
+    let mut choice = Choice::new(division, target, (choices, plans));
     let users = division.users();
     let mut plans = 0;
-    for (value, life) in candidates(&division.network) {
+    for (value, life) in candidates(&division.network).into_iter().filter(|&(value, _)| choices.may_stay(value)) {
         let Some(core) = users[value] else { continue };
         plans += 2 * choice.residency.layers(core, &life).count();
         if plans > MAX_PLANS {
@@ -140,6 +142,8 @@ pub(crate) fn choose(division: &Division, target: &'static Target) -> Residency 
 struct Choice<'a> {
     network: &'a Network,
     target: &'static Target,
+    choices: &'a Choices,
+    plans: &'a Plans,
     residency: Residency,
     /// Per layer, bytes moved as things stand; `None` where it has too little room.
     moved: Vec<Option<u64>>,
@@ -154,17 +158,18 @@ struct Trial {
 }
 
 impl<'a> Choice<'a> {
-    fn new(division: &'a Division, target: &'static Target) -> Self {
+    fn new(division: &'a Division, target: &'static Target, (choices, plans): (&'a Choices, &'a Plans)) -> Self {
         let network = &division.network;
         let residency = Residency::none(division, target);
-        let mut choice = Self { network, target, residency, moved: vec![] };
+        let mut choice = Self { network, target, choices, plans, residency, moved: vec![] };
         choice.moved = (0..network.layers.len()).map(|layer| choice.bytes_moved(layer)).collect();
         choice
     }
 
     /// Bytes that a layer moves to and from external memory; `None` if it has too little room.
     fn bytes_moved(&self, layer: usize) -> Option<u64> {
-        traffic(&Setting { network: self.network, residency: &self.residency, target: self.target, layer })
+        let Self { network, target, choices, plans, residency, .. } = self;
+        traffic(&Setting { network, residency, target, choices, plans, layer })
     }
 
     /// Lets a value stay at the better of two places, if its layers move fewer bytes then.
@@ -194,7 +199,7 @@ impl<'a> Choice<'a> {
 }
 
 /// Values that may stay, best first, each with its life.
-fn candidates(network: &Network) -> Vec<(usize, Life)> {
+pub(crate) fn candidates(network: &Network) -> Vec<(usize, Life)> {
     let mut accesses = vec![0_u64; network.values.len()];
     for layer in &network.layers {
         for value in layer.work.reads().into_iter().chain([layer.work.writes()]) {

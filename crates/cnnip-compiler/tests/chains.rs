@@ -2,7 +2,9 @@
 
 mod common;
 
-use cnnip_compiler::{Axis, Options, Sharing, compile_stages};
+use std::num::NonZeroU32;
+
+use cnnip_compiler::{Axis, Change, Choices, Options, Price, Sharing, Stages, Tuner, compile_networks, compile_stages};
 use cnnip_graph::{
     Activation, Conv2d, DepthwiseConv2d, ElementType, Graph, GraphBuilder, Hw, Op, Padding, Pool2d, Quantization,
     Shape, Tensor, TensorId,
@@ -122,6 +124,128 @@ fn random_networks_are_exact_whatever_stays() {
         let options = Options { chain: rng.chance(90), ..Options::new(rng.pick(&targets)) };
         let inputs = common::random_inputs(&graph, &mut rng);
         common::check(&graph, &options, &inputs);
+    }
+}
+
+/// Random choices, most of them legal.
+fn choices(graph: &Graph, rng: &mut Rng) -> Choices {
+    let mut some = |limit: usize| rng.index(limit);
+    let parts = [1, 2, 3, 5].map(|parts| NonZeroU32::new(parts).expect("above 0"));
+    let mut choices = Choices::new();
+    for layer in 0..graph.nodes.len() {
+        choices = choices.with(Change::Plan { layer, plan: some(40) });
+        choices = choices.with(Change::Parts { layer, parts: parts[some(parts.len())] });
+    }
+    (0..3).fold(choices, |choices, _| choices.with(Change::Moves { value: some(graph.tensors.len()) }))
+}
+
+#[test]
+fn random_networks_are_exact_whatever_is_chosen() {
+    let target = common::tiny_cores(60 * 1024);
+    for seed in 0..networks() {
+        let (graph, mut rng) = network(seed);
+        let choices = choices(&graph, &mut rng).in_way(rng.index(4));
+        let options = Options { choices, cores: rng.within(1..=3), ..Options::new(target) };
+        if compile_stages(&graph, &options).is_ok() {
+            let inputs = common::random_inputs(&graph, &mut rng);
+            common::check(&graph, &options, &inputs);
+        }
+    }
+}
+
+fn price(stages: &Stages, options: &Options) -> Price {
+    let report = stages.report(options.target);
+    Price { cycles: report.cycles, external_bytes: report.external_bytes() }
+}
+
+/// Tries some choices; gives the price before, that after, and the choices.
+fn tuned(mut tuner: Tuner, trials: usize) -> (Price, Price, Choices) {
+    let before = tuner.price();
+    for _ in 0..trials {
+        let trial = tuner.propose();
+        let last = tuner.price();
+        let price = tuner.measure(&trial);
+        let is_best = tuner.learn(&trial, price);
+        assert_eq!(is_best, tuner.price() < last, "the best so far never gets worse");
+    }
+    (before, tuner.price(), tuner.choices().clone())
+}
+
+#[test]
+fn tuning_never_makes_worse_and_goes_the_same_way_again() {
+    let targets = [10, 20, 40].map(|kib| common::tiny_cores(kib * 1024));
+    let mut better = 0;
+    for seed in 0..networks().min(16) {
+        let (graph, mut rng) = network(seed);
+        let sharing = rng.pick(&[Sharing::Faster, Sharing::Faster, Sharing::Always(Axis::Rows)]);
+        let (target, cores) = (rng.pick(&targets), rng.within(1..=3));
+        let options = Options { cores, sharing, chain: rng.chance(80), ..Options::new(target) };
+        let search = || tuned(Tuner::new(&graph, &options, seed).expect("a legal network"), 30);
+        let (before, after, choices) = search();
+        assert_eq!(search(), (before, after, choices.clone()), "seed {seed}");
+        let stages =
+            |choices| compile_stages(&graph, &Options { choices, ..options.clone() }).expect("it was measured");
+        let by_itself = price(&stages(Choices::new()), &options);
+        assert_eq!(by_itself, before, "seed {seed}: the search begins with what the compiler does by itself");
+        assert_eq!(price(&stages(choices.clone()), &options), after, "seed {seed}: the price is that of the lists");
+        assert!(after <= before, "seed {seed}");
+        let inputs = common::random_inputs(&graph, &mut rng);
+        common::check(&graph, &Options { choices, ..options.clone() }, &inputs);
+        better += u32::from(after < before);
+    }
+    assert!(better > 0, "at least one of 16 becomes faster");
+}
+
+#[test]
+fn what_is_measured_elsewhere_is_learned_alike() {
+    let target = common::tiny_cores(40 * 1024);
+    let (graph, _) = network(3);
+    let options = Options { cores: 2, ..Options::new(target) };
+    let new = || Tuner::new(&graph, &options, 5).expect("a legal network");
+    let (mut one, mut other) = (new(), new());
+    for _ in 0..20 {
+        let trial = one.propose();
+        assert_eq!(other.propose(), trial);
+        let price = one.measure(&trial);
+        let read = trial.to_string().parse().expect("a trial");
+        assert_eq!(other.learn(&read, price), one.learn(&trial, price));
+    }
+    assert_eq!((one.price(), one.choices()), (other.price(), other.choices()));
+}
+
+#[test]
+fn networks_side_by_side_are_tuned_together() {
+    let target = common::tiny_cores(60 * 1024);
+    for seed in 0..6 {
+        let networks = [0, 1].map(|more| (format!("n{more}"), network(2 * seed + more).0));
+        let options = Options::new(target);
+        let (before, after, choices) = tuned(Tuner::of_networks(&networks, &options, seed).expect("legal"), 15);
+        let stages =
+            |choices| compile_networks(&networks, &Options { choices, ..options.clone() }).expect("it was measured");
+        assert_eq!(price(&stages(Choices::new()), &options), before, "seed {seed}");
+        assert_eq!(price(&stages(choices), &options), after, "seed {seed}");
+        assert!(after <= before, "seed {seed}");
+    }
+}
+
+#[test]
+fn a_profile_adds_up() {
+    let target = common::tiny_cores(60 * 1024);
+    for seed in 0..networks() {
+        let (graph, mut rng) = network(seed);
+        let sharing = rng.pick(&[Sharing::Faster, Sharing::Always(Axis::Rows), Sharing::Always(Axis::Channels)]);
+        let options = Options { cores: rng.within(1..=3), sharing, ..Options::new(target) };
+        let profile = compile_stages(&graph, &options).expect("a legal network").profile(target);
+        for (core, report) in (0..=u8::MAX).zip(&profile.total.cores) {
+            let layers = || profile.layers.iter().filter(|layer| layer.core == core);
+            assert_eq!(layers().map(|layer| layer.elapsed).sum::<u64>(), report.cycles, "seed {seed}, core {core}");
+            assert!(layers().all(|layer| layer.start <= layer.end && layer.end <= profile.total.cycles), "seed {seed}");
+        }
+        let macs: u64 = profile.layers.iter().map(|layer| layer.macs).sum();
+        // What several cores make is there for each of them.
+        assert!(macs >= profile.total.macs, "seed {seed}: {macs} of {}", profile.total.macs);
+        let inside = |part: &cnnip_compiler::Occupied| part.address + part.bytes <= u64::from(target.sram_bytes);
+        assert!(profile.scratchpad.iter().all(inside), "seed {seed}");
     }
 }
 

@@ -96,15 +96,24 @@ impl Accurate {
 
 impl Level for Accurate {
     fn run(&mut self, inputs: &[Vec<f32>]) -> Result<Vec<Vec<f32>>, LevelError> {
-        let forms: Vec<Form> = self.0.inputs().map(Form::of).collect();
-        for (index, (form, values)) in forms.iter().zip(inputs).enumerate() {
-            let bytes = form.bytes(values).map_err(failed(ACCURATE))?;
-            self.0.set_input(index, &bytes).map_err(failed(ACCURATE))?;
-        }
+        set_inputs(&mut self.0, inputs)?;
         self.0.run().map_err(failed(ACCURATE))?;
         let missing = || LevelError { level: ACCURATE, why: "an output has no real numbers".to_owned() };
         self.0.outputs().map(|view| view.real().ok_or_else(missing)).collect()
     }
+}
+
+/// Gives an Accurate Simulator real numbers, in whatever type its inputs have.
+///
+/// # Errors
+/// Integers without scale, and inputs of another size.
+pub fn set_inputs(simulator: &mut Simulator, inputs: &[Vec<f32>]) -> Result<(), LevelError> {
+    let forms: Vec<Form> = simulator.inputs().map(Form::of).collect();
+    for (index, (form, values)) in forms.iter().zip(inputs).enumerate() {
+        let bytes = form.bytes(values).map_err(failed(ACCURATE))?;
+        simulator.set_input(index, &bytes).map_err(failed(ACCURATE))?;
+    }
+    Ok(())
 }
 
 /// The instruction set simulator.

@@ -21,7 +21,8 @@ pub(super) fn escape(text: &str) -> String {
     out
 }
 
-fn open(class: &str, width: f64, height: f64, title: &str) -> String {
+/// The first tag of a picture.
+pub(super) fn open(class: &str, width: f64, height: f64, title: &str) -> String {
     format!(
         "<svg class=\"{class}\" xmlns=\"http://www.w3.org/2000/svg\" role=\"img\" width=\"{width}\" height=\"{height}\" \
          viewBox=\"0 0 {width} {height}\"><title>{}</title>",

@@ -18,6 +18,16 @@ pub enum Axis {
     Channels,
 }
 
+impl Axis {
+    /// Its name in reports.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Rows => "rows",
+            Self::Channels => "channels",
+        }
+    }
+}
+
 /// Channels are cut at multiples of this: a weight block is never cut.
 const LANES: u32 = 16;
 

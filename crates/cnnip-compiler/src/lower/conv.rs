@@ -24,7 +24,7 @@ use cnnip_lowered::{ConvLayer, Sweep};
 /// Bytes moved to and from external memory, if a plan fits.
 pub(super) fn traffic(setting: &Setting<'_>, layer: &ConvLayer) -> Option<u64> {
     let shape = shape(setting, layer);
-    shape.plan().ok().map(|plan| shape.traffic(&plan))
+    setting.plans.plan(setting.layer, &shape, setting.choice().plan).ok().map(|plan| shape.traffic(&plan))
 }
 
 fn shape<'a>(setting: &Setting<'_>, layer: &'a ConvLayer) -> ConvShape<'a> {
@@ -38,7 +38,8 @@ fn shape<'a>(setting: &Setting<'_>, layer: &'a ConvLayer) -> ConvShape<'a> {
 
 pub(super) fn lower(site: &mut Site<'_>, layer: &ConvLayer) -> Result<Lowered, Rule> {
     let shape = shape(&site.setting, layer);
-    let plan = shape.plan().map_err(|bytes| site.too_small(bytes))?;
+    let Setting { plans, layer: index, .. } = site.setting;
+    let plan = plans.plan(index, &shape, site.setting.choice().plan).map_err(|bytes| site.too_small(bytes))?;
     site.reserve(shape.jobs(&plan))?;
     let mut lowering = Lowering::new(site, &shape, plan);
     for (pixels, channels) in lowering.order() {

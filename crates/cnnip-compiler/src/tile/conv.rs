@@ -1,5 +1,8 @@
 //! How a convolution is cut: output rows, columns and channels, input channels, and taps.
 
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
 use cnnip_isa::operation::{RECORD_BYTES, SPILL_BYTES};
 use cnnip_isa::{ElementType, Target};
 
@@ -50,7 +53,7 @@ impl ConvPlan {
 }
 
 /// What a layer finds in the scratchpad.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Room {
     /// Bytes for its buffers.
     pub(crate) bytes: u64,
@@ -58,6 +61,39 @@ pub(crate) struct Room {
     pub(crate) input: bool,
     /// Its output has its place there.
     pub(crate) output: bool,
+}
+
+/// The plans of a network's convolutions as far as someone has asked for them: finding one takes most of a compilation, and what differs
+/// from one to the next is little.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Plans(Arc<Mutex<HashMap<PlanKey, Result<ConvPlan, u64>>>>);
+
+/// A layer's index, what it finds in the scratchpad, and how many cheaper plans there are.
+type PlanKey = (usize, Room, usize);
+
+/// Plans that are remembered at most.
+const MAX_PLANS: usize = 1 << 20;
+
+impl Plans {
+    /// The plan of a layer of the network with `rank` cheaper ones by estimated cycles, or the last one; on a tie the first found is
+    /// cheaper. `Err` has the bytes of the smallest piece.
+    pub(crate) fn plan(&self, layer: usize, shape: &ConvShape<'_>, rank: usize) -> Result<ConvPlan, u64> {
+        let key = (layer, shape.room, rank);
+        if let Some(&known) = self.known().get(&key) {
+            return known;
+        }
+        let found = shape.plan(rank);
+        let mut known = self.known();
+        if known.len() >= MAX_PLANS {
+            known.clear();
+        }
+        known.insert(key, found);
+        found
+    }
+
+    fn known(&self) -> MutexGuard<'_, HashMap<PlanKey, Result<ConvPlan, u64>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// Bytes of each buffer of a plan; 0 for one that is not needed.
@@ -175,10 +211,20 @@ impl<'a> ConvShape<'a> {
             && self.scratchpad(plan) <= self.room.bytes
     }
 
-    /// The cheapest plan by estimated cycles; on a tie the first found. `Err` has the bytes of the smallest piece.
-    pub(crate) fn plan(&self) -> Result<ConvPlan, u64> {
-        let best = self.candidates().min_by_key(|plan| self.cost(plan));
-        best.map(|plan| self.running_ahead(plan)).ok_or_else(|| self.scratchpad(&self.smallest()))
+    /// As [`Plans::plan`].
+    fn plan(&self, rank: usize) -> Result<ConvPlan, u64> {
+        let found = match rank {
+            0 => self.candidates().min_by_key(|plan| self.cost(plan)),
+            _ => self.ranked(rank),
+        };
+        found.map(|plan| self.running_ahead(plan)).ok_or_else(|| self.scratchpad(&self.smallest()))
+    }
+
+    fn ranked(&self, rank: usize) -> Option<ConvPlan> {
+        let mut plans: Vec<(u64, ConvPlan)> = self.candidates().map(|plan| (self.cost(&plan), plan)).collect();
+        plans.sort_by_key(|&(cost, _)| cost);
+        plans.dedup();
+        plans.get(rank).or(plans.last()).map(|&(_, plan)| plan)
     }
 
     /// The plan with as many buffers of weights as there are pieces, if they take at most half of the room.
