@@ -54,6 +54,26 @@ fn cores_that_share_a_network_give_its_outputs() {
 }
 
 #[test]
+fn several_cores_are_tuned_and_reported() {
+    let bench = Bench::new();
+    for (models, cores) in [(MODEL.to_owned(), 3), (format!("{MODEL} {MODEL}"), 2)] {
+        let line = format!("cnnip compile {models} --cores {cores} --target v3u -o @x.cnnip --json");
+        let plain = bench.done(&line).data();
+        let tuned = bench.done(&format!("{line} --tune 30 --report @r.json --report @r.html --report @r.txt")).data();
+        let cycles = |data: &Value| data["cycles_estimate"].as_u64().unwrap();
+        assert_eq!(cycles(&tuned["tuning"]["before"]), cycles(&plain["report"]));
+        assert_eq!(cycles(&tuned["tuning"]["after"]), cycles(&tuned["report"]));
+        assert!(cycles(&tuned["report"]) <= cycles(&plain["report"]));
+        let report: Value = serde_json::from_slice(&std::fs::read(bench.path("r.json")).unwrap()).unwrap();
+        let layers = report["layers"].as_array().unwrap();
+        for (core, of_core) in report["total"]["cores"].as_array().unwrap().iter().enumerate() {
+            let here = layers.iter().filter(|layer| layer["core"] == core);
+            assert_eq!(here.map(cycles).sum::<u64>(), cycles(of_core), "core {core} of {models}");
+        }
+    }
+}
+
+#[test]
 fn cores_that_are_not_there_are_refused() {
     let bench = Bench::new();
     let said = bench.refused(&format!("cnnip compile {MODEL} -o @x.cnnip --cores 2"));

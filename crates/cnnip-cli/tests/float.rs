@@ -106,6 +106,20 @@ fn a_report_says_what_every_layer_takes() {
 }
 
 #[test]
+fn a_report_of_several_models_measures_each() {
+    let bench = bench();
+    let line = "cnnip compile @model.tflite @model.tflite --calib @data.npy --target v3u -o @x.cnnip";
+    bench.done(&format!("{line} --report @r.json"));
+    let report: serde_json::Value = serde_json::from_slice(&std::fs::read(bench.path("r.json")).unwrap()).unwrap();
+    let layers = report["layers"].as_array().unwrap();
+    let quality = |name: &str| layers.iter().find(|layer| layer["name"] == name).unwrap()["sqnr_db"].as_f64().unwrap();
+    assert!(quality("model/maps") > 20.0);
+    assert_eq!(quality("model/maps").to_bits(), quality("model.2/maps").to_bits());
+    let said = bench.refused(&format!("{line} --calib-journal @journal.json"));
+    assert!(said.contains("--calib-journal is of one model") && said.contains("--save-ranges"), "{said}");
+}
+
+#[test]
 fn a_float_model_becomes_a_package() {
     let bench = bench();
     let said = bench.refused("cnnip compile @model.tflite -o @x.cnnip");
