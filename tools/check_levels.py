@@ -1,9 +1,10 @@
 #!/usr/bin/env python3
 """Every tensor of networks on the Accurate Simulator against the command lists, rebuilt through the tile map, for several targets.
 
-    tools/check_levels.py --bin-dir target/release --targets v3m,v3h,v3u,v4h [--inputs N] [--markdown] [MODEL...]
+    tools/check_levels.py --bin-dir target/release --targets v3m,v3h,v3u,v3u/3,v4h [--inputs N] [--markdown] [MODEL...]
 
-MODEL is a quantized .tflite or .onnx file; without any, all int8 networks of ../shared/data. Inputs are seeded random elements.
+MODEL is a .tflite or .onnx file; without any, all int8 networks of ../shared/data. A float model has its examples for calibration beside
+it, as tools/make_networks.py writes them: NAME.calib.npz. `v3u/3` are three cores. Inputs are seeded random elements.
 Needs `numpy`. Exit status: 0 when every element of every tensor is equal, 1 otherwise.
 """
 
@@ -53,7 +54,10 @@ def compared(program: Path, model: Path, target: str, inputs: int) -> list[str]:
     tensors = elements = different = 0
     with tempfile.TemporaryDirectory() as scratch:
         package = Path(scratch) / "network.cnnip"
-        asked(program, "compile", str(model), "-o", str(package), "--target", target)
+        name, _, cores = target.partition("/")
+        examples = model.with_suffix(".calib.npz")
+        options = ["--cores", cores] * bool(cores) + ["--calib", str(examples)] * examples.exists()
+        asked(program, "compile", str(model), "-o", str(package), "--target", name, *options)
         descriptions = asked(program, "info", str(package))["inputs"]
         for seed in range(inputs):
             options = []
@@ -72,7 +76,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("models", nargs="*", type=Path)
     parser.add_argument("--bin-dir", type=Path, default=ROOT / "target/release")
-    parser.add_argument("--targets", default="v3m,v3h,v3u,v4h")
+    parser.add_argument("--targets", default="v3m,v3h,v3u,v3u/3,v4h")
     parser.add_argument("--inputs", type=int, default=1)
     parser.add_argument("--markdown", action="store_true")
     arguments = parser.parse_args()

@@ -73,7 +73,9 @@ pub fn standard(graph: Graph, mut watch: impl FnMut(&'static str, &Graph)) -> Gr
         graph
     });
     let names: HashSet<&str> = graph.tensors.iter().map(|tensor| tensor.name.as_str()).collect();
+    // A pass may have given a tensor the name of one that the import had fused away.
+    graph.fused.retain(|tensor| !names.contains(tensor.name.as_str()));
     let gone = before.into_iter().filter(|tensor| !tensor.is_constant() && !names.contains(tensor.name.as_str()));
-    graph.fused.extend(gone.collect::<Vec<_>>());
+    graph.fused.extend(gone);
     graph
 }

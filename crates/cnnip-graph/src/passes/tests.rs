@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::evaluate::float_data;
-use crate::onnx::tests::resnet_block;
+use crate::onnx::tests::{ModelBuilder, resnet_block};
 use crate::op::{Activation, Conv2d, Hw, Op, Pad, PadValue, Padding};
 use crate::{ElementType, GraphBuilder, Quantization, Shape, Source, Tensor, TensorId};
 
@@ -49,6 +49,18 @@ fn a_residual_block_ends_channels_last_with_everything_folded() {
     assert_eq!(names[1..4], ["r1", "b2", "r2"]);
     let source = graph[graph.tensor_named("r1").unwrap()].source.clone();
     assert_eq!(source, Source::View { name: "r1".into(), axes: vec![0, 2, 3, 1] });
+}
+
+/// The layout pass gives the convolution the name of its result, which the import had found to be the output under another name.
+#[test]
+fn every_tensor_has_a_name_of_its_own() {
+    let model = ModelBuilder::new(13).input("x", &[1, 2, 4, 4]).weights("w", &[3, 2, 1, 1]);
+    let model = model.node("Conv", &["x", "w"], &["conv"], &[]).node("Identity", &["conv"], &["mask"], &[]);
+    let graph = standard(model.output("mask").import().unwrap(), |_, _| {});
+    let mut names: Vec<&str> = graph.tensors.iter().chain(&graph.fused).map(|tensor| tensor.name.as_str()).collect();
+    names.sort_unstable();
+    assert!(names.contains(&"conv") && names.contains(&"mask"), "{names:?}");
+    assert!(names.windows(2).all(|pair| pair[0] != pair[1]), "{names:?}");
 }
 
 #[test]
