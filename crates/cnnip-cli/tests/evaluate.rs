@@ -204,6 +204,12 @@ fn a_network_goes_to_other_frameworks() {
         let holds = |text: &[u8]| file.windows(text.len()).any(|bytes| bytes == text);
         assert_eq!(holds(b"QuantizeLinear"), model == "digits");
     }
+    // And back: the exported network is compiled to the same integers.
+    bench.done("cnnip compile @digits.onnx -o @back.cnnip");
+    let outputs = |package: &str| {
+        bench.done(&format!("iss-run {package} {DIGITS}/images/7_00.png --json")).data()["outputs"].clone()
+    };
+    assert_eq!(outputs("@back.cnnip"), outputs(&format!("{DIGITS}/digits.cnnip")));
     let said = bench.refused("cnnip export @digits.onnx -o @digits.onnx");
     assert!(said.contains("written over itself"), "{said}");
 }

@@ -2,7 +2,7 @@
 
 mod common;
 
-use cnnip_compiler::{CompileErrors, Options, PixelRule, compile};
+use cnnip_compiler::{CompileErrors, Options, PixelRule, Rounding, compile};
 use cnnip_graph::{
     Activation, Conv2d, DepthwiseConv2d, ElementType, FullyConnected, Graph, GraphBuilder, Hw, Mean, Op, Padding,
     Pool2d, Quantization, Shape, Tensor, TensorId,
@@ -134,6 +134,19 @@ fn with_host_steps() -> Graph {
     let y = build.apply_as("y", Op::Dequantize, &[t], ElementType::F32, None);
     build.output(y);
     build.finish().unwrap()
+}
+
+/// TFLite and ONNX round halves of their inputs otherwise.
+#[test]
+fn halves_of_inputs_go_where_the_rounding_says() {
+    for (rounding, want) in [(Rounding::Float, HostOperator::Quantize), (Rounding::Onnx, HostOperator::QuantizeEven)] {
+        let mut build = GraphBuilder::new("input");
+        let x = build.input(Tensor::new("x", Shape::new([1, 4]).unwrap(), ElementType::F32));
+        let q = build.apply_as("q", Op::Quantize, &[x], ElementType::I8, Some(Quantization::per_tensor(0.05, -3)));
+        build.output(q);
+        let package = compile(&build.finish().unwrap(), &Options { rounding, ..options() }).unwrap();
+        assert!(matches!(&package.program[..], [Step::Host(step)] if step.operator == want), "{rounding:?}");
+    }
 }
 
 #[test]

@@ -75,7 +75,7 @@ pub struct Step(Work);
 enum Work {
     Softmax { parameters: Softmax, depth: usize },
     WideSoftmax { parameters: WideSoftmax, depth: usize },
-    Quantize(Affine, ElementType),
+    Quantize(Affine, ElementType, Ties),
     Dequantize(Affine, ElementType),
     Extremum(Extremum),
 }
@@ -99,9 +99,9 @@ impl Step {
     pub fn new(operator: HostOperator, input: Operand<'_>, output: Operand<'_>) -> Result<Self, StepError> {
         Ok(Self(match operator {
             HostOperator::Softmax { beta } => softmax(beta, input, output)?,
-            HostOperator::Quantize => {
+            HostOperator::Quantize | HostOperator::QuantizeEven => {
                 has(operator, (End::Input, input), ElementType::Float32, "float32 elements")?;
-                Work::Quantize(affine(operator, (End::Output, output))?, output.element)
+                Work::Quantize(affine(operator, (End::Output, output))?, output.element, ties(operator))
             }
             HostOperator::Dequantize => {
                 has(operator, (End::Output, output), ElementType::Float32, "float32 elements")?;
@@ -131,7 +131,7 @@ impl Step {
                     softmax_int16(from, *depth, parameters, to)
                 })
             }
-            Work::Quantize(affine, element) => quantize(*affine, *element, input, output),
+            Work::Quantize(affine, element, ties) => quantize((*affine, *element), *ties, input, output),
             Work::Dequantize(affine, element) => dequantize(*affine, *element, input, output),
             Work::Extremum(extremum) => extremum.run(input, output),
         }
@@ -271,17 +271,23 @@ fn mapped<A: Copy, B: Copy + Default, const N: usize, const M: usize>(
     Ok(())
 }
 
-/// Real numbers as integers of a type. TFLite's QUANTIZE: ties go away from zero.
-fn quantize(affine: Affine, element: ElementType, input: &[u8], output: &mut [u8]) -> Result<(), HostError> {
+/// Where halves go: TFLite's QUANTIZE rounds them away from zero, ONNX's `QuantizeLinear` to even.
+fn ties(operator: HostOperator) -> Ties {
+    if operator == HostOperator::QuantizeEven { Ties::Even } else { Ties::Away }
+}
+
+/// Real numbers as integers of a type.
+fn quantize(
+    (affine, element): (Affine, ElementType),
+    ties: Ties,
+    input: &[u8],
+    output: &mut [u8],
+) -> Result<(), HostError> {
     let real = f32::from_le_bytes;
     match element {
-        ElementType::Int16 => {
-            mapped(input, output, real, i16::to_le_bytes, |from, to| affine.quantize(from, Ties::Away, to))
-        }
-        ElementType::Uint8 => {
-            mapped(input, output, real, u8::to_le_bytes, |from, to| affine.quantize(from, Ties::Away, to))
-        }
-        _ => mapped(input, output, real, i8::to_le_bytes, |from, to| affine.quantize(from, Ties::Away, to)),
+        ElementType::Int16 => mapped(input, output, real, i16::to_le_bytes, |from, to| affine.quantize(from, ties, to)),
+        ElementType::Uint8 => mapped(input, output, real, u8::to_le_bytes, |from, to| affine.quantize(from, ties, to)),
+        _ => mapped(input, output, real, i8::to_le_bytes, |from, to| affine.quantize(from, ties, to)),
     }
 }
 
@@ -324,11 +330,13 @@ mod tests {
     #[test]
     fn conversions_know_their_types() {
         let real = Operand { element: ElementType::Float32, shape: &[2], quantization: None };
-        let step = Step::new(HostOperator::Quantize, real, tensor(ElementType::Int16, &[2], 0.5, 0)).unwrap();
         let mut output = [0; 4];
         let bytes: Vec<u8> = [0.25_f32, -1.0].into_iter().flat_map(f32::to_le_bytes).collect();
-        step.run(&bytes, &mut output).unwrap();
-        assert_eq!(output, [1, 0, 0xfe, 0xff]);
+        for (operator, half) in [(HostOperator::Quantize, 1), (HostOperator::QuantizeEven, 0)] {
+            let step = Step::new(operator, real, tensor(ElementType::Int16, &[2], 0.5, 0)).unwrap();
+            step.run(&bytes, &mut output).unwrap();
+            assert_eq!(output, [half, 0, 0xfe, 0xff]);
+        }
         let step = Step::new(HostOperator::Dequantize, tensor(ElementType::Uint8, &[1], 0.5, 128), real).unwrap();
         step.run(&[130], &mut output).unwrap();
         assert_eq!(f32::from_le_bytes(output), 1.0);

@@ -289,7 +289,7 @@ impl<'a> Check<'a> {
             HostOperator::Softmax { beta } => {
                 self.require(beta.is_finite(), item, Defect::Number { what: "beta", value: beta });
             }
-            HostOperator::Quantize => {
+            HostOperator::Quantize | HostOperator::QuantizeEven => {
                 self.require(input.element == ElementType::Float32, item, needs("a float32 input"));
                 self.require(output.quantization.is_some(), item, needs("an output with a scale"));
             }

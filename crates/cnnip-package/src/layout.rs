@@ -242,6 +242,7 @@ impl Wire for HostOperator {
                 axis.put(&mut attributes);
                 5
             }
+            Self::QuantizeEven => 6,
         };
         tag.put(out);
         attributes.put(out);
@@ -257,6 +258,7 @@ impl Wire for HostOperator {
             3 => (attributes, Self::Dequantize),
             4 => u32::take(attributes).map(|(left, axis)| (left, Self::ArgMax { axis }))?,
             5 => u32::take(attributes).map(|(left, axis)| (left, Self::ArgMin { axis }))?,
+            6 => (attributes, Self::QuantizeEven),
             _ => return fail(at, Why::UnknownOperator { tag }),
         };
         if left.is_empty() { Ok((rest, operator)) } else { fail(left, Why::TrailingBytes { bytes: left.len() }) }

@@ -34,8 +34,10 @@ pub enum HostOperator {
         /// Factor on the input before the exponential; finite.
         beta: f32,
     },
-    /// Real numbers to integers: `float32` input, integer output with a scale, same shape.
+    /// Real numbers to integers, halves away from zero, as TFLite does: `float32` input, integer output with a scale, same shape.
     Quantize,
+    /// As [`Quantize`](Self::Quantize), halves to even, as ONNX does.
+    QuantizeEven,
     /// Integers with a scale to real numbers: `float32` output, same shape.
     Dequantize,
     /// Index of the largest element along an axis, the lowest on a tie: `int32` or `int64` output of the input's shape without
@@ -56,7 +58,7 @@ impl HostOperator {
     pub const fn axis(&self) -> Option<u32> {
         match self {
             Self::ArgMax { axis } | Self::ArgMin { axis } => Some(*axis),
-            Self::Softmax { .. } | Self::Quantize | Self::Dequantize => None,
+            Self::Softmax { .. } | Self::Quantize | Self::QuantizeEven | Self::Dequantize => None,
         }
     }
 
@@ -65,6 +67,7 @@ impl HostOperator {
         match self {
             Self::Softmax { .. } => "softmax",
             Self::Quantize => "quantize",
+            Self::QuantizeEven => "quantize_even",
             Self::Dequantize => "dequantize",
             Self::ArgMax { .. } => "arg_max",
             Self::ArgMin { .. } => "arg_min",

@@ -5,6 +5,7 @@ use cnnip_package::HostOperator;
 
 use super::context::At;
 use super::eltwise;
+use crate::Rounding;
 use crate::error::Rule;
 use cnnip_lowered::{HostLayer, Work};
 
@@ -13,7 +14,8 @@ pub(super) fn quantize(at: &mut At<'_, '_>) -> Result<(), Rule> {
     match at.input(0).element {
         ElementType::F32 => {
             at.activation_out()?;
-            push(at, HostOperator::Quantize);
+            let even = at.rounding() == Rounding::Onnx;
+            push(at, if even { HostOperator::QuantizeEven } else { HostOperator::Quantize });
             Ok(())
         }
         ElementType::I8 | ElementType::U8 | ElementType::I16 => eltwise::requantize(at),

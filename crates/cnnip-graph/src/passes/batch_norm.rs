@@ -15,7 +15,13 @@ pub fn fold_batch_norm(graph: Graph) -> Graph {
     let (mut edit, mut nodes) = Edit::open(graph);
     let mut gone = vec![false; nodes.len()];
     for index in 0..nodes.len() {
-        let Some((product, constant)) = operands(&edit.graph, &nodes[index].op, &nodes[index].inputs) else { continue };
+        let (op, inputs) = (&nodes[index].op, &nodes[index].inputs);
+        let integers = |id: TensorId| {
+            let node = producers[id.index()].map(|at| &nodes[at]).filter(|node| node.op == Op::Dequantize)?;
+            node.inputs.first().map(|&id| &edit.graph[id]).filter(|tensor| tensor.is_constant())
+        };
+        let found = operands(&edit.graph, op, inputs).or_else(|| quantized_bias(op, inputs, integers));
+        let Some((product, constant)) = found else { continue };
         let Some(producer) = producers[product.index()].filter(|_| readers[product.index()] == 1) else { continue };
         let Some(axis) = product_axis(&mut nodes[producer].op) else { continue };
         let (op, output) = (nodes[index].op.clone(), nodes[index].outputs.clone());
@@ -57,6 +63,21 @@ fn operands(graph: &Graph, op: &Op, inputs: &[TensorId]) -> Option<(TensorId, Te
     }
 }
 
+/// The activation and the summand, where that is made of int32 constants along one axis, as quantizers write biases.
+fn quantized_bias<'t>(
+    op: &Op,
+    inputs: &[TensorId],
+    integers: impl Fn(TensorId) -> Option<&'t Tensor>,
+) -> Option<(TensorId, TensorId)> {
+    let (&[a, b], Op::Add { activation: Activation::None }) = (inputs, op) else { return None };
+    let is_bias = |id: TensorId| integers(id).is_some_and(|it| it.element == ElementType::I32 && it.shape.rank() == 1);
+    match (is_bias(a), is_bias(b)) {
+        (false, true) => Some((a, b)),
+        (true, false) => Some((b, a)),
+        _ => None,
+    }
+}
+
 /// One number per channel from a constant that only differs along the last axis.
 fn per_channel(constant: &Tensor, map: &Shape) -> Option<Vec<f32>> {
     let channels = *map.dims().last()?;
@@ -79,6 +100,11 @@ fn folded(
     constant: TensorId,
 ) -> Option<Vec<TensorId>> {
     let &[x, weights, ref rest @ ..] = inputs else { return None };
+    if !edit.graph[constant].is_constant() {
+        let fits =
+            rest.is_empty() && edit.graph[constant].shape.dims().last() == edit.graph[product].shape.dims().last();
+        return fits.then(|| vec![x, weights, constant]);
+    }
     let values = per_channel(&edit.graph[constant], &edit.graph[product].shape)?;
     let kernel = edit.graph[weights].clone();
     let numbers = floats_of(&kernel)?;

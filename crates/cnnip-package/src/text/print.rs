@@ -187,7 +187,7 @@ impl<'a> Printer<'a> {
     fn host_step(&mut self, HostStep { operator, inputs, outputs }: &HostStep) {
         let attributes = match operator {
             HostOperator::Softmax { beta } => format!("beta={beta:?}"),
-            HostOperator::Quantize | HostOperator::Dequantize => String::new(),
+            HostOperator::Quantize | HostOperator::QuantizeEven | HostOperator::Dequantize => String::new(),
             HostOperator::ArgMax { axis } | HostOperator::ArgMin { axis } => format!("axis={axis}"),
         };
         let (inputs, outputs) = (self.tensor_names(inputs), self.tensor_names(outputs));

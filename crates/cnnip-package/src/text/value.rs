@@ -73,6 +73,7 @@ pub(super) fn operator(arguments: &mut Arguments) -> Parsed<HostOperator> {
     let operators = [
         HostOperator::Softmax { beta },
         HostOperator::Quantize,
+        HostOperator::QuantizeEven,
         HostOperator::Dequantize,
         HostOperator::ArgMax { axis },
         HostOperator::ArgMin { axis },
