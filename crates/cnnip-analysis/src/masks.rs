@@ -204,6 +204,18 @@ mod tests {
         }
     }
 
+    /// The output of a network from ONNX is its own tensor, and computed by a transpose: nothing at it says where its channels are.
+    #[test]
+    fn an_output_has_its_channels_where_the_network_has_them() {
+        let view = SourceTensor::View { name: "map".into(), axes: vec![0, 2, 3, 1] };
+        let map = NamedTensor { name: "map".into(), ..scores(&[1, 2, 2, 2], &[0; 8], view) };
+        let scores = scores(&[1, 2, 2, 2], &[0, 5, 5, 0, 1, 1, 1, 1], SourceTensor::Same);
+        let set = TensorSet::of_network("set", vec![map, scores.clone()], vec![]);
+        assert_eq!(classes(&set.tensors[1]).unwrap(), [1, 0, 0, 1]);
+        let alone = TensorSet::of_network("set", vec![scores], vec![]);
+        assert_eq!(classes(&alone.tensors[0]).unwrap(), [1, 0, 0, 0]);
+    }
+
     #[test]
     fn the_largest_score_is_the_class_in_either_order_of_axes() {
         let nhwc = scores(&[1, 1, 3, 2], &[1, 2, 5, 5, 4, 3], SourceTensor::Same);

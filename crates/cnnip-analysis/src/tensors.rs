@@ -142,7 +142,24 @@ fn chunks<const N: usize>(bytes: &[u8]) -> impl Iterator<Item = [u8; N]> + '_ {
     bytes.as_chunks().0.iter().copied()
 }
 
+/// Axes of a map, computed channels last, in a source that has channels first.
+const CHANNELS_LAST: [u32; 4] = [0, 2, 3, 1];
+
 impl TensorSet {
+    /// The tensors of a network, as a level computes them.
+    ///
+    /// Where maps are computed channels last of a source that has channels first, the source's own tensors of four dimensions, such as inputs
+    /// and outputs, are maps with channels first too.
+    pub fn of_network(name: &str, mut tensors: Vec<NamedTensor>, absent: Vec<String>) -> Self {
+        if tensors.iter().any(|tensor| tensor.model.axes() == Some(&CHANNELS_LAST)) {
+            let own = |tensor: &&mut NamedTensor| tensor.model == SourceTensor::Same && tensor.shape.len() == 4;
+            for tensor in tensors.iter_mut().filter(own) {
+                tensor.model = SourceTensor::View { name: tensor.name.clone(), axes: CHANNELS_LAST.to_vec() };
+            }
+        }
+        Self { name: name.to_owned(), tensors, absent }
+    }
+
     /// The tensor with a name.
     pub fn get(&self, name: &str) -> Option<&NamedTensor> {
         self.tensors.iter().find(|tensor| tensor.name == name)
@@ -162,7 +179,7 @@ pub fn of_recording(name: &str, recording: &Recording) -> TensorSet {
     let map = recording.package().tile_map.iter().flat_map(|map| &map.tensors);
     let fused = map.filter(|tensor| matches!(tensor.source, TraceSource::Fused(_)));
     let absent = fused.map(|tensor| tensor.name.clone()).collect();
-    TensorSet { name: name.to_owned(), tensors: tensors.collect(), absent }
+    TensorSet::of_network(name, tensors.collect(), absent)
 }
 
 /// Runs the Accurate Simulator, whose inputs are set, and keeps every tensor.
@@ -174,7 +191,7 @@ pub fn of_simulator(name: &str, simulator: &mut Simulator) -> Result<TensorSet, 
     simulator.run_with(|view| tensors.extend(of_view(&view)))?;
     let never = simulator.tensors().iter().filter(|tensor| matches!(tensor.state, State::Fused | State::Constant));
     let absent = never.map(|tensor| tensor.name.clone()).collect();
-    Ok(TensorSet { name: name.to_owned(), tensors, absent })
+    Ok(TensorSet::of_network(name, tensors, absent))
 }
 
 /// A tensor of the Accurate Simulator as the source has it; `None` for types that no file has.

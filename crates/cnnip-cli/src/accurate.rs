@@ -43,7 +43,7 @@ pub(crate) struct Accurate {
     #[arg(long, value_name = "DIR|FILE.npz")]
     dump: Option<PathBuf>,
     /// Which tensors to write: `*` is any text, `?` any character; may repeat [default: all]
-    #[arg(long, value_name = "PATTERN", requires = "dump", value_parser = pattern)]
+    #[arg(long, value_name = "PATTERN", requires = "dump", value_parser = dump::pattern)]
     tensors: Vec<Pattern>,
     /// Give real numbers instead of integers
     #[arg(long)]
@@ -57,10 +57,6 @@ pub(crate) struct Accurate {
     /// Print everything as JSON, errors included
     #[arg(long)]
     pub(crate) json: bool,
-}
-
-fn pattern(text: &str) -> Result<Pattern, std::convert::Infallible> {
-    Ok(Pattern::new(text))
 }
 
 /// Runs the network and gives what is asked for.
@@ -170,19 +166,11 @@ fn is_wanted(arguments: &Accurate, tensor: &Tensor) -> bool {
 }
 
 fn is_named(arguments: &Accurate, name: &str) -> bool {
-    let patterns = &arguments.tensors;
-    patterns.is_empty() || patterns.iter().any(|pattern| pattern.matches(name))
+    dump::is_named(&arguments.tensors, name)
 }
 
 fn write(path: &Path, simulator: &Simulator, arguments: &Accurate, dumped: &[NamedTensor]) -> Result<(), Error> {
-    if dumped.is_empty() {
-        return Err(Error::Analysis {
-            kind: "usage",
-            message: "no tensor has such a name".to_owned(),
-            hint: "`--dump DIR` alone writes all, and an index of their names".to_owned(),
-        });
-    }
-    dump::write_to(path, true, &dumped.iter().collect::<Vec<_>>())?;
+    dump::write_some(path, dumped)?;
     if dump::has_extension(path, "npz") {
         return Ok(());
     }

@@ -77,6 +77,28 @@ pub(crate) fn write(dumps: &[Dump], recording: Option<&Recording>) -> Result<(),
     Ok(())
 }
 
+/// Parses what `--tensors` takes.
+pub(crate) fn pattern(text: &str) -> Result<Pattern, std::convert::Infallible> {
+    Ok(Pattern::new(text))
+}
+
+/// Whether a tensor is among those of `--tensors`; without any, all are.
+pub(crate) fn is_named(patterns: &[Pattern], name: &str) -> bool {
+    patterns.is_empty() || patterns.iter().any(|pattern| pattern.matches(name))
+}
+
+/// Writes tensors that were asked for by name to an archive or a folder.
+pub(crate) fn write_some(path: &Path, tensors: &[NamedTensor]) -> Result<(), Error> {
+    if tensors.is_empty() {
+        return Err(Error::Analysis {
+            kind: "usage",
+            message: "no tensor has such a name".to_owned(),
+            hint: "`--dump DIR` alone writes all".to_owned(),
+        });
+    }
+    write_to(path, true, &tensors.iter().collect::<Vec<_>>())
+}
+
 /// Writes tensors to an archive or a folder; one that is all there may be, to a file.
 pub(crate) fn write_to(path: &Path, several: bool, tensors: &[&NamedTensor]) -> Result<(), Error> {
     if has_extension(path, "npz") {

@@ -5,9 +5,10 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use clap::Args;
+use cnnip_analysis::{Affine, NamedTensor, tensors};
 use cnnip_driver::TensorView;
-use cnnip_fast::{Elements, Fast as Simulator, FastError};
-use cnnip_graph::{ElementType as GraphElement, Graph};
+use cnnip_fast::{Elements, Fast as Simulator, FastError, TensorView as FastView};
+use cnnip_graph::{ElementType as GraphElement, Graph, Pattern, TensorId};
 use cnnip_package::{ElementType, Place, Quantization, RegionId, Tensor};
 use serde_json::{Value, json};
 
@@ -17,7 +18,7 @@ use crate::iss_run::misfit_of;
 use crate::level::{Feed, real_inputs};
 use crate::results::{self, Style};
 use crate::stream::Streams;
-use crate::{files, model, names};
+use crate::{dump, files, model, names};
 
 /// Largest file of labels.
 const MAX_LABELS_BYTES: u64 = 16 << 20;
@@ -35,6 +36,12 @@ pub(crate) struct Fast {
     /// Write an output as .npy; without NAME the first that is not written yet
     #[arg(long = "output", value_name = "[NAME=]FILE.npy")]
     outputs: Vec<OsString>,
+    /// Write the tensors between the layers as the model has them: to an archive, or to a folder
+    #[arg(long, value_name = "DIR|FILE.npz")]
+    dump: Option<PathBuf>,
+    /// Which tensors to write: `*` is any text, `?` any character; may repeat [default: all]
+    #[arg(long, value_name = "PATTERN", requires = "dump", value_parser = dump::pattern)]
+    tensors: Vec<Pattern>,
     /// Give real numbers instead of integers
     #[arg(long)]
     dequantize: bool,
@@ -64,7 +71,10 @@ pub(crate) fn run(arguments: &Fast, streams: &mut Streams<'_>) -> Result<(), Err
         None => vec![],
     };
     let style = Style { top: arguments.top, labels, dequantize: arguments.dequantize };
-    let outputs = outputs(arguments, graph)?;
+    let (outputs, dumped) = results_of(arguments, graph)?;
+    if let Some(path) = &arguments.dump {
+        dump::write_some(path, &dumped)?;
+    }
     let views: Vec<TensorView<'_>> =
         outputs.iter().map(|output| TensorView::new(&output.tensor, &output.bytes)).collect();
     for (index, path) in saves {
@@ -85,7 +95,8 @@ fn saves(arguments: &Fast, graph: &Graph) -> Result<Vec<(usize, PathBuf)>, Error
     names::assign(&arguments.outputs, &known).map_err(|misfit| misfit_of("output", &known, misfit))
 }
 
-fn outputs(arguments: &Fast, graph: Arc<Graph>) -> Result<Vec<Output>, Error> {
+/// Runs; gives the outputs, and the tensors to write.
+fn results_of(arguments: &Fast, graph: Arc<Graph>) -> Result<(Vec<Output>, Vec<NamedTensor>), Error> {
     let feed = Feed {
         inputs: arguments.file.iter().chain(&arguments.feed.inputs).cloned().collect(),
         target: arguments.feed.target,
@@ -100,20 +111,48 @@ fn outputs(arguments: &Fast, graph: Arc<Graph>) -> Result<Vec<Output>, Error> {
             hint: "`cnnip fast --help` shows how inputs are given".to_owned(),
         },
     };
-    let simulator =
-        Simulator::with_engine(&*arguments.engine.engine()?, graph, &[]).map_err(|why| failed(why.into()))?;
+    let watched = watched(arguments, &graph);
+    let simulator = Simulator::with_engine(&*arguments.engine.engine()?, Arc::clone(&graph), &watched)
+        .map_err(|why| failed(why.into()))?;
     let mut session = simulator.session();
     for (index, input) in inputs.into_iter().enumerate() {
         session.bind(index, &Elements::Real(input)).map_err(failed)?;
     }
-    let outputs = session.run().map_err(failed)?;
+    let mut dumped = vec![];
+    let outputs = session.run_with(&mut |id, view| {
+        if watched.contains(&id) {
+            dumped.push(named(&graph, id, &view, arguments.dequantize));
+        }
+    });
+    let outputs = outputs.map_err(failed)?;
     let described = outputs.iter().filter_map(|view| {
         // Integers without a scale, such as indices, come as the real numbers they are.
         let coded = view.codes().and_then(|_| described(view.tensor(), element(view.tensor().element)?));
         let tensor = coded.or_else(|| described(view.tensor(), ElementType::Float32))?;
         Some(Output { tensor, bytes: view.bytes() })
     });
-    Ok(described.collect())
+    Ok((described.collect(), dumped))
+}
+
+/// The tensors to write.
+fn watched(arguments: &Fast, graph: &Graph) -> Vec<TensorId> {
+    let computed = graph.nodes.iter().flat_map(|node| &node.outputs).chain(&graph.inputs);
+    let wanted = |id: &&TensorId| arguments.dump.is_some() && dump::is_named(&arguments.tensors, &graph[**id].name);
+    computed.filter(wanted).copied().collect()
+}
+
+/// A tensor as the model has it: its integers, unless it has none or real numbers are asked for.
+fn named(graph: &Graph, id: TensorId, view: &FastView<'_>, real: bool) -> NamedTensor {
+    let found = tensors::of_values(graph, id, view.real());
+    let tensor = view.codes().filter(|_| !real).and_then(|_| described(view.tensor(), element(view.tensor().element)?));
+    let Some((tensor, Quantization { scale, zero_point })) = tensor.and_then(|it| Some((it.clone(), it.quantization?)))
+    else {
+        return found;
+    };
+    let size = usize::try_from(tensor.element.bytes()).unwrap_or(1);
+    let bytes = found.model.to_source(&view.bytes(), &tensor.shape, size);
+    let affine = Some(Affine { scale, zero: zero_point.into() });
+    NamedTensor { element: tensor.element, affine, bytes, ..found }
 }
 
 /// A tensor of the graph as packages describe it; its place has no meaning.

@@ -392,7 +392,7 @@ impl Real {
         run.map_err(|why| Error::Float { path: path.clone(), why })?;
         let constants = graph.tensors.iter().filter(|tensor| tensor.is_constant());
         let absent = constants.chain(&graph.fused).map(|tensor| tensor.name.clone()).collect();
-        let set = TensorSet { name: name.to_owned(), tensors: found, absent };
+        let set = TensorSet::of_network(name, found, absent);
         Ok(Run { set, recording: None })
     }
 }

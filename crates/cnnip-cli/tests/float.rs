@@ -170,6 +170,24 @@ fn an_evaluation_goes_on_where_it_was_and_says_what_it_could_not_use() {
 }
 
 #[test]
+fn the_fast_simulator_writes_its_tensors() {
+    let bench = Bench::new();
+    let (model, image) = ("examples/digits/digits.tflite", "examples/digits/images/7_00.png");
+    bench.done(&format!("cnnip fast {model} {image} --dump @integers.npz"));
+    bench.done(&format!("cnnip fast {model} {image} --dump @real --dequantize"));
+    let ran = bench.done(&format!("cnnip compare @real float:{model} --input {image}"));
+    assert!(ran.out.contains("tensors are equal"), "{}", ran.out);
+    // Integers without scales are those of the device, but for the few that it rounds otherwise.
+    let ran = bench.run(&format!("cnnip compare @integers.npz accurate:{model} --input {image}"));
+    assert!(ran.status == 1 && ran.out.contains("of 7 tensors differ"), "{ran:?}");
+    bench.done(&format!("cnnip fast {model} {image} --dump @some --tensors conv* --dequantize"));
+    let said = bench.refused(&format!("cnnip compare @some float:{model} --input {image}"));
+    assert!(said.contains("is not in") && said.contains("logits") && !said.contains("conv1"), "{said}");
+    let said = bench.refused(&format!("cnnip fast {model} {image} --dump @none.npz --tensors nothing"));
+    assert!(said.contains("no tensor has such a name"), "{said}");
+}
+
+#[test]
 fn levels_run_on_their_own() {
     let bench = bench();
     bench.file("image.bin", bytes(&noise(36, 6)));
