@@ -14,11 +14,13 @@ pub enum Backend {
     Vnni,
     /// As `Vnni`, and AMX with 8-bit integers, on Linux.
     Amx,
+    /// AArch64 with NEON and its dot products.
+    Neon,
 }
 
 impl Backend {
-    /// All backends, slowest first.
-    pub const ALL: [Self; 4] = [Self::Scalar, Self::Avx2, Self::Vnni, Self::Amx];
+    /// All backends; of each processor's the slowest first.
+    pub const ALL: [Self; 5] = [Self::Scalar, Self::Avx2, Self::Vnni, Self::Amx, Self::Neon];
 
     /// The fastest backend this processor has.
     #[must_use]
@@ -46,6 +48,7 @@ impl Backend {
             Self::Avx2 => "avx2",
             Self::Vnni => "vnni",
             Self::Amx => "amx",
+            Self::Neon => "neon",
         }
     }
 
@@ -57,6 +60,7 @@ impl Backend {
             Self::Avx2 => has_avx2(),
             Self::Vnni => has_vnni(),
             Self::Amx => has_vnni() && amx::is_available(),
+            Self::Neon => has_neon(),
         }
     }
 }
@@ -83,6 +87,16 @@ fn has_avx2() -> bool {
 
 #[cfg(not(all(target_arch = "x86_64", not(miri))))]
 fn has_vnni() -> bool {
+    false
+}
+
+#[cfg(all(target_arch = "aarch64", not(miri)))]
+fn has_neon() -> bool {
+    std::arch::is_aarch64_feature_detected!("dotprod")
+}
+
+#[cfg(not(all(target_arch = "aarch64", not(miri))))]
+fn has_neon() -> bool {
     false
 }
 

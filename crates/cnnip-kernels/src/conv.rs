@@ -64,7 +64,7 @@ impl Kernels {
     /// [`Declined`], with nothing written: operands out of their slices, asymmetric weights, mode `Reduced`, or accumulators
     /// that do not provably stay inside 31 bits.
     pub fn conv8(&self, scratch: &mut Scratch, conv: &Conv8<'_>, mut target: Target8<'_>) -> Result<(), Declined> {
-        let plan = Plan::new(conv, &target, self.backend() == Backend::Amx)?;
+        let plan = Plan::new(conv, &target, self.backend() == Backend::Amx || self.takes_signed())?;
         let layout = pack::Layout::new(&plan)?;
         if self.backend() == Backend::Scalar {
             scalar::run(&plan, &mut target);

@@ -57,7 +57,7 @@ impl Kernels {
         conv: &Depthwise8<'_>,
         mut target: Target8<'_>,
     ) -> Result<(), Declined> {
-        let plan = Plan::new(conv, &target)?;
+        let plan = Plan::new(conv, &target, self.takes_signed())?;
         if self.backend() == Backend::Scalar {
             scalar::run(&plan, &mut target);
             return Ok(());
@@ -72,7 +72,7 @@ impl Kernels {
 }
 
 impl<'a> Plan<'a> {
-    fn new(conv: &Depthwise8<'a>, target: &Target8<'_>) -> Result<Self, Declined> {
+    fn new(conv: &Depthwise8<'a>, target: &Target8<'_>, signed: bool) -> Result<Self, Declined> {
         target.check()?;
         conv.input.check()?;
         conv.window.check()?;
@@ -86,7 +86,7 @@ impl<'a> Plan<'a> {
             records: Records { bytes: conv.records, use_bias: conv.use_bias, channels },
             size: [h, w],
             pad,
-            factors: Factors::new(&conv.input, false),
+            factors: Factors::new(&conv.input, signed),
         };
         plan.check_weights()?;
         plan.check_rearranged()?;

@@ -9,6 +9,8 @@ pub(crate) mod amx;
 mod avx2;
 #[cfg(all(target_arch = "x86_64", not(miri)))]
 mod avx512;
+#[cfg(all(target_arch = "aarch64", not(miri)))]
+mod neon;
 
 use crate::channel::{BLOCK, Channel16};
 use crate::{Backend, Kernels, Output8};
@@ -64,9 +66,9 @@ pub(crate) trait Simd: Copy {
 
     /// No products yet.
     fn no_sums(self) -> Self::Sums;
-    /// Lane i: adds the products of the four unsigned `x` and the signed bytes 4i to 4i + 3 of `w`.
+    /// Lane i: adds the products of the four `x`, of the sign the backend takes, and the signed bytes 4i to 4i + 3 of `w`.
     fn dot_splat(self, sums: Self::Sums, x: [u8; 4], w: &Block) -> Self::Sums;
-    /// Lane i: adds the products of unsigned bytes 4i to 4i + 3 of `x` and signed ones of `w`.
+    /// Lane i: adds the products of bytes 4i to 4i + 3 of `x`, of the sign the backend takes, and signed ones of `w`.
     fn dot(self, sums: Self::Sums, x: &Block, w: &Block) -> Self::Sums;
     /// The sums, modulo 2^32.
     fn total(self, sums: Self::Sums) -> Self::Vector;
@@ -102,11 +104,16 @@ impl Kernels {
         None
     }
 
+    /// Whether vectors multiply inputs as signed numbers, as tiles do; else as unsigned ones.
+    pub(crate) fn takes_signed(&self) -> bool {
+        self.backend() == Backend::Neon
+    }
+
     /// Runs `task` with this backend's vectors; `false` if it has none.
     #[cfg(all(target_arch = "x86_64", not(miri)))]
     pub(crate) fn vectorize(&self, task: impl Task) -> bool {
         match self.backend() {
-            Backend::Scalar => return false,
+            Backend::Scalar | Backend::Neon => return false,
             // SAFETY: `Kernels` exists for this backend only if the processor has AVX2.
             Backend::Avx2 => unsafe { avx2::enter(task) },
             // SAFETY: `Kernels` exists for this backend only if the processor has AVX-512 F, BW, DQ, VL and VNNI.
@@ -116,7 +123,18 @@ impl Kernels {
     }
 
     /// Runs `task` with this backend's vectors; `false` if it has none.
-    #[cfg(not(all(target_arch = "x86_64", not(miri))))]
+    #[cfg(all(target_arch = "aarch64", not(miri)))]
+    pub(crate) fn vectorize(&self, task: impl Task) -> bool {
+        if self.backend() != Backend::Neon {
+            return false;
+        }
+        // SAFETY: `Kernels` exists for this backend only if the processor has NEON and its dot products.
+        unsafe { neon::enter(task) };
+        true
+    }
+
+    /// Runs `task` with this backend's vectors; `false` if it has none.
+    #[cfg(not(all(any(target_arch = "x86_64", target_arch = "aarch64"), not(miri))))]
     pub(crate) fn vectorize(&self, _task: impl Task) -> bool {
         debug_assert_eq!(self.backend(), Backend::Scalar);
         false

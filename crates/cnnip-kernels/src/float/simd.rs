@@ -6,7 +6,9 @@
 
 use super::Lanes;
 use super::lanes::Portable;
-use crate::{Backend, Kernels};
+#[cfg(all(target_arch = "x86_64", not(miri)))]
+use crate::Backend;
+use crate::Kernels;
 
 /// The instructions of one backend.
 pub(crate) trait Simd: Copy {
@@ -47,16 +49,15 @@ impl Kernels {
         match self.backend() {
             // SAFETY: `Kernels` exists for this backend only if the processor has AVX2, and FMA was just seen.
             Backend::Avx2 if is_x86_feature_detected!("fma") => unsafe { super::lanes::x86::enter_fma(task) },
-            Backend::Avx2 | Backend::Scalar => task.run(Portable),
+            Backend::Avx2 | Backend::Scalar | Backend::Neon => task.run(Portable),
             // SAFETY: `Kernels` exists for the backends above AVX2 only if the processor has AVX-512 F.
-            _ => unsafe { super::lanes::x86::enter_avx512(task) },
+            Backend::Vnni | Backend::Amx => unsafe { super::lanes::x86::enter_avx512(task) },
         }
     }
 
     /// Runs `task` with the vectors that every processor has.
     #[cfg(not(all(target_arch = "x86_64", not(miri))))]
     pub(crate) fn with_floats(&self, task: impl Task) {
-        debug_assert_eq!(self.backend(), Backend::Scalar);
         task.run(Portable);
     }
 }

@@ -23,6 +23,10 @@ pub(crate) const NO_SUMS: Sums = [[[[0; BLOCK]; ROWS]; 2]; 2];
 
 /// The bytes of 32 rows of the left matrix.
 #[derive(Clone, Copy, Debug)]
+#[cfg_attr(
+    not(all(target_arch = "x86_64", target_os = "linux", not(miri))),
+    allow(dead_code, reason = "nothing reads it where there are no tiles")
+)]
 pub(crate) struct Left<'a> {
     /// From the first row on; at least up to the end of the last row.
     pub(crate) bytes: &'a [u8],
@@ -32,6 +36,10 @@ pub(crate) struct Left<'a> {
 
 /// The depth of a product's right matrix for 16 channels: weight blocks of four channels of depth each.
 #[derive(Clone, Copy, Debug)]
+#[cfg_attr(
+    not(all(target_arch = "x86_64", target_os = "linux", not(miri))),
+    allow(dead_code, reason = "nothing reads it where there are no tiles")
+)]
 pub(crate) struct Right<'a> {
     /// Blocks of whole tiles.
     pub(crate) blocks: &'a [Block],
