@@ -96,6 +96,16 @@ pub(super) fn squared_difference(at: &mut At<'_, '_>) -> Result<(), Rule> {
     Ok(())
 }
 
+/// An element-wise layer without pre-shift and table.
+pub(super) fn plain(
+    function: EltwiseFunction,
+    inputs: Vec<EltwiseInput>,
+    (output, extents): (ValueId, Vec<u32>),
+    (stage, activation): (OutputStage, Clamp),
+) -> Eltwise {
+    Eltwise { function, pre_shift: 0, inputs, output, extents, stage, activation, table: None }
+}
+
 /// An unscaled operand that lies as the output does.
 pub(super) fn dense(value: ValueId, extents: &[u32]) -> EltwiseInput {
     EltwiseInput { value, steps: steps(extents), zero: 0, stage: OutputStage::NONE }
@@ -244,10 +254,9 @@ impl Layout {
         function: EltwiseFunction,
         inputs: Vec<EltwiseInput>,
         output: ValueId,
-        (stage, activation): (OutputStage, Clamp),
+        stages: (OutputStage, Clamp),
     ) -> Eltwise {
-        let extents = self.extents.clone();
-        Eltwise { function, pre_shift: 0, inputs, output, extents, stage, activation, table: None }
+        plain(function, inputs, (output, self.extents.clone()), stages)
     }
 
     /// Merges outer axes; the last one stays, as the channels.

@@ -11,11 +11,11 @@ use cnnip_numerics::ChannelRecord;
 use cnnip_numerics::quantize::{Curve, half_table_scale, quantize_multiplier};
 
 use super::context::{Affine, At, copy, extents, signed};
-use super::eltwise::dense;
+use super::eltwise::{dense, plain};
 use super::product::{bias, channel_scale, constant, symmetric, weight_scales};
 use crate::error::Rule;
 use crate::size::index;
-use cnnip_lowered::{ConvLayer, Eltwise, EltwiseInput, Stride, Sweep, Table, Transfer, ValueId, WeightSource, Work};
+use cnnip_lowered::{ConvLayer, Eltwise, Stride, Sweep, Table, Transfer, ValueId, WeightSource, Work};
 
 /// Scale of what goes into the gates' functions.
 const GATE_SCALE: f32 = 1.0 / 4096.0;
@@ -242,7 +242,7 @@ impl Cell {
         last: (OutputStage, Clamp),
     ) {
         let inputs = inputs.map(|value| dense(value, &self.extents())).to_vec();
-        at.push(0, Work::Eltwise(self.eltwise(function, inputs, output, last)));
+        at.push(0, Work::Eltwise(plain(function, inputs, (output, self.extents()), last)));
     }
 
     /// Appends a lookup in a half table, of a value with this scale.
@@ -254,21 +254,12 @@ impl Cell {
         output: ValueId,
     ) -> Result<(), Rule> {
         let (multiplier, shift) = half_table_scale(scale, curve)?;
-        let plain = (OutputStage::NONE, Clamp { zero: 0, min: 0, max: 0, table: None });
-        let work = self.eltwise(EltwiseFunction::Pass, vec![dense(input, &self.extents())], output, plain);
+        let unscaled = (OutputStage::NONE, Clamp { zero: 0, min: 0, max: 0, table: None });
+        let work =
+            plain(EltwiseFunction::Pass, vec![dense(input, &self.extents())], (output, self.extents()), unscaled);
         let table = Some(Table::Half { curve, multiplier, shift });
         at.push(0, Work::Eltwise(Eltwise { table, ..work }));
         Ok(())
-    }
-
-    fn eltwise(
-        &self,
-        function: EltwiseFunction,
-        inputs: Vec<EltwiseInput>,
-        output: ValueId,
-        (stage, activation): (OutputStage, Clamp),
-    ) -> Eltwise {
-        Eltwise { function, pre_shift: 0, inputs, output, extents: self.extents(), stage, activation, table: None }
     }
 
     fn extents(&self) -> Vec<u32> {
