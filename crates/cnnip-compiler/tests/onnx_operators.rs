@@ -4,7 +4,10 @@
 mod common;
 
 use cnnip_compiler::{Options, Rounding};
-use cnnip_graph::{Activation, ElementType, GraphBuilder, Hw, Mean, Op, Padding, Pool2d, Quantization, Shape, Tensor};
+use cnnip_graph::{
+    Activation, ElementType, GraphBuilder, Grid, Hw, Mean, Op, Padding, Pool2d, Quantization, ResizeBilinear, Shape,
+    Tensor,
+};
 use cnnip_isa::Target;
 
 /// Shape, scale, zero point and integers of a tensor.
@@ -102,4 +105,24 @@ fn functions_of_one_value() {
     int8(Op::Logistic, &[x], (&[1, 11], 0.004, -100, &sigmoid));
     let requantized = [-128, -111, -66, 4, 5, 6, 14, 15, 55, 126, 127];
     int8(Op::Quantize, &[x], (&[1, 11], 0.04, 5, &requantized));
+}
+
+/// Real numbers between the samples, computed by hand: halves go to even, where the integer kernels of TFLite have them away from zero.
+#[test]
+fn magnifications_by_powers_of_two_round_halves_to_even() {
+    let resized = |columns| Op::ResizeBilinear(ResizeBilinear { output: Hw::new(1, columns), grid: Grid::HalfPixel });
+    // 0, 1.5, 4.5, 3, -3, -4, 0, 6.5, 15.5, 22.5, 27.5, 30
+    let doubled: Case<'_> = (&[1, 1, 12, 1], 0.5, 3, &[0, 2, 4, 3, -3, -4, 0, 6, 16, 22, 28, 30]);
+    int8(resized(12), &[(&[1, 1, 6, 1], 0.5, 3, &[0, 6, -6, 2, 20, 30])], doubled);
+    // -128, -64.25, 63.25, 127
+    int8(resized(4), &[(&[1, 1, 2, 1], 0.5, 3, &[-128, 127])], (&[1, 1, 4, 1], 0.5, 3, &[-128, -64, 63, 127]));
+    // 0, 63.75, 191.25, 255
+    uint8(resized(4), &[(&[1, 1, 2, 1], 0.5, 200, &[0, 255])], (&[1, 1, 4, 1], 0.5, 200, &[0, 64, 191, 255]));
+}
+
+#[test]
+fn tables_of_gates_and_clamps() {
+    let x: Case<'_> = (&[1, 5], 0.05, -7, &[-128, -27, -7, 33, 127]);
+    int8(Op::HardSigmoid { alpha: 0.25, beta: 0.5 }, &[x], (&[1, 5], 0.004, -128, &[-128, -66, -3, 122, 122]));
+    int8(Op::Clamp { min: -1.0, max: 2.0 }, &[x], (&[1, 5], 0.05, -7, &[-27, -27, -7, 33, 33]));
 }

@@ -11,7 +11,7 @@ use cnnip_numerics::quantize::{QuantizeError, Ties, dequantize, real_table, sigm
 use super::context::{Affine, At, clamp, elements, extents, nhwc, relabelling};
 use super::eltwise::{Layout, dense, lookup};
 use super::product::sweep;
-use super::reduce;
+use super::{reduce, sampling};
 use crate::error::Rule;
 use crate::options::Rounding;
 use crate::size::index;
@@ -31,6 +31,11 @@ pub(super) fn legalize(at: &mut At<'_, '_>, op: &Op) -> Option<Result<(), Rule>>
         Op::Relu => table(at, |x| x.max(0.0)),
         Op::LeakyRelu { alpha } => table(at, |x| if x >= 0.0 { x } else { x * alpha }),
         Op::Logistic => table(at, sigmoid),
+        Op::HardSigmoid { alpha, beta } => table(at, |x| (alpha * x + beta).clamp(0.0, 1.0)),
+        Op::Clamp { min, max } => table(at, |x| x.max(*min).min(*max)),
+        Op::Sqrt => table(at, f32::sqrt),
+        Op::Abs => table(at, f32::abs),
+        Op::ResizeBilinear(op) => sampling::resize_bilinear_onnx(at, op),
         _ => return None,
     })
 }

@@ -16,8 +16,11 @@ use crate::op::{
 use crate::problem::Problems;
 use crate::tensor::{ElementType, Quantization, Shape, Tensor};
 
-/// Version of the operators that are written: the first with 16-bit quantization.
-const OPSET: i64 = 21;
+/// Version of the operators that are written: ONNX Runtime, told nothing, refuses int8 networks of the next one, in which it gives a
+/// quantization that it moves another type than its zero point has (1.31.1).
+const OPSET: i64 = 20;
+/// The first with 16-bit quantization.
+const OPSET_OF_INT16: i64 = 21;
 /// Version of the file format that goes with it.
 const IR_VERSION: i64 = 10;
 
@@ -57,7 +60,9 @@ pub fn export_onnx(graph: &Graph) -> Result<Vec<u8>, OnnxExportError> {
     for node in &graph.nodes {
         writer.node(node)?;
     }
-    let opset = proto::OperatorSet { domain: Some(String::new()), version: Some(OPSET) };
+    let wide = graph.tensors.iter().any(|tensor| tensor.quantization.is_some() && tensor.element == ElementType::I16);
+    let version = if wide { OPSET_OF_INT16 } else { OPSET };
+    let opset = proto::OperatorSet { domain: Some(String::new()), version: Some(version) };
     let model = proto::Model {
         ir_version: Some(IR_VERSION),
         producer_name: Some("cnnip-graph".to_owned()),

@@ -6,6 +6,7 @@ use super::proto::{self, data_type};
 use super::{OnnxOptions, import_onnx};
 use crate::graph::Graph;
 use crate::problem::Problems;
+use crate::tensor::ElementType;
 
 /// A model by hand.
 pub(crate) struct ModelBuilder {
@@ -386,7 +387,7 @@ fn quantization_around_operators_becomes_their_own() {
     assert_eq!(ops, ["Quantize", "Transpose", "Conv2d", "MaxPool2d", "Transpose", "Dequantize"], "{graph}");
     let conv = &graph.nodes[2];
     let bias = &graph[conv.inputs[2]];
-    assert_eq!(bias.data.as_ref().unwrap().integers(crate::ElementType::I32), Some(vec![1, -1, 2]));
+    assert_eq!(bias.data.as_ref().unwrap().integers(ElementType::I32), Some(vec![1, -1, 2]));
     assert_eq!(graph[conv.inputs[1]].quantization.as_ref().unwrap().scales(), [0.25, 0.5, 1.0]);
     assert_eq!(conv.name, "rq");
     assert_eq!(crate::passes::float_nodes(&graph).len(), 1);
@@ -426,6 +427,41 @@ fn what_is_written_reads_the_same() {
     let bytes = super::export_onnx(&float).unwrap();
     let again = crate::passes::standard(import_onnx(&bytes, &OnnxOptions::default()).unwrap(), |_, _| {});
     assert_eq!(ops(&again), ops(&float), "{again}");
+}
+
+/// ONNX Runtime, as it comes, refuses int8 networks of operator set 21, which 16 bits need.
+#[test]
+fn the_operator_set_is_the_one_that_the_types_need() {
+    for (element, opset) in [(ElementType::I8, 20), (ElementType::I16, 21)] {
+        let mut build = crate::GraphBuilder::new("one");
+        let tensor = |name| {
+            let tensor = crate::Tensor::new(name, crate::Shape::new([1, 4]).unwrap(), element);
+            tensor.quantized(crate::Quantization::per_tensor(0.5, 0))
+        };
+        let x = build.input(tensor("x"));
+        let y = build.node(crate::Op::Relu, &[x], tensor("y"));
+        build.output(y);
+        let bytes = super::export_onnx(&build.finish().unwrap()).unwrap();
+        let model = proto::Model::decode(bytes.as_slice()).unwrap();
+        assert_eq!(model.opset_import[0].version, Some(opset), "{element}");
+    }
+}
+
+#[test]
+fn functions_between_conversions_work_on_integers() {
+    let graph = ModelBuilder::new(13)
+        .typed_input("x", data_type::INT8, &[1, 8])
+        .floats("s", &[], &[0.5])
+        .bytes("z", data_type::INT8, &[], &[3])
+        .node("DequantizeLinear", &["x", "s", "z"], &["real"], &[])
+        .node("HardSigmoid", &["real"], &["gate"], &[])
+        .node("QuantizeLinear", &["gate", "s", "z"], &["y"], &[])
+        .output("y")
+        .import()
+        .unwrap();
+    let graph = crate::passes::standard(graph, |_, _| {});
+    let ops: Vec<&str> = graph.nodes.iter().map(|node| node.op.name()).collect();
+    assert_eq!(ops, ["HardSigmoid"], "{graph}");
 }
 
 #[test]

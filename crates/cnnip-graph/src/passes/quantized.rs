@@ -30,7 +30,8 @@ fn form(op: &Op) -> Form {
         Op::Conv2d(_) | Op::DepthwiseConv2d(_) | Op::FullyConnected(_) | Op::AveragePool2d(_) => Form::Arithmetic,
         Op::Mean(_) | Op::Sum(_) | Op::Add { .. } | Op::Sub { .. } | Op::Mul { .. } | Op::Prelu => Form::Arithmetic,
         Op::Maximum | Op::Minimum | Op::Softmax { .. } | Op::Relu | Op::Relu6 | Op::ReluN1To1 => Form::Arithmetic,
-        Op::LeakyRelu { .. } | Op::HardSwish | Op::Logistic | Op::Tanh => Form::Arithmetic,
+        Op::LeakyRelu { .. } | Op::HardSwish | Op::HardSigmoid { .. } | Op::Logistic | Op::Tanh => Form::Arithmetic,
+        Op::Clamp { .. } | Op::Abs | Op::Sqrt | Op::Exp | Op::Elu | Op::Gelu { .. } => Form::Arithmetic,
         _ => Form::Float,
     }
 }
