@@ -2,6 +2,9 @@
 
 mod common;
 
+use std::process::Stdio;
+use std::time::Duration;
+
 use cnnip_graph::{
     Activation, Conv2d, ElementType, Graph, GraphBuilder, Hw, Op, Padding, Shape, Tensor, TensorId,
     tflite::export_tflite,
@@ -52,11 +55,16 @@ fn network() -> Graph {
 fn bench() -> Bench {
     let bench = Bench::new();
     bench.file("model.tflite", export_tflite(&network()).unwrap());
-    let header = "{'descr': '<f4', 'fortran_order': False, 'shape': (40, 6, 6, 1), }\n";
-    let length = u16::try_from(header.len()).unwrap().to_le_bytes();
-    let values = bytes(&noise(40 * 36, 5));
-    bench.file("data.npy", [b"\x93NUMPY\x01\x00", &length[..], header.as_bytes(), &values].concat());
+    examples(&bench, "data.npy", 40);
     bench
+}
+
+/// Writes so many pictures into an archive.
+fn examples(bench: &Bench, name: &str, count: usize) {
+    let header = format!("{{'descr': '<f4', 'fortran_order': False, 'shape': ({count}, 6, 6, 1), }}\n");
+    let length = u16::try_from(header.len()).unwrap().to_le_bytes();
+    let values = bytes(&noise(count * 36, 5));
+    bench.file(name, [b"\x93NUMPY\x01\x00", &length[..], header.as_bytes(), &values].concat());
 }
 
 #[test]
@@ -80,6 +88,49 @@ fn a_calibration_goes_on_where_it_was() {
     assert_eq!(package("resumed.cnnip"), package("whole.cnnip"));
     let said = bench.refused(&format!("cnnip compile @model.tflite --calib @data.npy {journal} -o @x.cnnip"));
     assert!(said.contains("begun with another method"), "{said}");
+}
+
+/// Kills a calibration, so that it can do nothing about it, as soon as its journal has something new.
+fn kill_when_written(bench: &Bench, line: &str, journal: &str) {
+    let before = std::fs::read(bench.path(journal)).ok();
+    let mut child = bench.command(line).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    while child.try_wait().unwrap().is_none() && std::fs::read(bench.path(journal)).ok() == before {
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    child.kill().unwrap(); // SIGKILL; nothing if it has ended
+    child.wait().unwrap();
+    assert_ne!(std::fs::read(bench.path(journal)).ok(), before, "{line}");
+}
+
+/// Whatever is left then is whole, and every command that calibrates goes on with it to the ranges of an unbroken run, byte for byte.
+#[test]
+fn a_calibration_survives_being_killed() {
+    let bench = bench();
+    examples(&bench, "many.npy", 20_000);
+    let ranges = |name: &str| std::fs::read(bench.path(name)).unwrap();
+    for method in ["entropy", "average", "min-max --correct-bias"] {
+        let calibration = format!("@model.tflite --calib @many.npy --calib-method {method}");
+        bench.done(&format!("cnnip compile {calibration} -o @whole.cnnip --save-ranges @whole.json"));
+        let journal = "journal.json";
+        let broken = format!("cnnip compile {calibration} -o @broken.cnnip --calib-journal @{journal}");
+        for _ in 0..3 {
+            kill_when_written(&bench, &broken, journal);
+        }
+        let left = ranges(journal);
+        for rest in [
+            "compile ARGUMENTS -o @resumed.cnnip",
+            "export ARGUMENTS -o @resumed.onnx",
+            "evaluate ARGUMENTS --data @data.npy --levels fast --count 1",
+            "precision ARGUMENTS --data @data.npy --goal-db 1 --count 1 -o @precision.json",
+        ] {
+            bench.file(journal, &left);
+            let rest = rest.replace("ARGUMENTS", &calibration);
+            bench.done(&format!("cnnip {rest} --calib-journal @{journal} --save-ranges @resumed.json"));
+            assert!(ranges("resumed.json") == ranges("whole.json"), "{rest}");
+        }
+        assert!(ranges("resumed.cnnip") == ranges("whole.cnnip"), "{method}");
+        std::fs::remove_file(bench.path(journal)).unwrap();
+    }
 }
 
 #[test]

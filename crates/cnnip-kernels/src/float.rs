@@ -9,6 +9,7 @@
 //! | `depthwise` | depthwise convolution |
 //! | `lines` | element by element |
 //! | `codes` | numbers on a grid of 8 bits as bytes, and back |
+//! | `statistics` | smallest and largest value, bins of a histogram |
 
 mod codes;
 mod depthwise;
@@ -16,6 +17,7 @@ mod lanes;
 mod lines;
 mod product;
 mod simd;
+mod statistics;
 #[cfg(test)]
 mod tests;
 
@@ -23,6 +25,7 @@ pub use codes::Grid8;
 pub use depthwise::{DepthwiseWeights, MapF32};
 pub use lines::Binary;
 pub use product::{Epilogue, PackedWeights, Residual, Rows, row_stride};
+pub use statistics::Extremes;
 
 use crate::Declined;
 use simd::Simd;

@@ -55,6 +55,12 @@ impl Calibration {
         self.method
     }
 
+    /// Whether the order of the inputs matters: in averages the last count most, and sums of means are rounded one after the other.
+    /// Otherwise parts, merged, are the whole.
+    pub fn has_order(&self) -> bool {
+        self.means.is_some() || matches!(self.method, Method::MovingAverage { .. })
+    }
+
     /// Takes the values that a tensor has for the current input.
     pub fn observe(&mut self, tensor: &str, values: &[f32]) {
         match self.observers.get_mut(tensor) {

@@ -1,5 +1,6 @@
 //! Histograms of values whose range is not known beforehand.
 
+use cnnip_kernels::Kernels;
 use serde::{Deserialize, Serialize};
 
 use crate::ranges::Range;
@@ -46,16 +47,33 @@ impl Histogram {
     /// Number of bins.
     pub const BINS: usize = 2 * 2048;
 
-    /// Counts values. Those that are not finite are left out; the caller reports them.
-    pub fn count(&mut self, values: &[f32]) {
-        let Some(range) = range_of(values) else { return };
+    /// Counts values. Those that are not finite are left out; gives their number.
+    pub fn count(&mut self, values: &[f32]) -> u64 {
+        let kernels = Kernels::default();
+        let ends = kernels.extremes_f32(values);
+        if ends.finite {
+            if let Some(range) = (ends.min <= ends.max).then_some(Range { min: ends.min, max: ends.max }) {
+                self.take(kernels, values, range);
+            }
+            return 0;
+        }
+        let finite: Vec<f32> = values.iter().copied().filter(|value| value.is_finite()).collect();
+        self.count(&finite);
+        u64::try_from(values.len() - finite.len()).unwrap_or(u64::MAX)
+    }
+
+    /// Counts values, all of which are finite and in the range.
+    fn take(&mut self, kernels: Kernels, values: &[f32], range: Range) {
         self.widen(exponent_for(range.magnitude()));
         self.range = Some(self.range.map_or(range, |before| before.union(range)));
         let inverse = exp2(-self.exponent);
-        for &value in values {
-            if value.is_finite() {
-                self.counts[bin(value, inverse)] += 1;
+        let (first, last) = (bin(range.min, inverse), bin(range.max, inverse));
+        for some in values.chunks(MOST_TALLIED) {
+            let mut tally = Tally::new(first, last);
+            for part in some.chunks(PART) {
+                tally.count(kernels, part, narrow(inverse));
             }
+            tally.add_to(&mut self.counts);
         }
     }
 
@@ -131,12 +149,49 @@ impl Histogram {
     }
 }
 
-/// Smallest and largest finite value.
-fn range_of(values: &[f32]) -> Option<Range> {
-    let start = (f32::INFINITY, f32::NEG_INFINITY);
-    let finite = values.iter().filter(|value| value.is_finite());
-    let (min, max) = finite.fold(start, |(min, max), &value| (min.min(value), max.max(value)));
-    (min <= max).then_some(Range { min, max })
+/// Values whose bins are found at a time.
+const PART: usize = 1024;
+/// Counters per bin: many values are alike, as zeros behind a ReLU are, and one counter would wait for itself.
+const WAYS: usize = 4;
+/// Values that cannot overflow a counter.
+const MOST_TALLIED: usize = 1 << 30;
+
+/// Counts of some values of one tensor.
+struct Tally {
+    /// The bin of the first counters.
+    first: usize,
+    counts: Vec<[u32; WAYS]>,
+    bins: [u16; PART],
+}
+
+impl Tally {
+    /// For values in bins from `first` to `last`.
+    fn new(first: usize, last: usize) -> Self {
+        Self { first, counts: vec![[0; WAYS]; last - first + 1], bins: [0; PART] }
+    }
+
+    fn count(&mut self, kernels: Kernels, values: &[f32], inverse: f32) {
+        let Some(bins) = self.bins.get_mut(..values.len()) else { return };
+        let below = u16::try_from(SIDE).unwrap_or(u16::MAX);
+        if kernels.bins_f32(values, inverse, below, bins).is_err() {
+            return; // there are as many bins as values
+        }
+        let (groups, rest) = bins.as_chunks::<WAYS>();
+        for group in groups.iter().map(<[u16; WAYS]>::as_slice).chain([rest]) {
+            for (way, &bin) in group.iter().enumerate() {
+                if let Some(counters) = self.counts.get_mut(usize::from(bin).wrapping_sub(self.first)) {
+                    counters[way] += 1;
+                }
+            }
+        }
+    }
+
+    /// Adds them to the counts of all bins.
+    fn add_to(&self, counts: &mut [u64]) {
+        for (count, counters) in counts.iter_mut().skip(self.first).zip(&self.counts) {
+            *count += counters.iter().copied().map(u64::from).sum::<u64>();
+        }
+    }
 }
 
 /// The smallest exponent whose bins reach `magnitude`.
@@ -194,7 +249,7 @@ mod tests {
     #[test]
     fn values_that_are_no_numbers_are_left_out() {
         let mut histogram = Histogram::default();
-        histogram.count(&[f32::NAN, f32::INFINITY]);
+        assert_eq!(histogram.count(&[f32::NAN, f32::INFINITY]), 2);
         assert_eq!((histogram.range(), histogram.total(), histogram.quantile(0.5)), (None, 0, None));
         histogram.count(&[0.0, f32::NAN]);
         assert_eq!(histogram.total(), 1);
@@ -202,7 +257,29 @@ mod tests {
         assert_eq!(histogram.total(), 3);
     }
 
+    /// As [`Histogram::count`], value by value in binary64.
+    fn counted(values: &[f32]) -> Histogram {
+        let mut histogram = Histogram::default();
+        for &value in values.iter().filter(|value| value.is_finite()) {
+            let range = Range { min: value, max: value };
+            histogram.widen(exponent_for(value.abs()));
+            histogram.range = Some(histogram.range.map_or(range, |before| before.union(range)));
+            histogram.counts[bin(value, exp2(-histogram.exponent))] += 1;
+        }
+        histogram
+    }
+
     proptest! {
+        #[test]
+        fn counting_is_that_of_a_loop(values in proptest::collection::vec(any::<f32>(), 0..60), many in proptest::collection::vec(-3_f32..9.0, 0..3000)) {
+            for values in [&values, &many] {
+                let mut histogram = Histogram::default();
+                let left_out = histogram.count(values);
+                prop_assert_eq!(&histogram, &counted(values));
+                prop_assert_eq!(histogram.total() + left_out, u64::try_from(values.len()).unwrap());
+            }
+        }
+
         #[test]
         fn order_and_grouping_do_not_matter(values in proptest::collection::vec(-1e6_f32..1e6, 1..60), cut in 0_usize..60, small in 1e-9_f32..1.0) {
             let values: Vec<f32> = values.iter().enumerate().map(|(at, value)| if at % 3 == 0 { value * small } else { *value }).collect();
@@ -210,7 +287,9 @@ mod tests {
             whole.count(&values);
             let (first, second) = values.split_at(cut.min(values.len()));
             let mut one_by_one = Histogram::default();
-            second.iter().for_each(|&value| one_by_one.count(&[value]));
+            for &value in second {
+                one_by_one.count(&[value]);
+            }
             let mut part = Histogram::default();
             part.count(first);
             one_by_one.merge(&part);

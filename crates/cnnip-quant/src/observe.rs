@@ -1,5 +1,7 @@
 //! What is kept of a tensor's values, and the range that follows.
 
+use cnnip_kernels::Kernels;
+use cnnip_kernels::float::Extremes;
 use serde::{Deserialize, Serialize};
 
 use crate::histogram::{Histogram, share};
@@ -57,16 +59,17 @@ impl Observer {
     /// Takes the values of one input.
     pub fn observe(&mut self, values: &[f32]) {
         match &mut self.seen {
-            Seen::Histogram(histogram) => {
-                histogram.count(values);
-                self.invalid += invalid(values);
-            }
+            Seen::Histogram(histogram) => self.invalid += histogram.count(values),
             Seen::Range(before) => {
-                let Some((range, finite)) = extremes(values) else { return };
+                let Extremes { min, max, finite } = Kernels::default().extremes_f32(values);
                 if !finite {
                     self.invalid += invalid(values);
                     return;
                 }
+                if values.is_empty() {
+                    return;
+                }
+                let range = Range { min, max };
                 *before = Some(match (*before, self.method) {
                     (Some(before), Method::MovingAverage { momentum }) => blend(before, range, momentum),
                     (Some(before), _) => before.union(range),
@@ -121,37 +124,10 @@ fn blend(before: Range, range: Range, momentum: f32) -> Range {
     Range { min: mix(before.min, range.min), max: mix(before.max, range.max) }
 }
 
-fn invalid(values: &[f32]) -> u64 {
+/// How many are infinite or no number.
+pub(crate) fn invalid(values: &[f32]) -> u64 {
     values.iter().map(|value| u64::from(!value.is_finite())).sum()
 }
-
-/// Smallest and largest value, and whether all are finite: one pass that vectorizes.
-fn extremes(values: &[f32]) -> Option<(Range, bool)> {
-    let first = *values.first()?;
-    let start = ([first; LANES], [first; LANES], [0.0_f32; LANES]);
-    let (chunks, rest) = values.as_chunks::<LANES>();
-    let (mut min, mut max, mut zeros) = chunks.iter().fold(start, |(mut min, mut max, mut zeros), chunk| {
-        for lane in 0..LANES {
-            min[lane] = min[lane].min(chunk[lane]);
-            max[lane] = max[lane].max(chunk[lane]);
-            // 0 times a finite number is 0, times any other not a number.
-            zeros[lane] += chunk[lane] * 0.0;
-        }
-        (min, max, zeros)
-    });
-    for &value in rest {
-        min[0] = min[0].min(value);
-        max[0] = max[0].max(value);
-        zeros[0] += value * 0.0;
-    }
-    let range = Range {
-        min: min.into_iter().fold(f32::INFINITY, f32::min),
-        max: max.into_iter().fold(f32::NEG_INFINITY, f32::max),
-    };
-    Some((range, zeros.iter().all(|zero| *zero == 0.0)))
-}
-
-const LANES: usize = 16;
 
 fn percentile(histogram: &Histogram, keep: f64) -> Option<Range> {
     let cut = (1.0 - keep) / 2.0;
@@ -259,14 +235,6 @@ mod tests {
     }
 
     proptest! {
-        #[test]
-        fn extremes_are_those_of_a_loop(values in proptest::collection::vec(-1e9_f32..1e9, 1..70)) {
-            let (range, finite) = extremes(&values).unwrap();
-            prop_assert!(finite);
-            prop_assert_eq!(range.min, values.iter().copied().fold(f32::INFINITY, f32::min));
-            prop_assert_eq!(range.max, values.iter().copied().fold(f32::NEG_INFINITY, f32::max));
-        }
-
         #[test]
         fn parts_merge_to_the_whole(values in proptest::collection::vec(-10_f32..10.0, 2..50), cut in 1_usize..50) {
             let (first, second) = values.split_at(cut.min(values.len() - 1));

@@ -65,15 +65,20 @@ impl Bench {
         names
     }
 
-    /// Runs a command line; `@name` stands for a path in the folder.
-    pub(crate) fn run(&self, line: &str) -> Ran {
+    /// A command line that is yet to be run; `@name` stands for a path in the folder.
+    pub(crate) fn command(&self, line: &str) -> Command {
         let mut words = line.split_whitespace();
         let mut command = Command::new(program(words.next().unwrap()));
         command.current_dir(root()).env_remove("COLUMNS");
         for word in words {
             command.arg(word.replace('@', &self.path("")));
         }
-        let Output { status, stdout, stderr } = command.output().unwrap();
+        command
+    }
+
+    /// Runs a command line.
+    pub(crate) fn run(&self, line: &str) -> Ran {
+        let Output { status, stdout, stderr } = self.command(line).output().unwrap();
         let text = |bytes| String::from_utf8(bytes).unwrap().replace(&self.path(""), "@");
         let ran = Ran { status: status.code().unwrap_or(-1), out: text(stdout), err: text(stderr) };
         assert!(!ran.err.contains("panicked"), "{ran:?}");

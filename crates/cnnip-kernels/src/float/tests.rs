@@ -141,3 +141,38 @@ fn finishes_join_where_that_is_one() {
     assert_eq!(grid.then(&clamp), None);
     assert_eq!(grid.then(&Finish::NONE), Some(grid));
 }
+
+/// Numbers of all sizes, now and then none.
+fn any_value() -> impl Strategy<Value = f32> {
+    let edges = [0.0, -0.0, f32::MIN_POSITIVE, -1e-45, -3e-39, 1e-45, f32::MAX, f32::MIN, f32::NAN, f32::INFINITY];
+    prop_oneof![4 => -10_f32..10.0, 1 => any::<f32>(), 1 => proptest::sample::select(edges.to_vec())]
+}
+
+proptest! {
+    #[test]
+    fn extremes_are_those_of_a_loop(values in proptest::collection::vec(any_value(), 0..200)) {
+        let min = values.iter().copied().fold(f32::INFINITY, f32::min);
+        let max = values.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+        let finite = values.iter().all(|value| value.is_finite());
+        for kernels in backends() {
+            let found = kernels.extremes_f32(&values);
+            prop_assert_eq!(found, Extremes { min, max, finite }, "{:?}", kernels);
+        }
+    }
+
+    #[test]
+    fn bins_are_those_of_binary64(
+        values in proptest::collection::vec(any_value().prop_filter("finite", |value| value.is_finite()), 0..100), exponent in -117_i32..=126
+    ) {
+        const BELOW: u16 = 2048;
+        let reach = f64::from(BELOW) * f64::powi(2.0, -exponent);
+        let values: Vec<f32> = values.into_iter().filter(|&value| f64::from(value).abs() <= reach).collect();
+        let bin = |&value: &f32| ((f64::from(value) * f64::powi(2.0, exponent)).floor() as i32 + 2048).min(4095) as u16;
+        let want: Vec<u16> = values.iter().map(bin).collect();
+        for kernels in backends() {
+            let mut bins = vec![0; values.len()];
+            kernels.bins_f32(&values, f32::powi(2.0, exponent), BELOW, &mut bins).unwrap();
+            prop_assert_eq!(&bins, &want, "{:?}", kernels);
+        }
+    }
+}
