@@ -1,6 +1,7 @@
 //! Layers → jobs: the operations of every piece, with their addresses.
 
 mod argmax;
+mod columns;
 mod conv;
 mod eltwise;
 mod pool;
@@ -32,7 +33,7 @@ use region::StoredMap;
 /// A layer among the values that stay in the scratchpad.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Setting<'a> {
-    pub(crate) network: &'a Network,
+    pub(crate) division: &'a Division,
     pub(crate) residency: &'a Residency,
     pub(crate) target: &'static Target,
     pub(crate) choices: &'a Choices,
@@ -55,12 +56,12 @@ impl Setting<'_> {
 
     /// Whether the layer works on a value where it lies.
     pub(crate) fn is_resident(&self, value: ValueId) -> bool {
-        self.residency.address(self.network.root(value)).is_some()
+        self.residency.address(self.division.network.root(value)).is_some()
     }
 
     /// Type of a value's elements.
     pub(crate) fn element(&self, value: ValueId) -> ElementType {
-        self.network.element(value)
+        self.division.network.element(value)
     }
 }
 
@@ -139,7 +140,7 @@ pub(crate) fn all(
     let mut recent = Recent::default();
     for (index, layer) in network.layers.iter().enumerate() {
         constants.begin(index);
-        let setting = Setting { network, residency, target, choices: &options.choices, plans, layer: index };
+        let setting = Setting { division, residency, target, choices: &options.choices, plans, layer: index };
         let mut site = Site { setting, memory, target, weights, constants: &mut constants, recent: &mut recent, room };
         match one(&mut site, layer) {
             Ok(Some(Lowered { plan, pad, jobs })) => {
@@ -186,13 +187,13 @@ fn one(site: &mut Site<'_>, layer: &Layer) -> Result<Option<Lowered>, Rule> {
 
 /// Bytes that a layer moves to and from external memory, about; `None` if it has too little room.
 pub(crate) fn traffic(setting: &Setting<'_>) -> Option<u64> {
-    let layer = &setting.network.layers[setting.layer];
+    let layer = &setting.division.network.layers[setting.layer];
     if let Work::Conv(conv) = &layer.work {
         return conv::traffic(setting, conv);
     }
     let values = layer.work.reads().into_iter().chain([layer.work.writes()]);
     let moved = values.filter(|&value| !setting.is_resident(value));
-    let moved: u64 = moved.map(|value| setting.network.values[value.0].bytes()).sum();
+    let moved: u64 = moved.map(|value| setting.division.network.values[value.0].bytes()).sum();
     let fixed = FIXED_ROOM.min(u64::from(setting.target.sram_bytes) / 8);
     let least = (2 * moved).min(MOVING_ROOM) + fixed;
     (layer.work.is_host() || least <= setting.room()).then_some(moved)

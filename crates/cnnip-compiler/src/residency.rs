@@ -140,7 +140,7 @@ pub(crate) fn choose(division: &Division, target: &'static Target, (choices, pla
 }
 
 struct Choice<'a> {
-    network: &'a Network,
+    division: &'a Division,
     target: &'static Target,
     choices: &'a Choices,
     plans: &'a Plans,
@@ -159,23 +159,22 @@ struct Trial {
 
 impl<'a> Choice<'a> {
     fn new(division: &'a Division, target: &'static Target, (choices, plans): (&'a Choices, &'a Plans)) -> Self {
-        let network = &division.network;
         let residency = Residency::none(division, target);
-        let mut choice = Self { network, target, choices, plans, residency, moved: vec![] };
-        choice.moved = (0..network.layers.len()).map(|layer| choice.bytes_moved(layer)).collect();
+        let mut choice = Self { division, target, choices, plans, residency, moved: vec![] };
+        choice.moved = (0..division.network.layers.len()).map(|layer| choice.bytes_moved(layer)).collect();
         choice
     }
 
     /// Bytes that a layer moves to and from external memory; `None` if it has too little room.
     fn bytes_moved(&self, layer: usize) -> Option<u64> {
-        let Self { network, target, choices, plans, residency, .. } = self;
-        traffic(&Setting { network, residency, target, choices, plans, layer })
+        let Self { division, target, choices, plans, residency, .. } = self;
+        traffic(&Setting { division, residency, target, choices, plans, layer })
     }
 
     /// Lets a value stay at the better of two places, if its layers move fewer bytes then.
     fn consider(&mut self, value: usize, core: u8, life: &Life) {
         let before: Option<u64> = self.residency.layers(core, life).map(|layer| self.moved[layer]).sum();
-        let places = self.residency.places(core, self.network.values[value].bytes(), life);
+        let places = self.residency.places(core, self.division.network.values[value].bytes(), life);
         let stays = places.into_iter().map(|bytes| Stay { core, bytes, life: life.clone() });
         let trials: Vec<Trial> = stays.filter_map(|stay| self.trial(value, stay)).collect();
         let best = trials.into_iter().min_by_key(|trial| (trial.moved.iter().sum::<u64>(), Reverse(trial.room)));

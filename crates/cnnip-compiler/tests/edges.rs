@@ -65,6 +65,15 @@ fn kernels_strides_and_dilations_far_beyond_the_target() {
 }
 
 #[test]
+fn columns_taken_together_are_the_same_layer() {
+    let padding = Padding { top: 3, bottom: 2, left: 3, right: 2 };
+    let first = |stride: Hw| Op::Conv2d(Conv2d { stride, padding, ..PLAIN });
+    check(&single(&[2, 30, 36, 3], first(Hw::new(2, 2)), Some(&[9, 7, 7, 3])));
+    check(&single(&[1, 30, 900, 3], first(Hw::new(1, 3)), Some(&[9, 5, 11, 3])));
+    check(&single(&[1, 12, 21, 40], first(Hw::new(1, 3)), Some(&[5, 2, 6, 40])));
+}
+
+#[test]
 fn layers_larger_than_the_scratchpad_in_every_way() {
     check(&single(&[1, 20, 3000, 64], Op::Conv2d(PLAIN), Some(&[4, 3, 3, 64]))); // rows and columns
     check(&single(&[1, 3, 3, 4096], Op::Conv2d(PLAIN), Some(&[48, 3, 3, 4096]))); // input channels

@@ -8,6 +8,7 @@ use cnnip_isa::operation::{
 };
 use cnnip_isa::{ElementType, RoundingMode};
 
+use super::columns;
 use super::region::{Frame, MapBox, Span, len};
 use super::{Lowered, Setting, Site};
 use crate::codec::{Blocked, SparseBlocks, Stored, Stream, stored};
@@ -23,8 +24,15 @@ use cnnip_lowered::{ConvLayer, Sweep};
 
 /// Bytes moved to and from external memory, if a plan fits.
 pub(super) fn traffic(setting: &Setting<'_>, layer: &ConvLayer) -> Option<u64> {
-    let shape = shape(setting, layer);
+    let together = together(setting, layer);
+    let shape = shape(setting, together.as_ref().unwrap_or(layer));
     setting.plans.plan(setting.layer, &shape, setting.choice().plan).ok().map(|plan| shape.traffic(&plan))
+}
+
+/// The layer with columns taken together, where that helps and its input lies as if the columns were channels.
+fn together(setting: &Setting<'_>, layer: &ConvLayer) -> Option<ConvLayer> {
+    let is_whole = setting.division.view(layer.input).pixel.is_none();
+    if is_whole { columns::taken_together(layer, setting.target) } else { None }
 }
 
 fn shape<'a>(setting: &Setting<'_>, layer: &'a ConvLayer) -> ConvShape<'a> {
@@ -37,11 +45,12 @@ fn shape<'a>(setting: &Setting<'_>, layer: &'a ConvLayer) -> ConvShape<'a> {
 }
 
 pub(super) fn lower(site: &mut Site<'_>, layer: &ConvLayer) -> Result<Lowered, Rule> {
-    let shape = shape(&site.setting, layer);
+    let together = together(&site.setting, layer);
+    let shape = shape(&site.setting, together.as_ref().unwrap_or(layer));
     let Setting { plans, layer: index, .. } = site.setting;
     let plan = plans.plan(index, &shape, site.setting.choice().plan).map_err(|bytes| site.too_small(bytes))?;
     site.reserve(shape.jobs(&plan))?;
-    let mut lowering = Lowering::new(site, &shape, plan);
+    let mut lowering = Lowering::new(site, &shape, plan, together.is_none());
     for (pixels, channels) in lowering.order() {
         lowering.tile(&pixels, &channels);
     }
@@ -114,6 +123,8 @@ struct Lowering<'a, 's> {
     site: &'a mut Site<'s>,
     shape: &'a ConvShape<'a>,
     plan: ConvPlan,
+    /// A piece of the weights is one of the model's.
+    as_in_model: bool,
     phases: Vec<Phase>,
     pad: Scratchpad,
     inputs: Turns<InputKey>,
@@ -126,7 +137,7 @@ struct Lowering<'a, 's> {
 }
 
 impl<'a, 's> Lowering<'a, 's> {
-    fn new(site: &'a mut Site<'s>, shape: &'a ConvShape<'a>, plan: ConvPlan) -> Self {
+    fn new(site: &'a mut Site<'s>, shape: &'a ConvShape<'a>, plan: ConvPlan, as_in_model: bool) -> Self {
         let bytes = shape.bytes(&plan);
         let mut pad = site.scratchpad(shape.scratchpad(&plan));
         let inputs = Turns::take(&mut pad, "input", bytes.input, plan.turns);
@@ -136,7 +147,20 @@ impl<'a, 's> Lowering<'a, 's> {
             if bytes.accumulators > 0 { Some(pad.take("accumulators", bytes.accumulators)) } else { None };
         let accumulators = accumulators.map_or(0, |buffer| pad.address(buffer));
         let phases = phases(shape, &plan);
-        Self { site, shape, plan, phases, pad, inputs, weights, outputs, accumulators, blobs: vec![], jobs: vec![] }
+        Self {
+            site,
+            shape,
+            plan,
+            as_in_model,
+            phases,
+            pad,
+            inputs,
+            weights,
+            outputs,
+            accumulators,
+            blobs: vec![],
+            jobs: vec![],
+        }
     }
 
     fn layer(&self) -> &'a ConvLayer {
@@ -358,8 +382,12 @@ impl<'a, 's> Lowering<'a, 's> {
         let blocked = self.blocked(&weights, &piece);
         let blob = match stored(self.site.weights, &blocked) {
             Stored::Raw => {
-                let offset = self.site.constants.push_weights(piece, &weights, records.as_deref());
                 let bytes = small(weights.len() + records.as_ref().map_or(0, Vec::len));
+                let offset = if self.as_in_model {
+                    self.site.constants.push_weights(piece, &weights, records.as_deref())
+                } else {
+                    self.site.constants.push(&[&*weights, records.as_deref().unwrap_or_default()].concat())
+                };
                 let copy = Some(Part { offset, to: 0, bytes });
                 Blob { decode: None, copy, records: small(weights.len()), sparse: None }
             }
