@@ -72,7 +72,7 @@ impl Kernels {
         if self.backend() == Backend::Scalar {
             plan.run(out);
         } else {
-            self.vectorize(lines::Job { plan: &plan, out });
+            self.vectorize_with_tables(lines::Job { plan: &plan, out });
         }
         Ok(())
     }

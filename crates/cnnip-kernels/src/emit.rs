@@ -2,7 +2,7 @@
 
 use crate::accumulators::Accumulator;
 use crate::channel::{BLOCK, Channel16};
-use crate::simd::{AnyScaler, Clamp, Finish, Lanes, Scaler, Simd, store_bytes};
+use crate::simd::{AnyScaler, Finish, Lanes, Scaler, Simd, store_bytes};
 use crate::{Load, Map, Target8, accumulators};
 
 /// A walk over output pixels in memory order.
@@ -109,12 +109,11 @@ fn add_lanes(loaded: &[Accumulator], sums: &mut Lanes) {
 /// Scales and stores one block of channels of consecutive pixels.
 #[inline(always)]
 fn requantize<S: Simd>(s: S, out: Rows<'_>, finish: &Finish, block: &Channel16, sums: &[Lanes]) {
-    let clamp = finish.clamp(s);
     match finish.scaler(s, block) {
-        AnyScaler::Plain(scaler) => out.store(s, &scaler, clamp, &block.bias, sums),
-        AnyScaler::Double(scaler) => out.store(s, &scaler, clamp, &block.bias, sums),
-        AnyScaler::Single(scaler) => out.store(s, &scaler, clamp, &block.bias, sums),
-        AnyScaler::Float(scaler) => out.store(s, &scaler, clamp, &block.bias, sums),
+        AnyScaler::Plain(scaler) => out.store(s, &scaler, finish, &block.bias, sums),
+        AnyScaler::Double(scaler) => out.store(s, &scaler, finish, &block.bias, sums),
+        AnyScaler::Single(scaler) => out.store(s, &scaler, finish, &block.bias, sums),
+        AnyScaler::Float(scaler) => out.store(s, &scaler, finish, &block.bias, sums),
     }
 }
 
@@ -128,13 +127,34 @@ struct Rows<'a> {
 
 impl Rows<'_> {
     #[inline(always)]
-    fn store<S: Simd>(mut self, s: S, scaler: &impl Scaler<S>, clamp: Clamp<S>, bias: &Lanes, sums: &[Lanes]) {
+    fn store<S: Simd>(mut self, s: S, scaler: &impl Scaler<S>, finish: &Finish, bias: &Lanes, sums: &[Lanes]) {
         let bias = s.load(bias);
-        for sums in sums {
-            let scaled = scaler.scale(s, s.add(s.load(sums), bias));
-            let first = self.map.at(self.at.y, self.at.x) + self.channels.first;
-            store_bytes(&mut self.bytes[first..first + self.channels.count], &clamp.bytes(s, scaled));
-            self.at.step(self.map.w);
+        let (fours, mut rest) = sums.as_chunks::<4>();
+        if S::NARROWS_FOUR && self.channels.count == BLOCK {
+            for [a, b, c, d] in fours {
+                let a = scaler.scale(s, s.add(s.load(a), bias));
+                let b = scaler.scale(s, s.add(s.load(b), bias));
+                let c = scaler.scale(s, s.add(s.load(c), bias));
+                let d = scaler.scale(s, s.add(s.load(d), bias));
+                for bytes in &s.narrow_in_order([a, b, c, d], finish) {
+                    self.pixel(bytes);
+                }
+            }
+        } else {
+            rest = sums;
         }
+        let clamp = finish.clamp(s);
+        for sums in rest {
+            let scaled = scaler.scale(s, s.add(s.load(sums), bias));
+            self.pixel(&clamp.bytes(s, scaled));
+        }
+    }
+
+    /// Stores the next pixel.
+    #[inline(always)]
+    fn pixel(&mut self, bytes: &[u8; BLOCK]) {
+        let first = self.map.at(self.at.y, self.at.x) + self.channels.first;
+        store_bytes(&mut self.bytes[first..first + self.channels.count], bytes);
+        self.at.step(self.map.w);
     }
 }

@@ -37,6 +37,10 @@ pub(crate) trait Simd: Copy {
     const TILE_BLOCKS: usize;
     /// Most pixels that a tile keeps in registers.
     const TILE_PIXELS: usize;
+    /// Whether [`narrow`](Self::narrow) takes less than four times [`low_bytes`](Self::low_bytes) with a clamp.
+    const NARROWS_FOUR: bool = false;
+    /// Whether [`look_up`](Self::look_up) takes less than the arithmetic that a table replaces.
+    const LOOKS_UP: bool = false;
 
     fn load(self, lanes: &Lanes) -> Self::Vector;
     fn store(self, vector: Self::Vector, lanes: &mut Lanes);
@@ -82,6 +86,50 @@ pub(crate) trait Simd: Copy {
     fn low_and_high_bytes(self, block: &Block) -> [Self::Vector; 2];
     /// The bytes with the bits of `flip` turned over.
     fn flipped(self, block: &Block, flip: u8) -> Block;
+
+    /// The bytes of four vectors of scaled values: byte `16q + 4v + i` is that of lane `4q + i` of vector v.
+    #[inline(always)]
+    fn narrow(self, scaled: [Self::Vector; 4], finish: &Finish) -> Block {
+        let clamp = finish.clamp(self);
+        let bytes = scaled.map(|scaled| clamp.bytes(self, scaled));
+        std::array::from_fn(|at| bytes[at / 4 % 4][at / BLOCK * 4 + at % 4])
+    }
+
+    /// The bytes of four vectors of scaled values, vector by vector.
+    #[inline(always)]
+    fn narrow_in_order(self, scaled: [Self::Vector; 4], finish: &Finish) -> [[u8; BLOCK]; 4] {
+        let clamp = finish.clamp(self);
+        scaled.map(|scaled| clamp.bytes(self, scaled))
+    }
+
+    /// Entries of 64 bytes, in the order from which [`narrow`](Self::narrow) gives the bytes' own.
+    #[inline(always)]
+    fn look_up(self, table: &Planes, bytes: &Block) -> [Self::Vector; 4] {
+        std::array::from_fn(|v| {
+            let byte = |lane: usize| usize::from(bytes[lane / 4 * BLOCK + v * 4 + lane % 4]);
+            self.load(&std::array::from_fn(|lane| i32::from_le_bytes(table.0.map(|plane| plane[byte(lane)]))))
+        })
+    }
+}
+
+/// A table of 256 32-bit entries: the first bytes of all, little-endian, then the second, third and fourth.
+#[derive(Clone, Debug)]
+#[repr(C, align(64))]
+pub(crate) struct Planes(pub(crate) [[u8; 256]; 4]);
+
+impl Planes {
+    /// The table whose entries for 16 bytes each `entries` gives.
+    #[inline(always)]
+    pub(crate) fn new(mut entries: impl FnMut(&[u8; BLOCK]) -> Lanes) -> Self {
+        let mut planes = [[0; 256]; 4];
+        for first in (0..=u8::MAX).step_by(BLOCK) {
+            let bytes = std::array::from_fn(|lane| first + u8::try_from(lane).unwrap_or(0));
+            for (byte, entry) in bytes.into_iter().zip(entries(&bytes)) {
+                planes.iter_mut().zip(entry.to_le_bytes()).for_each(|(plane, part)| plane[usize::from(byte)] = part);
+            }
+        }
+        Self(planes)
+    }
 }
 
 /// Work that can be done with any backend's vectors.
@@ -120,6 +168,24 @@ impl Kernels {
             Backend::Vnni | Backend::Amx => unsafe { avx512::enter(task) },
         }
         true
+    }
+
+    /// As [`vectorize`](Self::vectorize), for tasks that look bytes up in tables where that is fast.
+    #[cfg(all(target_arch = "x86_64", not(miri)))]
+    pub(crate) fn vectorize_with_tables(&self, task: impl Task) -> bool {
+        let has_vnni = matches!(self.backend(), Backend::Vnni | Backend::Amx);
+        if has_vnni && is_x86_feature_detected!("avx512vbmi") {
+            // SAFETY: as in `vectorize`, and VBMI was detected.
+            unsafe { avx512::enter_with_tables(task) };
+            return true;
+        }
+        self.vectorize(task)
+    }
+
+    /// As [`vectorize`](Self::vectorize), for tasks that look bytes up in tables where that is fast.
+    #[cfg(not(all(target_arch = "x86_64", not(miri))))]
+    pub(crate) fn vectorize_with_tables(&self, task: impl Task) -> bool {
+        self.vectorize(task)
     }
 
     /// Runs `task` with this backend's vectors; `false` if it has none.

@@ -3,6 +3,7 @@
 //! Where that is unsigned, an int8 `x` becomes `x + 128`. Padding channels hold the zero point, so that whatever weights stand there add nothing.
 
 use super::{DEPTH, Plan};
+use crate::operand::Factors;
 use crate::scratch::sized;
 use crate::{Declined, Scratch};
 
@@ -89,11 +90,34 @@ impl Layout {
         if plan.ic == self.depth * DEPTH && pix == plan.ic {
             return flip_into(source, packed.as_flattened_mut(), flip);
         }
+        match self.depth {
+            1 => return pack_words::<1>(plan, source, packed),
+            2 => return pack_words::<2>(plan, source, packed),
+            _ => {}
+        }
         for (at, pixel) in packed.chunks_exact_mut(self.depth).enumerate() {
             let (real, padding) = pixel.as_flattened_mut().split_at_mut(plan.ic);
             flip_into(&source[at * pix..], real, flip);
             padding.fill(plan.factors.neutral);
         }
+    }
+}
+
+/// Pixels of `UNITS` units, eight bytes at most, a word at a time: the first layers of networks have few channels.
+fn pack_words<const UNITS: usize>(plan: &Plan<'_>, source: &[u8], packed: &mut [[u8; DEPTH]]) {
+    let Factors { flip, neutral, .. } = plan.factors;
+    let pix = plan.conv.input.map.pix;
+    let real = u64::MAX >> (u64::BITS as usize - 8 * plan.ic);
+    let [flips, neutrals] = [flip, neutral].map(|byte| u64::from_le_bytes([byte; 8]));
+    for (at, pixel) in packed.as_chunks_mut::<UNITS>().0.iter_mut().enumerate() {
+        let source = &source[at * pix..];
+        // The last pixels may have fewer than eight bytes behind their first.
+        let word = source
+            .first_chunk()
+            .copied()
+            .unwrap_or_else(|| std::array::from_fn(|i| source.get(i).copied().unwrap_or(0)));
+        let word = ((u64::from_le_bytes(word) ^ flips) & real | neutrals & !real).to_le_bytes();
+        pixel.as_flattened_mut().copy_from_slice(&word[..UNITS * DEPTH]);
     }
 }
 

@@ -33,8 +33,10 @@ impl Task for Job<'_, '_, '_> {
         compensate(s, plan, weights, panel, &mut scratch.channels);
         for group in 0..plan.conv.groups {
             let input = &scratch.input[group * layout.group..][..layout.group];
-            for block in (0..per_group).step_by(S::TILE_BLOCKS) {
-                let count = S::TILE_BLOCKS.min(per_group - block);
+            let mut block = 0;
+            // As even as can be: a tile of a single block takes nearly as long as one of two.
+            for left in (1..=per_group.div_ceil(S::TILE_BLOCKS)).rev() {
+                let count = (per_group - block).div_ceil(left);
                 let first = group * per_group + block;
                 let blocks = Blocks {
                     weights: &weights[first * panel..][..count * panel],
@@ -44,6 +46,7 @@ impl Task for Job<'_, '_, '_> {
                     end: (group + 1) * plan.oc,
                 };
                 blocks.run(s, plan, &layout, input, &scratch.runs, target);
+                block += count;
             }
         }
     }

@@ -2,7 +2,7 @@
 
 use super::{Plan, Stage};
 use crate::channel::{BLOCK, Channel16};
-use crate::simd::{AnyScaler, Clamp, Double, Finish, Scaler, Simd, Task, load_bytes, store_bytes};
+use crate::simd::{AnyScaler, Clamp, Double, Finish, Planes, Scaler, Simd, Task, load_bytes, store_bytes};
 use crate::{Element8, Map, Source8};
 use cnnip_numerics::eltwise::Function;
 
@@ -26,14 +26,24 @@ impl Task for Job<'_, '_> {
             clamp: finish.clamp(s),
         };
         let (map, [a, b]) = plan.lines();
+        let in_tables = S::LOOKS_UP && map.h * map.w * map.c >= WORTH_TABLES && plan.op.function != Function::Pass;
+        let tables = in_tables.then(|| [&steps.a, &steps.b].map(|side| side.table(s)));
         for y in 0..map.h {
             for x in 0..map.w {
-                let line = &mut out[map.at(y, x)..][..map.c];
-                steps.line(s, Line::new(&plan.op.a, a, y, x), Line::new(&plan.op.b, b, y, x), line);
+                let mut line = &mut out[map.at(y, x)..][..map.c];
+                let (mut a, mut b) = (Line::new(&plan.op.a, a, y, x), Line::new(&plan.op.b, b, y, x));
+                if let (Some(tables), Line::Each(left), Line::Each(right)) = (&tables, a, b) {
+                    let done = steps.look_up(s, tables, [left, right], line, &finish);
+                    (a, b, line) = (Line::Each(&left[done..]), Line::Each(&right[done..]), &mut line[done..]);
+                }
+                steps.line(s, a, b, line);
             }
         }
     }
 }
+
+/// Elements from which tables of what becomes of the inputs are worth making.
+const WORTH_TABLES: usize = 4096;
 
 impl Plan<'_> {
     /// The maps as lines of adjacent elements, as long as the strides of all operands allow: output, first, second input.
@@ -113,6 +123,18 @@ impl<S: Simd> Side<S> {
     }
 }
 
+impl<S: Simd> Side<S> {
+    /// What becomes of every input.
+    #[inline(always)]
+    fn table(&self, s: S) -> Planes {
+        Planes::new(|bytes| {
+            let mut lanes = [0; BLOCK];
+            s.store(self.apply(s, bytes), &mut lanes);
+            lanes
+        })
+    }
+}
+
 /// All stages.
 struct Steps<S: Simd> {
     function: Function,
@@ -152,6 +174,37 @@ impl<S: Simd> Steps<S> {
                 self.last.scale(s, value)
             }),
         }
+    }
+
+    /// Does the whole blocks of a line by tables of the inputs' stages; gives the elements that are done.
+    #[inline(always)]
+    fn look_up(&self, s: S, tables: &[Planes; 2], lines: [&[u8]; 2], out: &mut [u8], finish: &Finish) -> usize {
+        match &self.last {
+            AnyScaler::Double(last) => self.look_up_blocks(s, tables, lines, out, (last, finish)),
+            last => self.look_up_blocks(s, tables, lines, out, (last, finish)),
+        }
+    }
+
+    #[inline(always)]
+    fn look_up_blocks(
+        &self,
+        s: S,
+        tables: &[Planes; 2],
+        lines: [&[u8]; 2],
+        out: &mut [u8],
+        (last, finish): (&impl Scaler<S>, &Finish),
+    ) -> usize {
+        let out = out.as_chunks_mut().0;
+        let [a, b] = [lines[0].as_chunks().0, lines[1].as_chunks().0];
+        for (out, (a, b)) in out.iter_mut().zip(a.iter().zip(b)) {
+            let [a, b] = [s.look_up(&tables[0], a), s.look_up(&tables[1], b)];
+            let mut scaled = a;
+            for (scaled, b) in scaled.iter_mut().zip(b) {
+                *scaled = last.scale(s, self.combine(s, *scaled, b));
+            }
+            *out = s.narrow(scaled, finish);
+        }
+        out.as_flattened().len()
     }
 
     /// Fills a line with what `scaled` gives for the elements from an offset on.

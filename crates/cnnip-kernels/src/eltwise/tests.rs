@@ -84,3 +84,38 @@ proptest! {
         }
     }
 }
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(100))]
+    /// Maps that are large enough for tables.
+    #[test]
+    fn tables_equal_the_scalar_twin(
+        seed: u64, function in function(), size in (1..3_usize, 1..3_usize, 4096..4300_usize), elements: (bool, bool),
+        stages in (stage(), stage(), stage()), pre_shift in 0..21_u32, zeros in (0..128, 0..128), output in output(), same: bool,
+    ) {
+        let (h, w, c) = size;
+        let map = Map::dense(h, w, c);
+        let b_map = if same { Map { h, w, c: 1, row: 0, pix: 0 } } else { map };
+        let (a, b) = (bytes(seed, h * w * c), bytes(seed ^ 1, b_map.extent().unwrap()));
+        let element = |uint8: bool| if uint8 { Element8::Uint8 } else { Element8::Int8 };
+        let op = Eltwise8 {
+            function,
+            pre_shift: if function == Function::Mul { pre_shift / 4 } else { pre_shift },
+            a: Source8 { bytes: &a, map, element: element(elements.0), zero: zeros.0 },
+            a_stage: stages.0,
+            b: Source8 { bytes: &b, map: b_map, element: element(elements.1), zero: zeros.1 },
+            b_stage: stages.1,
+            multiplier: stages.2.multiplier,
+            shift: stages.2.shift,
+        };
+        let output = Output8 { mode: stages.2.mode, ..output };
+        let run = |kernels: Kernels| {
+            let mut out = bytes(9, map.extent().unwrap() + 3);
+            (kernels.eltwise8(&op, &mut out, map, output), out)
+        };
+        let want = run(Kernels::scalar());
+        for kernels in vector_kernels() {
+            prop_assert!(want == run(kernels), "{:?}", kernels.backend());
+        }
+    }
+}

@@ -1,12 +1,12 @@
 //! AVX-512 with VNNI: a vector is one register.
 
-use super::{Block, Lanes, Simd, Task};
+use super::{Block, Finish, Lanes, Planes, Simd, Task};
 use crate::channel::{BLOCK, Channel16};
 use std::arch::x86_64::*;
 
-/// Proof that AVX-512 F, BW, DQ, VL and VNNI may be used.
+/// Proof that AVX-512 F, BW, DQ, VL and VNNI may be used; with `TABLES`, also VBMI.
 #[derive(Clone, Copy)]
-pub(super) struct Avx512(());
+pub(super) struct Avx512<const TABLES: bool>(());
 
 /// Runs `task` with AVX-512.
 ///
@@ -14,7 +14,16 @@ pub(super) struct Avx512(());
 /// The processor has the instructions named here.
 #[target_feature(enable = "avx2,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
 pub(super) unsafe fn enter(task: impl Task) {
-    task.run(Avx512(()));
+    task.run(Avx512::<false>(()));
+}
+
+/// Runs `task` with AVX-512, tables of bytes among it.
+///
+/// # Safety
+/// The processor has the instructions named here.
+#[target_feature(enable = "avx2,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx512vbmi")]
+pub(super) unsafe fn enter_with_tables(task: impl Task) {
+    task.run(Avx512::<true>(()));
 }
 
 /// Parameters of mode `Double`.
@@ -24,7 +33,8 @@ pub(super) struct Double {
     left: __m512i,
     right: __m512i,
     half: __m512i,
-    sign_at: __m512i,
+    /// Lanes that are shifted right.
+    shifted: __mmask16,
 }
 
 /// Parameters of mode `Single`: even lanes, odd lanes.
@@ -41,7 +51,7 @@ const ODD: __mmask16 = 0xaaaa;
 // SAFETY, of every block below: the token proves that the instructions exist, and memory is reached through references to
 // arrays of the size that is read or written; no instruction used here asks for alignment.
 #[allow(clippy::undocumented_unsafe_blocks, reason = "one reason for all, stated above")]
-impl Simd for Avx512 {
+impl<const TABLES: bool> Simd for Avx512<TABLES> {
     type Vector = __m512i;
     type Sums = __m512i;
     type Double = Double;
@@ -49,6 +59,8 @@ impl Simd for Avx512 {
 
     const TILE_BLOCKS: usize = 3;
     const TILE_PIXELS: usize = 8;
+    const NARROWS_FOUR: bool = true;
+    const LOOKS_UP: bool = TABLES;
 
     #[inline(always)]
     fn load(self, lanes: &Lanes) -> __m512i {
@@ -120,22 +132,26 @@ impl Simd for Avx512 {
             let one = _mm512_set1_epi32(1);
             // A count of -1 gives 0, and so does a count of 32: nothing is rounded where nothing is shifted.
             let half = _mm512_sllv_epi32(one, _mm512_sub_epi32(right, one));
-            let sign_at = _mm512_max_epi32(_mm512_sub_epi32(_mm512_set1_epi32(32), right), _mm512_set1_epi32(31));
-            Double { multiplier: lanes64(multiplier), left, right, half, sign_at }
+            let shifted = _mm512_cmpgt_epi32_mask(right, _mm512_setzero_si512());
+            Double { multiplier: lanes64(multiplier), left, right, half, shifted }
         }
     }
 
+    // Shifts and products are for one of the two ports that 512-bit instructions have, moves of lanes and comparisons for the other,
+    // so the products' bits 31 to 62 are doubled into place and moved.
     #[inline(always)]
     fn double(self, value: __m512i, by: &Double) -> __m512i {
         unsafe {
             let round = _mm512_set1_epi64(1 << 30);
             let [even, odd] = products(_mm512_sllv_epi32(value, by.left), by.multiplier);
-            let even = _mm512_srli_epi64::<31>(_mm512_add_epi64(even, round));
-            let odd = _mm512_slli_epi64::<1>(_mm512_add_epi64(odd, round));
-            let high = _mm512_mask_blend_epi32(ODD, even, odd);
+            let (even, odd) = (_mm512_add_epi64(even, round), _mm512_add_epi64(odd, round));
+            let (even, odd) = (_mm512_add_epi64(even, even), _mm512_add_epi64(odd, odd));
+            let high = _mm512_mask_blend_epi32(ODD, odd_lanes(even), odd);
             // Halves away from zero: half is added, less one where the value is negative.
-            let negative = _mm512_srlv_epi32(high, by.sign_at);
-            _mm512_srav_epi32(_mm512_sub_epi32(_mm512_add_epi32(high, by.half), negative), by.right)
+            let negative = _mm512_mask_cmplt_epi32_mask(by.shifted, high, _mm512_setzero_si512());
+            let rounded = _mm512_add_epi32(high, by.half);
+            let rounded = _mm512_mask_sub_epi32(rounded, negative, rounded, _mm512_set1_epi32(1));
+            _mm512_srav_epi32(rounded, by.right)
         }
     }
 
@@ -248,13 +264,92 @@ impl Simd for Avx512 {
         }
         out
     }
+
+    // The zero point is added before the clamp: sums saturate at 16 bits and then at 8, and what lies beyond is beyond the limits too.
+    #[inline(always)]
+    fn narrow(self, [a, b, c, d]: [__m512i; 4], finish: &Finish) -> Block {
+        let mut block = [0; 4 * BLOCK];
+        unsafe {
+            let zero = _mm512_set1_epi32(finish.zero);
+            let zero = _mm512_packs_epi32(zero, zero);
+            let low = _mm512_set1_epi8((finish.low + finish.zero).to_le_bytes()[0].cast_signed());
+            let high = _mm512_set1_epi8((finish.high + finish.zero).to_le_bytes()[0].cast_signed());
+            let first = _mm512_adds_epi16(_mm512_packs_epi32(a, b), zero);
+            let second = _mm512_adds_epi16(_mm512_packs_epi32(c, d), zero);
+            let bytes = _mm512_packs_epi16(first, second);
+            let clamped = _mm512_min_epi8(_mm512_max_epi8(bytes, low), high);
+            _mm512_storeu_si512(block.as_mut_ptr().cast(), clamped);
+        }
+        block
+    }
+
+    #[inline(always)]
+    fn narrow_in_order(self, scaled: [__m512i; 4], finish: &Finish) -> [[u8; BLOCK]; 4] {
+        let block = self.narrow(scaled, finish);
+        let mut rows = [[0; BLOCK]; 4];
+        unsafe {
+            let quarters = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
+            let block = _mm512_permutexvar_epi32(quarters, _mm512_loadu_si512(block.as_ptr().cast()));
+            _mm512_storeu_si512(rows.as_mut_ptr().cast(), block);
+        }
+        rows
+    }
+
+    #[inline(always)]
+    fn look_up(self, table: &Planes, bytes: &Block) -> [__m512i; 4] {
+        assert!(TABLES);
+        unsafe {
+            let index = _mm512_loadu_si512(bytes.as_ptr().cast());
+            // The upper two bits of a byte say which quarter of a plane has its entry.
+            let top = _mm512_movepi8_mask(index);
+            let next = _mm512_movepi8_mask(_mm512_add_epi8(index, index));
+            let in_quarter = [next, top, top & next];
+            let a = in_plane(&table.0[0], index, in_quarter);
+            let b = in_plane(&table.0[1], index, in_quarter);
+            let c = in_plane(&table.0[2], index, in_quarter);
+            let d = in_plane(&table.0[3], index, in_quarter);
+            let [low, low_end] = [_mm512_unpacklo_epi8(a, b), _mm512_unpackhi_epi8(a, b)];
+            let [high, high_end] = [_mm512_unpacklo_epi8(c, d), _mm512_unpackhi_epi8(c, d)];
+            [
+                _mm512_unpacklo_epi16(low, high),
+                _mm512_unpackhi_epi16(low, high),
+                _mm512_unpacklo_epi16(low_end, high_end),
+                _mm512_unpackhi_epi16(low_end, high_end),
+            ]
+        }
+    }
 }
 
-/// The even and the odd lanes, each in the low half of 64 bits.
+/// The even and the odd lanes, each in the low half of 64 bits; the high halves hold anything.
 #[inline]
 #[target_feature(enable = "avx512f")]
 fn lanes64(value: __m512i) -> [__m512i; 2] {
-    [value, _mm512_srli_epi64::<32>(value)]
+    [value, odd_lanes(value)]
+}
+
+/// The odd lanes in the place of the even ones.
+#[inline]
+#[target_feature(enable = "avx512f")]
+fn odd_lanes(value: __m512i) -> __m512i {
+    _mm512_castps_si512(_mm512_movehdup_ps(_mm512_castsi512_ps(value)))
+}
+
+/// Entries of a table of bytes; the masks say which may be in the second, third and fourth quarter, of which the last is the one.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512vbmi")]
+fn in_plane(plane: &[u8; 256], index: __m512i, in_quarter: [__mmask64; 3]) -> __m512i {
+    let (quarters, _) = plane.as_chunks::<64>();
+    let found = _mm512_permutexvar_epi8(index, quarter(&quarters[0]));
+    let found = _mm512_mask_permutexvar_epi8(found, in_quarter[0], index, quarter(&quarters[1]));
+    let found = _mm512_mask_permutexvar_epi8(found, in_quarter[1], index, quarter(&quarters[2]));
+    _mm512_mask_permutexvar_epi8(found, in_quarter[2], index, quarter(&quarters[3]))
+}
+
+#[inline]
+#[target_feature(enable = "avx512f")]
+fn quarter(bytes: &Block) -> __m512i {
+    // SAFETY: the load is of 64 bytes, and needs no alignment.
+    unsafe { _mm512_loadu_si512(bytes.as_ptr().cast()) }
 }
 
 /// Products of the even and of the odd lanes, 64 bits each.
