@@ -8,7 +8,8 @@ pub(crate) struct Bits {
     words: Vec<u64>,
 }
 
-const WORD: usize = 64;
+/// Bits of a word.
+pub(crate) const WORD: usize = 64;
 
 /// Bits that are looked at together when all are cleared.
 pub(crate) const PART: usize = 4096;
@@ -29,6 +30,31 @@ impl Bits {
         self.words[first] |= head;
         self.words[first + 1..last].fill(u64::MAX);
         self.words[last] |= tail;
+    }
+
+    /// Sets `count` runs of `run` bits each, the first at `start`, a word at a time; `step` bits from one to the next, at most
+    /// [`WORD`].
+    pub(crate) fn set_runs(&mut self, start: usize, run: usize, count: usize, step: usize) {
+        let reach = count.checked_sub(1).map(|steps| start + steps * step + run);
+        let Some(Span { first, last, head, tail }) = reach.and_then(|end| span(start..end)) else { return };
+        // A word by how far its first bit is behind the beginning of a run.
+        let pattern = |phase: usize| {
+            let is_set = |&bit: &usize| (phase + bit) % step < run;
+            (0..WORD).filter(is_set).fold(0_u64, |word, bit| word | 1 << bit)
+        };
+        let patterns: [u64; WORD] = std::array::from_fn(pattern);
+        let mut phase = (step - start % WORD % step) % step;
+        for (index, word) in self.words[first..=last].iter_mut().enumerate() {
+            let mut bits = patterns[phase];
+            if index == 0 {
+                bits &= head;
+            }
+            if index == last - first {
+                bits &= tail;
+            }
+            *word |= bits;
+            phase = (phase + WORD) % step;
+        }
     }
 
     /// Clears every bit, and calls `visit` with ranges of [`PART`] bits that hold all that were set.
@@ -92,6 +118,14 @@ mod tests {
     use proptest::prelude::*;
 
     proptest! {
+        #[test]
+        fn runs_are_set_like_ranges(start in 0_usize..200, run in 1_usize..64, count in 0_usize..300, step in 1_usize..=WORD) {
+            let (mut at_once, mut one_by_one) = (Bits::new(20_000), Bits::new(20_000));
+            at_once.set_runs(start, run.min(step), count, step);
+            (0..count).for_each(|i| one_by_one.set(start + i * step..start + i * step + run.min(step)));
+            prop_assert_eq!(at_once, one_by_one);
+        }
+
         #[test]
         fn behaves_like_a_vector_of_flags(ranges in proptest::collection::vec((0_usize..3000, 0_usize..1500), 0..6), ask in (0_usize..3000, 0_usize..1500)) {
             let mut bits = Bits::new(4500);

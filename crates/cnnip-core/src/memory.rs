@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use cnnip_isa::operation::{Footprint, Operand, Space};
 
-use crate::bits::Bits;
+use crate::bits::{Bits, WORD};
 use crate::{FaultCause, RegionError};
 
 /// Bytes that several machines may share, such as a mapped file.
@@ -291,6 +291,12 @@ impl Memory {
         if has_all_between(written, bytes) {
             return;
         }
+        if let Some((count, step)) =
+            bytes.loops().next().filter(|&(count, step)| count >= MANY_RUNS && step <= length_of(WORD))
+        {
+            let run = index(bytes.run_bytes());
+            return bytes.for_each_line(|start| written.set_runs(index(start), run, index(count), index(step)));
+        }
         let Ok(()) = bytes.try_for_each_run::<Infallible>(|run| {
             written.set(index(run.start)..index(run.end));
             Ok(())
@@ -316,6 +322,9 @@ impl Memory {
         }
     }
 }
+
+/// Runs from which the patterns of words are worth making.
+const MANY_RUNS: u64 = 256;
 
 /// Bytes whose bits are looked at in the time that a run takes.
 const BYTES_PER_RUN: u64 = 1024;

@@ -106,6 +106,16 @@ impl Footprint {
         Ok(())
     }
 
+    /// Calls `visit` with the first byte of every repetition of the innermost loop.
+    pub fn for_each_line(&self, mut visit: impl FnMut(u64)) {
+        let [_, dims @ ..] = self.dims;
+        let outer = Self { run: 1, dims: [dims[0], dims[1], dims[2], (1, 0)], ..*self };
+        let Ok(()) = outer.try_for_each_run::<Infallible>(|run| {
+            visit(run.start);
+            Ok(())
+        });
+    }
+
     /// True if every step reaches over all that is within it, so that no byte is covered twice. What is written always is;
     /// a source may overlap itself.
     pub fn is_nested(&self) -> bool {
