@@ -84,7 +84,7 @@ fn convolutions() {
     equals("1x1 2048 to 2048", &conv([1, 7, 7, 2048], 1, 1, 2048), [2420, 640]);
     equals("3x3 stride 2 batch 4", &conv([4, 28, 28, 64], 3, 2, 128), [640, 350]);
     equals("depthwise 3x3", &depthwise([1, 112, 112, 960], 3, 1), [1330, 690]);
-    equals("depthwise 5x5 stride 2", &depthwise([1, 112, 112, 144], 5, 2), [460, 40]);
+    equals("depthwise 5x5 stride 2", &depthwise([1, 112, 112, 144], 5, 2), [460, 90]);
     let op = Op::FullyConnected(FullyConnected { activation: Activation::None, keep_num_dims: false });
     equals("fully connected", &single(&[&[1, 25_088]], op, Some(&[4096, 25_088])), [4830, 2420]);
 }
