@@ -8,7 +8,7 @@ pictures, and batch normalization gets the mean and the variance that were found
 as in a trained network. Beside `NAME.onnx` stands `NAME.calib.npz` with 32 examples, and `NAME.test.npz` with 32
 others. `--small` makes inputs smaller, and with them only the time that checks take.
 
-Box decoding and non-maximum suppression of detectors are not part of the files: they end with scores and box offsets.
+Detectors end with decoded boxes, scores, and what non-maximum suppression keeps.
 
 Needs `numpy`, `onnx` and `onnxruntime`. Equal seeds and versions give equal files.
 """
@@ -100,7 +100,10 @@ class Network:
         infos = []
         for name, value in outputs.items():
             self.nodes.append(helper.make_node("Identity", [value.name], [name], f"output_{name}"))
-            infos.append(helper.make_tensor_value_info(name, TensorProto.FLOAT, [1, *value.data.shape[1:]]))
+            kind = helper.np_dtype_to_tensor_dtype(value.data.dtype)
+            # Of integers only lists come out, whose rows nobody knows before.
+            rows = 1 if kind == TensorProto.FLOAT else "rows"
+            infos.append(helper.make_tensor_value_info(name, kind, [rows, *value.data.shape[1:]]))
         model = _model(helper.make_graph(self.nodes, "network", self.inputs, infos, self.constants))
         onnx.checker.check_model(model, full_check=True)
         return model
@@ -112,6 +115,15 @@ class Network:
         power = float(np.mean(np.square(x.data))) or 1.0
         values = self.random.normal(0, 1 / np.sqrt(depth * power), shape)
         return self.constant(values.astype(np.float32))
+
+    def number(self, value: float) -> Value:
+        """A float."""
+        return self.constant(np.array(value, np.float32))
+
+    def suppressed(self, boxes: Value, scores: Value, center=0, threshold=0.9) -> Value:
+        """The best boxes of every class, at most ten of each."""
+        operands = [self.integers(10), self.number(0.5), self.number(threshold)]
+        return self.node("NonMaxSuppression", boxes, scores, *operands, center_point_box=center)
 
     def vector(self, values: np.ndarray) -> Value:
         """A float per channel, rounded to 11 bits so that a runtime's last bits do not matter."""
@@ -494,9 +506,31 @@ def ssd_mobilenet(net, x, classes=91):
         return net.reshape(y, -1, per_box)
 
     boxes = [3, 6, 6, 6, 6, 6]
-    offsets = [head(m, 4, n) for m, n in zip(maps, boxes, strict=True)]
-    scores = [head(m, classes, n) for m, n in zip(maps, boxes, strict=True)]
-    return {"boxes": net.concat(*offsets, axis=1), "scores": net.act(net.concat(*scores, axis=1), "Sigmoid")}
+    offsets = net.concat(*(head(m, 4, n) for m, n in zip(maps, boxes, strict=True)), axis=1)
+    scores = net.concat(*(head(m, classes, n) for m, n in zip(maps, boxes, strict=True)), axis=1)
+    middles, extents = anchors([m.size for m in maps], boxes)
+    middle, extent = net.node("Split", offsets, net.integers(2, 2), outputs=2, axis=2)
+    middle = net.add(net.node("Mul", middle, net.constant(0.1 * extents)), net.constant(middles))
+    extent = net.node("Mul", net.node("Exp", net.node("Mul", extent, net.number(0.2))), net.constant(0.5 * extents))
+    corners = net.concat(net.node("Sub", middle, extent), net.add(middle, extent), axis=2)
+    # The first class is the background.
+    scores = net.node("Transpose", net.act(scores, "Sigmoid"), perm=[0, 2, 1])
+    scores = net.node("Slice", scores, net.integers(1), net.integers(classes), net.integers(1))
+    return {"boxes": corners, "scores": scores, "selected": net.suppressed(corners, scores)}
+
+
+def anchors(sizes, boxes) -> tuple[np.ndarray, np.ndarray]:
+    """Middles and extents of the boxes that offsets count from, down and across, as parts of the picture."""
+    middles, extents = [], []
+    for index, ((rows, columns), count) in enumerate(zip(sizes, boxes, strict=True)):
+        side = 0.2 + 0.75 * index / (len(sizes) - 1)
+        ratios = np.sqrt([1, 2, 1 / 2, 3, 1 / 3, 1.2][:count])
+        shape = side * np.stack([1 / ratios, ratios], -1)
+        at = np.stack(np.meshgrid((np.arange(rows) + 0.5) / rows, (np.arange(columns) + 0.5) / columns, indexing="ij"), -1)
+        middles.append(np.repeat(at.reshape(-1, 2), count, 0))
+        extents.append(np.tile(shape, (rows * columns, 1)))
+    joined = (np.concatenate(parts)[None].astype(np.float32) for parts in (middles, extents))
+    return tuple(joined)
 
 
 def yolo(net, x, classes=20, act="Silu"):
@@ -511,7 +545,9 @@ def yolo(net, x, classes=20, act="Silu"):
     coarse = net.conv(net.concat(coarse, pooled), 128, 1, act=act)
     fine = net.conv(net.concat(fine, net.resize(coarse, fine.size, "nearest")), 128, 3, act=act)
     heads = [yolo_head(net, m, classes, s) for m, s in ((fine, 16), (coarse, 32))]
-    return {"boxes": net.concat(*heads, axis=1)}
+    boxes, objects, classes = net.node("Split", net.concat(*heads, axis=1), net.integers(4, 1, classes), outputs=3, axis=2)
+    scores = net.node("Transpose", net.node("Mul", objects, classes), perm=[0, 2, 1])
+    return {"boxes": boxes, "scores": scores, "selected": net.suppressed(boxes, scores, center=1, threshold=0.5)}
 
 
 def yolo_head(net, x, classes, stride, anchors=3):
@@ -522,7 +558,7 @@ def yolo_head(net, x, classes, stride, anchors=3):
     y = net.act(net.node("Transpose", y, perm=[0, 1, 3, 4, 2]), "Sigmoid")
     center, size, scores = net.node("Split", y, net.integers(2, 2, 1 + classes), outputs=3, axis=4)
     grid = np.stack(np.meshgrid(np.arange(columns), np.arange(rows)), -1)[None, None].astype(np.float32)
-    number = lambda value: net.constant(np.array(value, np.float32))  # noqa: E731
+    number = net.number
     center = net.node("Mul", net.add(net.node("Mul", center, number(2)), net.constant(grid - 0.5)), number(stride))
     sizes = net.constant(stride * net.random.uniform(0.5, 4, (1, anchors, 1, 1, 2)).astype(np.float32))
     size = net.node("Mul", net.node("Pow", net.node("Mul", size, number(2)), number(2)), sizes)

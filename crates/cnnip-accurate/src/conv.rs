@@ -57,7 +57,7 @@ impl Conv {
     }
 
     pub(crate) fn run(&self, workers: &mut Workers, operands: Operands<'_>) -> Result<(), Overflow> {
-        let Operands { inputs: [input, _], output } = operands;
+        let Operands { inputs: [input, ..], output } = operands;
         let (from, to) =
             (self.input_elements() * self.elements[0].bytes(), self.output_elements() * self.elements[1].bytes());
         let parts = self.parts(workers.parts(self.products()));
@@ -315,7 +315,7 @@ mod tests {
             let input = rng.bytes(2 * conv.input_elements());
             let run = |mut workers: Workers| {
                 let mut output = vec![0; 2 * conv.output_elements()];
-                conv.run(&mut workers, Operands { inputs: [&input, &[]], output: &mut output }).unwrap();
+                conv.run(&mut workers, Operands { inputs: [&input, &[], &[]], output: &mut output }).unwrap();
                 output
             };
             let one = run(Workers::one(Kernels::scalar()));
@@ -337,7 +337,7 @@ mod tests {
         let input = vec![0x7f; 2 * conv.input_elements()];
         let run = |workers: &mut Workers| {
             let mut output = vec![0; 2 * conv.output_elements()];
-            let found = conv.run(workers, Operands { inputs: [&input, &[]], output: &mut output });
+            let found = conv.run(workers, Operands { inputs: [&input, &[], &[]], output: &mut output });
             found.map_err(|overflow| (overflow.element(), overflow.value))
         };
         let one = run(&mut Workers::one(Kernels::scalar()));

@@ -14,12 +14,15 @@ pub(crate) struct Host(Step);
 
 impl Host {
     pub(crate) fn new(network: &Network, layer: &HostLayer) -> Result<Self, Why> {
-        let (Some(input), Some(output)) = (network.value(layer.input), network.value(layer.output)) else {
-            return Err(Why::Kind { what: layer.operator.name() });
-        };
-        let step = Step::new(layer.operator, operand("the input", input)?, operand("the output", output)?);
+        let absent = || Why::Kind { what: layer.operator.name() };
+        let output = network.value(layer.output).ok_or_else(absent)?;
+        let inputs = layer.inputs.iter().map(|&id| network.value(id)).collect::<Option<Vec<_>>>().ok_or_else(absent)?;
+        let operands = inputs.iter().map(|input| operand("the input", input)).collect::<Result<Vec<_>, _>>()?;
+        let step = Step::new(layer.operator, &operands, operand("the output", output)?);
         Ok(Self(step.map_err(|error| match error {
-            StepError::Operand { end: End::Input, .. } => unfit("the input", input),
+            StepError::Operand { end: End::Input(at), .. } => {
+                inputs.get(at).map_or_else(absent, |input| unfit("the input", input))
+            }
             StepError::Operand { end: End::Output, .. } => unfit("the output", output),
             StepError::Arithmetic(error) => error.into(),
             _ => Why::Kind { what: layer.operator.name() },
@@ -27,9 +30,9 @@ impl Host {
     }
 
     pub(crate) fn run(&self, operands: Operands<'_>) {
-        let Operands { inputs: [input, _], output } = operands;
+        let Operands { inputs, output } = operands;
         // Lengths and parameters were checked when the step was made, so nothing is left to fail.
-        let _ = self.0.run(input, output);
+        let _ = self.0.run(&inputs, output);
     }
 }
 

@@ -26,7 +26,7 @@ impl Resize {
     }
 
     pub(crate) fn run(&self, operands: Operands<'_>) {
-        let Operands { inputs: [input, _], output } = operands;
+        let Operands { inputs: [input, ..], output } = operands;
         let [rows, columns, channels] =
             [self.layer.vertical.input, self.layer.horizontal.input, self.layer.channels].map(index);
         let mut to = 0;
@@ -62,7 +62,7 @@ impl ArgMax {
     }
 
     pub(crate) fn run(&self, operands: Operands<'_>) {
-        let Operands { inputs: [input, _], output } = operands;
+        let Operands { inputs: [input, ..], output } = operands;
         let channels = index(self.layer.channels);
         for pixel in 0..index(self.layer.pixels) {
             let value = |&channel: &usize| read(input, pixel * channels + channel, self.element);

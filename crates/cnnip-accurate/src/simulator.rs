@@ -208,7 +208,7 @@ impl Simulator {
             beside(before, after, &output, arena.place(root))
         };
         let mut reads = work.reads().into_iter().map(read);
-        let inputs = [reads.next().unwrap_or_default(), reads.next().unwrap_or_default()];
+        let inputs = std::array::from_fn(|_| reads.next().unwrap_or_default());
         drop(reads);
         steps[at].run(workers, Operands { inputs, output: out })
     }
@@ -252,6 +252,8 @@ fn tensors(network: &Network) -> Vec<Tensor> {
         let (node, operator) = (name.clone(), operator.to_string());
         states[work.writes().0] = State::Computed { layer, node, operator };
     }
+    let lists = network.layers.iter().filter(|layer| layer.work.gives_list());
+    let lists: Vec<ValueId> = lists.map(|layer| layer.work.writes()).collect();
     let tensor = |(at, value): (usize, &cnnip_lowered::Value)| Tensor {
         name: value.name.clone(),
         shape: value.shape.clone(),
@@ -259,6 +261,7 @@ fn tensors(network: &Network) -> Vec<Tensor> {
         quantization: value.quantization,
         model: value.model.clone(),
         state: states[network.root(ValueId(at)).0].clone(),
+        is_list: lists.contains(&ValueId(at)),
     };
     network.values.iter().enumerate().map(tensor).collect()
 }

@@ -34,10 +34,13 @@ impl Tools {
     }
 }
 
-/// The bytes of a layer's tensors; the second input is empty where there is none.
+/// Most inputs of a layer: those of box decoding.
+pub(crate) const MAX_INPUTS: usize = 3;
+
+/// The bytes of a layer's tensors; inputs that there are not are empty.
 #[derive(Debug)]
 pub(crate) struct Operands<'a> {
-    pub(crate) inputs: [&'a [u8]; 2],
+    pub(crate) inputs: [&'a [u8]; MAX_INPUTS],
     pub(crate) output: &'a mut [u8],
 }
 

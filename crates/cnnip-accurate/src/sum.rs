@@ -23,7 +23,7 @@ impl Sum {
     }
 
     pub(crate) fn run(&self, tools: &mut Tools, operands: Operands<'_>) -> Result<(), Overflow> {
-        let Operands { inputs: [input, _], output } = operands;
+        let Operands { inputs: [input, ..], output } = operands;
         let channels = index(self.layer.channels);
         let part = index(self.layer.count) * channels * self.elements[0].bytes();
         for outer in 0..self.layer.outer {

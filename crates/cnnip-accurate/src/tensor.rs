@@ -1,7 +1,7 @@
 //! The tensors of a network as a user sees them.
 
 use cnnip_graph::ElementType as Element;
-use cnnip_hostops::{Affine, convert};
+use cnnip_hostops::{Affine, convert, rows_of_list};
 use cnnip_package::{ElementType, SourceTensor};
 
 /// A tensor of the network, in the order of axes that the layers compute in.
@@ -19,6 +19,8 @@ pub struct Tensor {
     pub model: SourceTensor,
     /// Where its elements come from.
     pub state: State,
+    /// Whether only rows before the first that begins with a negative number mean something.
+    pub is_list: bool,
 }
 
 /// Where the elements of a tensor come from.
@@ -69,6 +71,14 @@ impl<'a> TensorView<'a> {
     /// The elements as they are in memory: dense, row-major, little-endian.
     pub const fn bytes(&self) -> &'a [u8] {
         self.bytes
+    }
+
+    /// The elements of the rows that mean something: all but for a list, such as the boxes that non-maximum suppression keeps.
+    pub fn found(&self) -> &'a [u8] {
+        let length = self.tensor.shape.last().map_or(1, |&length| usize::try_from(length).unwrap_or(usize::MAX));
+        let rows = || rows_of_list(self.bytes, length).saturating_mul(length).saturating_mul(size_of::<i64>());
+        let end = if self.tensor.is_list { rows() } else { self.bytes.len() };
+        self.bytes.get(..end).unwrap_or(self.bytes)
     }
 
     /// The elements in the source's order of axes: dense, row-major, little-endian.
@@ -126,6 +136,7 @@ mod tests {
             quantization,
             model: SourceTensor::Same,
             state: State::Input,
+            is_list: false,
         };
         let real = |tensor: Tensor, bytes: &[u8]| TensorView { tensor: &tensor, bytes }.real();
         assert_eq!(real(tensor(ElementType::Int16, Some((0.5, 0))), &[1, 0, 0xfe, 0xff]), Some(vec![0.5, -1.0]));

@@ -43,7 +43,7 @@ impl Transfer {
     }
 
     pub(crate) fn run(&self, tools: &mut Tools, operands: Operands<'_>) {
-        let Operands { inputs: [input, _], output } = operands;
+        let Operands { inputs: [input, ..], output } = operands;
         if let Some(fill) = self.fill {
             output.chunks_exact_mut(self.element).for_each(|place| place.copy_from_slice(&fill[..self.element]));
         }

@@ -207,18 +207,30 @@ pub fn of_view(view: &TensorView<'_>) -> Option<NamedTensor> {
     })
 }
 
+/// The type of a tensor whose integers stand for themselves: other levels have them so too.
+fn indices(tensor: &cnnip_graph::Tensor) -> Option<ElementType> {
+    let is_index = tensor.element == cnnip_graph::ElementType::I64 && tensor.quantization.is_none();
+    is_index.then_some(ElementType::Int64)
+}
+
 /// Real values of a tensor of a graph, as the source has it.
 pub fn of_values(graph: &Graph, id: TensorId, values: &[f32]) -> NamedTensor {
     let tensor = &graph[id];
     let shape: Vec<u32> = tensor.shape.dims().iter().map(|&extent| u32::try_from(extent).unwrap_or(u32::MAX)).collect();
-    let bytes: Vec<u8> = values.iter().flat_map(|value| value.to_le_bytes()).collect();
+    let (element, bytes) = match indices(tensor) {
+        // Exact: an index is far below 2^24.
+        #[expect(clippy::cast_possible_truncation, reason = "saturation is meant")]
+        Some(element) => (element, values.iter().flat_map(|&value| (value as i64).to_le_bytes()).collect()),
+        None => (ElementType::Float32, values.iter().flat_map(|value| value.to_le_bytes()).collect::<Vec<u8>>()),
+    };
+    let size = usize::try_from(element.bytes()).unwrap_or(1);
     let model = source_tensor(&tensor.source);
     NamedTensor {
         name: tensor.name.clone(),
         shape: extents(&model.per_axis(&shape)),
-        element: ElementType::Float32,
+        element,
         affine: None,
-        bytes: model.to_source(&bytes, &shape, size_of::<f32>()),
+        bytes: model.to_source(&bytes, &shape, size),
         model,
     }
 }

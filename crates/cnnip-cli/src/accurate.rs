@@ -77,7 +77,7 @@ pub(crate) fn run(arguments: &Accurate, streams: &mut Streams<'_>) -> Result<(),
     if let Some(path) = &arguments.dump {
         write(path, &simulator, arguments, &dumped)?;
     }
-    let outputs: Vec<_> = simulator.outputs().map(|view| (described(view.tensor()), view.bytes())).collect();
+    let outputs: Vec<_> = simulator.outputs().map(|view| (described(view.tensor()), view.found())).collect();
     for (index, path) in saves {
         if let Some((Some(tensor), bytes)) = outputs.get(index) {
             results::save(&TensorView::new(tensor, bytes), &path, arguments.dequantize)?;

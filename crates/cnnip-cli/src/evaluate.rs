@@ -16,7 +16,7 @@ use cnnip_data::{Dataset, PictureRule, npy};
 use cnnip_evaluate::layers::Layers;
 use cnnip_evaluate::level::{Accurate, Float, Iss, Pseudo};
 use cnnip_evaluate::table::Table;
-use cnnip_evaluate::{Evaluation, Journal, Level, LevelError, Record, Task, Totals, evaluate};
+use cnnip_evaluate::{Evaluation, Journal, Level, LevelError, Record, Task, Totals, evaluate, index_outputs};
 use cnnip_fast::{Difference, Fast};
 use cnnip_float::{Engine, Network};
 use cnnip_graph::{Graph, TensorId};
@@ -152,6 +152,7 @@ fn totals(arguments: &Evaluate, streams: &mut Streams<'_>) -> Result<Totals, Err
         data: &data,
         count,
         levels: &names,
+        indices: &index_outputs(&graph),
         task: &task,
         make: &make,
         threads: arguments.threads.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from)),

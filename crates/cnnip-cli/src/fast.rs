@@ -126,8 +126,10 @@ fn results_of(arguments: &Fast, graph: Arc<Graph>) -> Result<(Vec<Output>, Vec<N
     });
     let outputs = outputs.map_err(failed)?;
     let described = outputs.iter().filter_map(|view| {
-        // Integers without a scale, such as indices, come as the real numbers they are.
-        let coded = view.codes().and_then(|_| described(view.tensor(), element(view.tensor().element)?));
+        let coded = view
+            .codes()
+            .or_else(|| view.whole())
+            .and_then(|_| described(view.tensor(), element(view.tensor().element)?));
         let tensor = coded.or_else(|| described(view.tensor(), ElementType::Float32))?;
         Some(Output { tensor, bytes: view.bytes() })
     });
@@ -172,6 +174,8 @@ fn element(element: GraphElement) -> Option<ElementType> {
         GraphElement::I8 => Some(ElementType::Int8),
         GraphElement::U8 => Some(ElementType::Uint8),
         GraphElement::I16 => Some(ElementType::Int16),
+        GraphElement::I32 => Some(ElementType::Int32),
+        GraphElement::I64 => Some(ElementType::Int64),
         _ => None,
     }
 }

@@ -8,7 +8,7 @@ use cnnip_accurate::Simulator;
 use cnnip_compiler::{Options, compile_stages};
 use cnnip_data::{Dataset, Normalize, PictureRule};
 use cnnip_evaluate::level::{ACCURATE, Accurate, FLOAT, Float};
-use cnnip_evaluate::{Evaluation, Level, LevelError, Task, evaluate};
+use cnnip_evaluate::{Evaluation, Level, LevelError, Task, evaluate, index_outputs};
 use cnnip_float::{Embedded, Engine, Network};
 use cnnip_isa::Target;
 use cnnip_quant::mixed::{self, Candidate, Found, Score};
@@ -131,6 +131,7 @@ impl Judge<'_> {
             task: &Task::Classes,
             count: count.unwrap_or(usize::MAX).min(self.data.len()),
             levels: &[FLOAT, ACCURATE],
+            indices: &index_outputs(&graph),
             make: &make,
             threads: threads.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from)),
             stop: true,

@@ -84,7 +84,7 @@ impl Style {
         let mut data = json!({
             "name": tensor.name,
             "type": tensor.element.name(),
-            "shape": tensor.shape,
+            "shape": view.shape(),
             "scale": tensor.quantization.map(|quantization| quantization.scale),
             "zero_point": tensor.quantization.map(|quantization| quantization.zero_point),
             "top": self.best(view).into_iter().map(best).collect::<Value>(),
@@ -106,7 +106,7 @@ fn ordered(x: f32) -> i32 {
 fn heading(view: &TensorView<'_>) -> String {
     let tensor = view.tensor();
     let scale = tensor.quantization.map(|found| format!(", scale {}, zero point {}", found.scale, found.zero_point));
-    format!("output `{}`: {} {:?}{}", tensor.name, tensor.element, tensor.shape, scale.unwrap_or_default())
+    format!("output `{}`: {} {:?}{}", tensor.name, tensor.element, view.shape(), scale.unwrap_or_default())
 }
 
 /// The elements as they are, or the real numbers they stand for where they have a scale.
@@ -122,11 +122,11 @@ fn values(view: &TensorView<'_>, dequantize: bool) -> Vec<Value> {
 pub(crate) fn save(view: &TensorView<'_>, path: &Path, dequantize: bool) -> Result<(), Error> {
     let tensor = view.tensor();
     if !dequantize || tensor.element == ElementType::Float32 {
-        return files::write(path, |out| npy::write(out, tensor.element, &tensor.shape, view.bytes()));
+        return files::write(path, |out| npy::write(out, tensor.element, &view.shape(), view.bytes()));
     }
     let real = view.real().ok_or_else(|| Error::NoScale { name: tensor.name.clone() })?;
     let bytes: Vec<u8> = real.into_iter().flat_map(f32::to_le_bytes).collect();
-    files::write(path, |out| npy::write(out, ElementType::Float32, &tensor.shape, &bytes))
+    files::write(path, |out| npy::write(out, ElementType::Float32, &view.shape(), &bytes))
 }
 
 /// What a run took, for people.

@@ -152,8 +152,8 @@ fn program(parts: &Parts<'_>, table: &TensorTable, package: &mut Package) -> Res
     let mut on_device = false;
     for layer in &parts.legalized.layers {
         if let Work::Host(host) = &layer.work {
-            let tensors = |value| table.number(value).into_iter().collect();
-            let (inputs, outputs) = (tensors(host.input), tensors(host.output));
+            let tensors = |value| -> Vec<_> { table.number(value).into_iter().collect() };
+            let (inputs, outputs) = (host.inputs.iter().flat_map(|&id| tensors(id)).collect(), tensors(host.output));
             package.program.push(Step::Host(HostStep { operator: host.operator, inputs, outputs }));
             on_device = false;
         } else if !on_device {

@@ -205,7 +205,11 @@ fn rewire(work: &mut Work, reads: &[ValueId], writes: ValueId) {
         Work::Resize(resize) => (&mut resize.input, &mut resize.output),
         Work::ArgMax(argmax) => (&mut argmax.input, &mut argmax.output),
         Work::Transfer(transfer) => (&mut transfer.input, &mut transfer.output),
-        Work::Host(host) => (&mut host.input, &mut host.output),
+        Work::Host(host) => {
+            host.inputs = reads.to_vec();
+            host.output = writes;
+            return;
+        }
         Work::Eltwise(eltwise) => {
             for (input, &value) in eltwise.inputs.iter_mut().zip(reads) {
                 input.value = value;

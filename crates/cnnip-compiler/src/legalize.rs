@@ -106,6 +106,7 @@ fn legalize_node<'a>(context: &mut Context<'a>, index: usize, node: &'a Node) ->
         Op::Tanh => table::curve(&mut at, Curve::Tanh),
         Op::Quantize => host::quantize(&mut at),
         Op::Dequantize => host::dequantize(&mut at),
+        Op::NonMaxSuppression(_) | Op::Detections(_) => host::boxes(&mut at),
         Op::Softmax { beta } => host::softmax(&mut at, *beta),
         other => Err(Rule::Unsupported { operator: other.name(), shape: at.input(0).shape.clone() }),
     }

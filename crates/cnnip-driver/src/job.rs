@@ -357,10 +357,13 @@ impl Job {
     }
 
     fn host_step(&mut self, step: &HostPlan) -> Result<(), HostStepError> {
-        if let Some(byte) = self.first_unwritten(&step.input) {
-            return Err(HostStepError::Uninitialised { tensor: step.input.name.clone(), byte });
+        for input in &step.inputs {
+            if let Some(byte) = self.first_unwritten(input) {
+                return Err(HostStepError::Uninitialised { tensor: input.name.clone(), byte });
+            }
         }
-        let output = step.run(self.session.read(&step.input))?;
+        let inputs: Vec<&[u8]> = step.inputs.iter().map(|input| self.session.read(input)).collect();
+        let output = step.run(&inputs)?;
         self.session.write(&step.output, &output);
         let package = &self.session.plan.package;
         if let (Some(recording), Some(id)) = (&mut self.session.recording, package.tensor_named(&step.output.name)) {

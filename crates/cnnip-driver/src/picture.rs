@@ -141,7 +141,7 @@ fn quantized(tensor: &Tensor, real: &[u8]) -> Option<Vec<u8>> {
     let output = operand(tensor);
     let input = Operand { element: ElementType::Float32, quantization: None, ..output };
     let mut bytes = vec![0; usize::try_from(tensor.bytes()?).ok()?];
-    Step::new(HostOperator::Quantize, input, output).ok()?.run(real, &mut bytes).ok()?;
+    Step::new(HostOperator::Quantize, &[input], output).ok()?.run(&[real], &mut bytes).ok()?;
     Some(bytes)
 }
 

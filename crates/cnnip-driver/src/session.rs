@@ -238,7 +238,8 @@ impl Session {
 
     pub(crate) fn view(&self, id: TensorId) -> Option<TensorView<'_>> {
         let tensor = self.plan.package.tensor(id)?;
-        Some(TensorView::new(tensor, self.read(tensor)))
+        let view = TensorView::new(tensor, self.read(tensor));
+        Some(if self.plan.package.is_list(id) { view.as_list() } else { view })
     }
 }
 

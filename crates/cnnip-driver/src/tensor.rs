@@ -1,6 +1,6 @@
 //! Tensors as values.
 
-use cnnip_hostops::Affine;
+use cnnip_hostops::{Affine, rows_of_list};
 use cnnip_package::{ElementType, Tensor};
 
 /// A type of tensor elements.
@@ -46,14 +46,34 @@ pub struct TensorView<'a> {
 }
 
 impl<'a> TensorView<'a> {
-    /// A tensor with its bytes: dense, row-major, little-endian, as many as its shape and type say.
+    /// A tensor with its bytes: dense, row-major, little-endian, as many as its shape and type say, or fewer rows of a list.
     pub fn new(tensor: &'a Tensor, bytes: &'a [u8]) -> Self {
         Self { tensor, bytes }
     }
 
-    /// Name, shape, type and scale.
+    /// Name, type and scale, and the shape it has room for.
     pub fn tensor(&self) -> &'a Tensor {
         self.tensor
+    }
+
+    /// Its shape. A list, such as the boxes that non-maximum suppression keeps, has as many rows as were found, fewer than there is room
+    /// for.
+    pub fn shape(&self) -> Vec<u32> {
+        let mut shape = self.tensor.shape.clone();
+        let whole = self.tensor.bytes().and_then(|bytes| usize::try_from(bytes).ok());
+        if let Some(rows) = shape.first_mut().filter(|_| whole != Some(self.bytes.len())) {
+            let row = whole.unwrap_or(0) / usize::try_from(*rows).unwrap_or(1).max(1);
+            *rows = u32::try_from(self.bytes.len() / row.max(1)).unwrap_or(u32::MAX);
+        }
+        shape
+    }
+
+    /// The rows of a list that mean something.
+    #[must_use]
+    pub fn as_list(self) -> Self {
+        let length = self.tensor.shape.last().map_or(1, |&length| usize::try_from(length).unwrap_or(usize::MAX));
+        let end = rows_of_list(self.bytes, length).saturating_mul(length).saturating_mul(size_of::<i64>());
+        Self { bytes: self.bytes.get(..end).unwrap_or(self.bytes), ..self }
     }
 
     /// The elements as they are in memory: dense, row-major, little-endian.

@@ -2,11 +2,12 @@
 
 use std::sync::Arc;
 
-use cnnip_accurate::Simulator;
-use cnnip_driver::{Device, Key, Session as DriverSession};
+use cnnip_accurate::{Simulator, TensorView};
+use cnnip_driver::{Device, Key, RunOptions, Session as DriverSession, TensorView as View};
 use cnnip_fast::{Elements, Fast};
+use cnnip_float::found;
 use cnnip_hostops::{Affine, Ties, convert};
-use cnnip_package::{ElementType, Package};
+use cnnip_package::{Budget, ElementType, Package};
 
 /// A level of simulation. One per thread.
 pub trait Level: Send {
@@ -35,7 +36,7 @@ pub(crate) fn failed<E: ToString>(level: &'static str) -> impl Fn(E) -> LevelErr
 }
 
 /// The float model.
-pub struct Float(Box<dyn cnnip_float::Session>, usize);
+pub struct Float(Box<dyn cnnip_float::Session>, Arc<dyn cnnip_float::Network>);
 
 /// Its name.
 pub const FLOAT: &str = "float";
@@ -49,8 +50,7 @@ pub const ISS: &str = "iss";
 impl Float {
     /// A session on a prepared network.
     pub fn new(network: Arc<dyn cnnip_float::Network>) -> Self {
-        let outputs = network.graph().outputs.len();
-        Self(network.session(), outputs)
+        Self(Arc::clone(&network).session(), network)
     }
 }
 
@@ -58,7 +58,8 @@ impl Level for Float {
     fn run(&mut self, inputs: &[Vec<f32>]) -> Result<Vec<Vec<f32>>, LevelError> {
         let inputs: Vec<&[f32]> = inputs.iter().map(Vec::as_slice).collect();
         self.0.run(&inputs, &mut |_, _| {}).map_err(failed(FLOAT))?;
-        Ok((0..self.1).filter_map(|index| self.0.output(index).map(<[f32]>::to_vec)).collect())
+        let numbers = |(index, &id)| Some(found(self.1.graph(), id, self.0.output(index)?).to_vec());
+        Ok(self.1.graph().outputs.iter().enumerate().filter_map(numbers).collect())
     }
 }
 
@@ -99,7 +100,10 @@ impl Level for Accurate {
         set_inputs(&mut self.0, inputs)?;
         self.0.run().map_err(failed(ACCURATE))?;
         let missing = || LevelError { level: ACCURATE, why: "an output has no real numbers".to_owned() };
-        self.0.outputs().map(|view| view.real().ok_or_else(missing)).collect()
+        let numbers = |view: TensorView<'_>| {
+            view.real().or_else(|| indices(view.tensor().element?, view.found())).ok_or_else(missing)
+        };
+        self.0.outputs().map(numbers).collect()
     }
 }
 
@@ -126,7 +130,13 @@ impl Iss {
     /// A package for a target nobody knows, or one that cannot be loaded.
     pub fn new(package: &Arc<Package>) -> Result<Self, LevelError> {
         let device = Device::open(&package.target).map_err(failed(ISS))?;
-        Ok(Self(Some(device.load(Arc::clone(package)).map_err(failed(ISS))?)))
+        let mut session = device.load(Arc::clone(package)).map_err(failed(ISS))?;
+        // The compiler has counted what its lists need; only lists of unknown origin need a cap on the host's time.
+        let Budget { commands, cycles } = package.budget;
+        let twice = |need: u64| Some(need.saturating_mul(2));
+        let (max_commands, max_cycles) = (twice(commands), twice(cycles));
+        session.set_options(RunOptions { max_commands, max_cycles, ..RunOptions::default() });
+        Ok(Self(Some(session)))
     }
 }
 
@@ -150,9 +160,21 @@ impl Level for Iss {
             }
         };
         let missing = || LevelError { level: ISS, why: "an output has no real numbers".to_owned() };
-        let real = outputs.iter().map(|view| view.real().ok_or_else(missing)).collect();
+        let numbers =
+            |view: View<'_>| view.real().or_else(|| indices(view.tensor().element, view.bytes())).ok_or_else(missing);
+        let real = outputs.iter().map(numbers).collect();
         self.0 = Some(outputs.into_session());
         real
+    }
+}
+
+/// Integers that stand for themselves, as real numbers.
+fn indices(element: ElementType, bytes: &[u8]) -> Option<Vec<f32>> {
+    #[expect(clippy::cast_precision_loss, reason = "indices are far below 2^24")]
+    match element {
+        ElementType::Int32 => Some(bytes.as_chunks().0.iter().map(|&bytes| i32::from_le_bytes(bytes) as f32).collect()),
+        ElementType::Int64 => Some(bytes.as_chunks().0.iter().map(|&bytes| i64::from_le_bytes(bytes) as f32).collect()),
+        _ => None,
     }
 }
 

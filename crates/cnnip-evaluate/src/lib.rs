@@ -32,6 +32,6 @@ pub mod totals;
 pub use journal::{Journal, JournalError};
 pub use level::{Level, LevelError};
 pub use record::{Outcome, Record};
-pub use run::{Evaluation, evaluate};
+pub use run::{Evaluation, evaluate, index_outputs};
 pub use task::Task;
 pub use totals::{LevelTotals, Totals, Worst};

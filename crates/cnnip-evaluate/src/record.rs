@@ -31,10 +31,18 @@ pub struct Distance {
 }
 
 impl Distance {
-    /// Of the outputs of two levels; elements that only one of them has are not looked at.
-    pub fn between(first: &[Vec<f32>], other: &[Vec<f32>]) -> Self {
+    /// Of the outputs of two levels. Of those at the positions `indices`, which are numbers of something, elements only differ or do
+    /// not: how far has no meaning; rows that only one of the lists has differ.
+    pub fn between(first: &[Vec<f32>], other: &[Vec<f32>], indices: &[usize]) -> Self {
         let mut distance = Self::default();
-        for (a, b) in first.iter().zip(other).flat_map(|(a, b)| a.iter().zip(b)) {
+        for position in indices {
+            let [a, b] = [first, other].map(|outputs| outputs.get(*position).map_or(&[][..], Vec::as_slice));
+            let pairs = || (0..a.len().max(b.len())).map(|at| (a.get(at), b.get(at)));
+            distance.elements += pairs().map(|_| 1).sum::<u64>();
+            distance.different += pairs().map(|(a, b)| u64::from(a != b)).sum::<u64>();
+        }
+        let outputs = first.iter().zip(other).enumerate().filter(|(position, _)| !indices.contains(position));
+        for (a, b) in outputs.flat_map(|(_, (a, b))| a.iter().zip(b)) {
             let (a, difference) = (f64::from(*a), f64::from(*a) - f64::from(*b));
             distance.elements += 1;
             distance.different += u64::from(difference != 0.0);
@@ -97,9 +105,11 @@ mod tests {
 
     #[test]
     fn distances_add_up() {
-        let one = Distance::between(&[vec![3.0, 4.0]], &[vec![3.0, 3.0]]);
+        let one = Distance::between(&[vec![3.0, 4.0]], &[vec![3.0, 3.0]], &[]);
         assert_eq!(one, Distance { elements: 2, different: 1, largest: 1.0, signal: 25.0, noise: 1.0 });
         assert_eq!(one.sum(one).sqnr(), one.sqnr());
-        assert_eq!(Distance::between(&[vec![1.0]], &[vec![1.0]]).sqnr(), f64::INFINITY);
+        assert_eq!(Distance::between(&[vec![1.0]], &[vec![1.0]], &[]).sqnr(), f64::INFINITY);
+        let lists = Distance::between(&[vec![1.0], vec![0.0, 5.0]], &[vec![1.0], vec![0.0, 6.0, 7.0]], &[1]);
+        assert_eq!(lists, Distance { elements: 4, different: 2, largest: 0.0, signal: 1.0, noise: 0.0 });
     }
 }

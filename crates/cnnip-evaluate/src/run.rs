@@ -6,6 +6,7 @@ use std::sync::mpsc;
 use std::thread;
 
 use cnnip_data::{Dataset, Example, Truth};
+use cnnip_graph::{Graph, Tensor};
 
 use crate::boxes;
 use crate::journal::{Journal, JournalError, LINE_ENDS};
@@ -25,6 +26,8 @@ pub struct Evaluation<'a> {
     pub count: usize,
     /// Names of the levels.
     pub levels: &'a [&'a str],
+    /// Positions of the outputs that are numbers of something, such as of boxes.
+    pub indices: &'a [usize],
     /// What the outputs mean.
     pub task: &'a Task,
     /// Makes the levels of a thread, in the order of their names.
@@ -33,6 +36,13 @@ pub struct Evaluation<'a> {
     pub threads: usize,
     /// Ends at the first example without outcomes.
     pub stop: bool,
+}
+
+/// Positions of the outputs of a graph that are numbers of something, such as of classes or boxes.
+pub fn index_outputs(graph: &Graph) -> Vec<usize> {
+    let is_index = |tensor: &Tensor| tensor.element.range().is_some() && tensor.quantization.is_none();
+    let outputs = graph.outputs.iter().enumerate().filter(|&(_, &id)| is_index(&graph[id]));
+    outputs.map(|(position, _)| position).collect()
 }
 
 /// Why an evaluation ended before its time.
@@ -157,7 +167,7 @@ fn one(evaluation: &Evaluation<'_>, index: usize, levels: &mut [Box<dyn Level>])
     let mut objects = BTreeMap::new();
     let loaded = data.load(index).map_err(|error| error.why.to_string());
     let result = loaded.and_then(|example| {
-        let outcomes = outcomes(task, &example, label, levels)?;
+        let outcomes = outcomes((task, evaluation.indices), &example, label, levels)?;
         if let Truth::Objects(truth) = &example.truth {
             objects = boxes::objects(truth);
         }
@@ -167,7 +177,7 @@ fn one(evaluation: &Evaluation<'_>, index: usize, levels: &mut [Box<dyn Level>])
 }
 
 fn outcomes(
-    task: &Task,
+    (task, indices): (&Task, &[usize]),
     example: &Example,
     label: Option<usize>,
     levels: &mut [Box<dyn Level>],
@@ -182,7 +192,7 @@ fn outcomes(
             return Err(format!("its class is {label}, the network has {} from 0 on", scores.len()));
         }
         let best = best(scores, BEST);
-        let distance = Distance::between(first.as_deref().unwrap_or(&outputs), &outputs);
+        let distance = Distance::between(first.as_deref().unwrap_or(&outputs), &outputs, indices);
         outcomes.push(Outcome { best, distance, evidence: task.evidence(&example.truth, &outputs) });
         first.get_or_insert(outputs);
     }

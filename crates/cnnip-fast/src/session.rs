@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use cnnip_float::{Elements, Embedded, Engine, FloatError, Grid, Network};
+use cnnip_float::{Elements, Embedded, Engine, FloatError, Grid, Network, found};
 use cnnip_graph::{Graph, Tensor, TensorId};
 
 use crate::{FastError, TensorView};
@@ -154,11 +154,12 @@ impl<'a> Outputs<'a> {
         self.iter().nth(position).ok_or_else(|| unknown("output", key, self.graph, &self.graph.outputs))
     }
 
-    /// All outputs, in the network's order.
+    /// All outputs, in the network's order; of lists the rows that were found.
     pub fn iter(&self) -> impl Iterator<Item = TensorView<'a>> + use<'a> {
         let Self { graph, running } = *self;
-        let view = move |(position, id): (usize, &TensorId)| {
-            Some(TensorView::new(graph.tensors.get(id.index())?, running.output(position)?))
+        let view = move |(position, &id): (usize, &TensorId)| {
+            let numbers = running.output(position)?;
+            Some(TensorView::new(graph.tensors.get(id.index())?, found(graph, id, numbers)))
         };
         graph.outputs.iter().enumerate().filter_map(view)
     }

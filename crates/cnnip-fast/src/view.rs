@@ -32,9 +32,17 @@ impl<'a> TensorView<'a> {
         Some(Grid::of(self.tensor)?.quantize_all(self.real, Ties::Even))
     }
 
+    /// The integers of a tensor whose integers stand for themselves, such as indices; `None` for others.
+    pub fn whole(&self) -> Option<Vec<i64>> {
+        let (least, greatest) = self.tensor.element.range().filter(|_| self.tensor.quantization.is_none())?;
+        #[expect(clippy::cast_possible_truncation, reason = "saturation is meant")]
+        let whole = |real: f32| (real.round_ties_even() as i64).clamp(least, greatest);
+        Some(self.real.iter().map(|&real| whole(real)).collect())
+    }
+
     /// The elements in the tensor's own type, dense, little-endian.
     pub fn bytes(&self) -> Vec<u8> {
-        match self.codes() {
+        match self.codes().or_else(|| self.whole()) {
             Some(codes) => little_endian(&codes, self.tensor.element),
             None => self.real.iter().flat_map(|real| real.to_le_bytes()).collect(),
         }

@@ -11,7 +11,8 @@ use std::error::Error;
 use std::io::BufRead;
 use std::path::Path;
 
-use cnnip_float::{Elements, Ties, reference};
+use cnnip_float::{Elements, Ties, found, reference};
+use cnnip_graph::Shape;
 use cnnip_graph::onnx::{OnnxOptions, import_onnx};
 use cnnip_graph::passes;
 
@@ -51,13 +52,20 @@ fn answer(line: &str) -> Result<Vec<String>, Box<dyn Error>> {
     let values = reference::evaluate(&graph, &inputs, Ties::Even)?;
     let mut types = Vec::new();
     for (number, &id) in graph.outputs.iter().enumerate() {
-        let values: Vec<f64> = match values.get(id).ok_or("no value")? {
+        let mut values: Vec<f64> = match values.get(id).ok_or("no value")? {
             Elements::Real(values) => values.iter().map(|&value| value.into()).collect(),
             Elements::Integer(values) => values.iter().map(|&value| wide(value)).collect(),
         };
+        // A list has the rows that were found.
+        let count = found(&graph, id, &values.iter().map(|&value| real(value)).collect::<Vec<f32>>()).len();
+        let mut dims = graph[id].shape.dims().to_vec();
+        if let Some(rows) = dims.first_mut().filter(|_| count != values.len()) {
+            *rows = *rows * count / values.len();
+        }
+        values.truncate(count);
         let bytes: Vec<u8> = values.into_iter().flat_map(f64::to_le_bytes).collect();
         std::fs::write(folder.join(format!("output_{number}.bin")), bytes)?;
-        types.push(format!("{}:{}", graph[id].element, graph[id].shape));
+        types.push(format!("{}:{}", graph[id].element, Shape::new(dims)?));
     }
     Ok(types)
 }

@@ -14,6 +14,7 @@
 //! Sums are in binary32 in the order that suits the processor: within `depth * 2^-23 * sum |x * w|` of the reference
 //! before the next rounding to a grid.
 
+mod boxes;
 mod layer;
 mod movement;
 mod plan;

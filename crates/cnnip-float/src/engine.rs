@@ -20,6 +20,15 @@ pub trait Engine: Send + Sync {
     fn prepare(&self, graph: Arc<Graph>, watched: &[TensorId]) -> Result<Arc<dyn Network>, FloatError>;
 }
 
+/// The numbers of a tensor that mean something: all, but for a list those before the first row that begins with a negative number.
+pub fn found<'a>(graph: &Graph, id: TensorId, numbers: &'a [f32]) -> &'a [f32] {
+    let is_list = graph.producer(id).is_some_and(|node| graph[node].op.gives_list());
+    let length = graph[id].shape.dims().last().copied().unwrap_or(1).max(1);
+    let rows = || numbers.chunks_exact(length).take_while(|row| row.first().is_some_and(|&first| first >= 0.0)).count();
+    let end = if is_list { rows() * length } else { numbers.len() };
+    numbers.get(..end).unwrap_or(numbers)
+}
+
 /// A prepared network: weights that all sessions share.
 pub trait Network: Send + Sync {
     /// The graph.

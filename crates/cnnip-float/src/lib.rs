@@ -27,7 +27,7 @@ pub mod slow;
 
 pub use elements::Elements;
 pub use embedded::Embedded;
-pub use engine::{Engine, Network, Session};
+pub use engine::{Engine, Network, Session, found};
 pub use error::FloatError;
 pub use grid::{Grid, Ties};
 #[cfg(feature = "ort")]

@@ -13,9 +13,11 @@
 //! | `resize` | bilinear resize |
 //! | `binary` | two inputs, element by element |
 //! | `unary` | one input, element by element; softmax |
+//! | `boxes` | box decoding, non-maximum suppression |
 //! | `movement` | elements to other places |
 
 mod binary;
+mod boxes;
 mod index;
 mod movement;
 mod pool;
@@ -194,6 +196,8 @@ fn compute(at: &At<'_>) -> Result<Option<Computed>, FloatError> {
         Op::Gelu { approximate } => real(unary::unary(at, |x| unary::gelu(x, *approximate))),
         Op::SquaredDifference => real(binary::binary(at, |a, b| (a - b) * (a - b))),
         Op::Lstm(op) => real(recurrent::lstm(at, op)),
+        Op::NonMaxSuppression(op) => real(boxes::suppressed(at, op)),
+        Op::Detections(op) => real(boxes::detected(at, op)),
         Op::HardSwish => real(unary::unary(at, unary::hard_swish)),
         Op::Logistic => real(unary::unary(at, unary::logistic)),
         Op::Tanh => real(unary::unary(at, f64::tanh)),

@@ -1,5 +1,6 @@
 //! The output shape that an operator's attributes and inputs imply.
 
+mod boxes;
 mod movement;
 
 use crate::op::{Conv2d, DepthwiseConv2d, FullyConnected, Hw, Mean, Op, Pad, Padding, Pool2d, TransposeConv2d};
@@ -164,6 +165,8 @@ pub fn infer_shape(op: &Op, inputs: &[&Shape]) -> Result<Shape, InferError> {
         }
         Op::SquaredDifference => rest.first().map_or(Err(arity), |b| broadcast(x, b)),
         Op::Lstm(_) => lstm(x, rest),
+        Op::NonMaxSuppression(op) => boxes::suppressed(op, x, rest),
+        Op::Detections(op) => boxes::detected(op, x, rest),
         Op::MatMul => rest.first().map_or(Err(arity), |b| mat_mul(x, b)),
         Op::Prelu => rest.first().map_or(Err(arity), |alpha| slopes(x, alpha)),
         Op::Reshape { shape } => reshape(x, shape),

@@ -42,8 +42,9 @@ pub use builder::GraphBuilder;
 pub use graph::{Graph, Node, NodeId, TensorId};
 pub use infer::{InferError, infer_shape};
 pub use op::{
-    Activation, ArgExtremum, Blocks, Conv2d, DepthwiseConv2d, FullyConnected, Gather, Grid, Hw, Lstm, Mean, Op, Pad,
-    PadValue, Padding, Pool2d, ResizeBilinear, ResizeNearest, Slice, Take, TransposeConv2d,
+    Activation, ArgExtremum, Blocks, Conv2d, DepthwiseConv2d, DetectionResult, Detections, FullyConnected, Gather,
+    Grid, Hw, Lstm, Mean, Op, Pad, PadValue, Padding, Pool2d, ResizeBilinear, ResizeNearest, Slice, Suppression, Take,
+    TransposeConv2d,
 };
 pub use pattern::Pattern;
 pub use problem::{MAX_PROBLEMS, Place, Problem, Problems, Rule};

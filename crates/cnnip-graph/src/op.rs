@@ -335,6 +335,62 @@ pub struct Mean {
     pub keep_dims: bool,
 }
 
+/// Which boxes non-maximum suppression keeps, of every image and class by itself: from the highest score on (of equal scores the lowest
+/// number first) those that overlap no kept one too much.
+///
+/// Inputs: boxes `[images, boxes, 4]` and scores `[images, classes, boxes]`. Output: int64 `[rows, 3]`, a row `[image, class, box]` for every
+/// box that is kept, by image, then class, then score; `rows` are as many as there can be, and those behind the last box are -1.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Suppression {
+    /// A box is its middle and its extents, `[x, y, w, h]`; else two opposite corners, `[y, x, y, x]`.
+    pub center: bool,
+    /// Most boxes that are kept; at least 1.
+    pub per_class: usize,
+    /// A box that overlaps a kept one by more, as intersection over union, is not kept; 0 to 1.
+    pub iou: f32,
+    /// A box whose score is not above is not kept; without it all may be.
+    pub score: Option<f32>,
+}
+
+/// Which of its four results a node of [`Detections`] gives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DetectionResult {
+    /// `[1, rows, 4]`: top, left, bottom, right.
+    Boxes,
+    /// `[1, rows]`: classes from 0 on.
+    Classes,
+    /// `[1, rows]`.
+    Scores,
+    /// `[1]`: how many detections there are.
+    Count,
+}
+
+/// Decodes boxes and keeps the best. A node gives one of four results; rows without a detection are 0.
+///
+/// Inputs: encodings `[1, boxes, 4 or more]` and anchors `[boxes, 4]` of `[y, x, height, width]`, and between them scores
+/// `[1, boxes, classes]`, or one more class in front, the background. With the scales s, a box has its middle at
+/// `code / s * anchor extent + anchor middle`, and half extents of `exp(code / s) * anchor extent / 2`.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Detections {
+    /// Which result.
+    pub result: DetectionResult,
+    /// Most boxes that are kept; at least 1.
+    pub most: usize,
+    /// Rows per box: its best classes; at least 1.
+    pub classes_per_box: usize,
+    /// Suppression of every class by itself, with at most so many boxes of each, and a row per box and class; else of boxes with the
+    /// scores of their best classes.
+    pub per_class: Option<usize>,
+    /// Number of classes.
+    pub classes: usize,
+    /// A box whose score is below is not kept.
+    pub score: f32,
+    /// A box that overlaps a kept one by more, as intersection over union, is not kept; above 0, at most 1.
+    pub iou: f32,
+    /// What encodings are divided by: y, x, height, width.
+    pub scales: [f32; 4],
+}
+
 /// Most inputs of [`Op::Concat`] and [`Op::Pack`].
 pub(crate) const MAX_JOINED: usize = 64;
 
@@ -511,6 +567,10 @@ pub enum Op {
     SquaredDifference,
     /// Recurrent layer.
     Lstm(Lstm),
+    /// Non-maximum suppression.
+    NonMaxSuppression(Suppression),
+    /// Box decoding and non-maximum suppression.
+    Detections(Detections),
 }
 
 impl Op {
@@ -567,6 +627,8 @@ impl Op {
             Self::Gelu { .. } => "Gelu",
             Self::SquaredDifference => "SquaredDifference",
             Self::Lstm(_) => "Lstm",
+            Self::NonMaxSuppression(_) => "NonMaxSuppression",
+            Self::Detections(_) => "Detections",
             Self::Maximum => "Maximum",
             Self::Minimum => "Minimum",
             Self::Prelu => "Prelu",
@@ -597,6 +659,8 @@ impl Op {
             }
             Self::Div { .. } | Self::Pow | Self::MatMul | Self::SquaredDifference => (2, 2),
             Self::Lstm(_) => (13, 13),
+            Self::NonMaxSuppression(_) => (2, 2),
+            Self::Detections(_) => (3, 3),
             Self::Concat { .. } | Self::Pack { .. } => (1, MAX_JOINED),
             Self::MaxPool2d(_)
             | Self::AveragePool2d(_)
@@ -698,9 +762,26 @@ impl Op {
             | Self::Gelu { .. }
             | Self::SquaredDifference
             | Self::Lstm(_)
+            | Self::NonMaxSuppression(_)
+            | Self::Detections(_)
             | Self::Logistic
             | Self::Tanh => None,
         }
+    }
+
+    /// Whether an input stays as it is when a network of real numbers is quantized: constants that only the host reads, in real numbers.
+    pub const fn stays_real(&self, input: usize) -> bool {
+        matches!((self, input), (Self::Detections(_), 2))
+    }
+
+    /// Whether the output is real numbers whatever the inputs are.
+    pub const fn gives_real(&self) -> bool {
+        matches!(self, Self::Detections(_))
+    }
+
+    /// Whether the output is a list: rows up to the first that begins with a negative number, and no others, mean something.
+    pub const fn gives_list(&self) -> bool {
+        matches!(self, Self::NonMaxSuppression(_))
     }
 }
 
@@ -776,6 +857,17 @@ impl fmt::Display for Op {
                 attribute(f, "time_major", &lstm.time_major, &false)?;
                 lstm.cell_scale.map_or(Ok(()), |scale| write!(f, " cell_scale={scale}"))?;
                 attribute(f, "cell_clip", &lstm.cell_clip, &0.0)
+            }
+            Self::NonMaxSuppression(Suppression { center, per_class, iou, score }) => {
+                attribute(f, "center", center, &false)?;
+                write!(f, " per_class={per_class} iou={iou}")?;
+                score.map_or(Ok(()), |score| write!(f, " score={score}"))
+            }
+            Self::Detections(op) => {
+                write!(f, " {:?} most={} classes={}", op.result, op.most, op.classes)?;
+                attribute(f, "classes_per_box", &op.classes_per_box, &1)?;
+                op.per_class.map_or(Ok(()), |most| write!(f, " per_class={most}"))?;
+                write!(f, " score={} iou={} scales={:?}", op.score, op.iou, op.scales)
             }
             Self::Quantize
             | Self::Dequantize

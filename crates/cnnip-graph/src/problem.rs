@@ -347,6 +347,9 @@ pub enum Rule {
         /// The kind in the file.
         found: u8,
     },
+    /// Attributes of a custom operator that cannot be read.
+    #[error("the custom operator's attributes are no FlexBuffer with a map")]
+    CustomOptions,
     /// An attribute outside its range.
     #[error("{name} is {value}")]
     Attribute {
@@ -355,7 +358,7 @@ pub enum Rule {
         /// Its value.
         value: i64,
     },
-    /// An attribute that must be a finite number.
+    /// An attribute, or a constant in its place, that must be a finite number in the operator's range.
     #[error("{name} is {value}")]
     FloatAttribute {
         /// The attribute's name in the source.
@@ -507,6 +510,7 @@ impl Rule {
             }
             Self::UnsupportedOperator { .. } => "`cnnip operators` lists those that are",
             Self::Options { .. } => "the attributes belong to another operator",
+            Self::CustomOptions => "the file is damaged, or this is another operator of the same name",
             Self::Attribute { .. } | Self::FloatAttribute { .. } => "the value is outside what the operator defines",
             Self::InputCount { .. } | Self::OutputCount { .. } => "the operator takes another number of tensors",
             Self::NotConstant { .. } => "it must be known at compile time; convert with static shapes",

@@ -17,6 +17,7 @@
 //! Constant data stays in one shared copy of the file.
 
 mod export;
+mod flexbuffer;
 mod import;
 mod names;
 mod operators;
@@ -33,5 +34,6 @@ pub use import::{ImportErrors, import_tflite, import_tflite_shared};
 /// assert!(cnnip_graph::tflite::operators().any(|name| name == "CONV_2D"));
 /// ```
 pub fn operators() -> impl Iterator<Item = String> {
-    operators::BUILTINS.iter().map(|builtin| names::builtin_name(builtin.code))
+    let builtin = operators::BUILTINS.iter().map(|builtin| names::builtin_name(builtin.code));
+    builtin.chain([format!("CUSTOM {}", operators::CUSTOM.0)])
 }

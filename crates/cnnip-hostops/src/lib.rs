@@ -8,11 +8,13 @@
 //! |---|---|---|
 //! | [`softmax`] | softmax of int8 and int16 rows | tflite-micro; LiteRT for int8 |
 //! | [`convert`] | float to integer and back at a model's ends | TFLite QUANTIZE, DEQUANTIZE; ONNX QuantizeLinear, DequantizeLinear |
+//! | [`boxes`] | non-maximum suppression; box decoding | ONNX NonMaxSuppression; TFLite_Detection_PostProcess |
 //! | [`select`] | largest or smallest element, k largest elements | TFLite ARG_MAX, ARG_MIN, TOPK_V2; ONNX ArgMax, TopK |
 //!
 //! [`Step`] is any of them as a package asks for it: bytes in, bytes out.
 #![forbid(unsafe_code)]
 
+pub mod boxes;
 pub mod convert;
 pub mod select;
 pub mod softmax;
@@ -21,7 +23,7 @@ mod step;
 pub use convert::{Affine, Ties};
 pub use select::{arg_max, top_k};
 pub use softmax::{Softmax, WideSoftmax, softmax_int8, softmax_int16};
-pub use step::{End, Operand, Step, StepError};
+pub use step::{End, Operand, Step, StepError, rows_of_list};
 
 /// Why a step cannot be done. A compiler checks these before it emits the step, so a sound package never meets them.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]

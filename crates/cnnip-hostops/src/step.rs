@@ -2,6 +2,7 @@
 
 use cnnip_package::{ElementType, HostOperator, Quantization};
 
+use crate::boxes::{Rows, detect, suppress};
 use crate::select::extremum;
 use crate::{Affine, HostError, Softmax, Ties, WideSoftmax, softmax_int8, softmax_int16};
 
@@ -24,8 +25,8 @@ pub struct Operand<'a> {
 /// Which tensor of a step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum End {
-    /// The one it reads.
-    Input,
+    /// One that it reads, by its position.
+    Input(usize),
     /// The one it writes.
     Output,
 }
@@ -62,22 +63,23 @@ pub enum StepError {
 /// use cnnip_package::{ElementType, HostOperator};
 /// let of = |element, shape| Operand { element, shape, quantization: None };
 /// let (rows, indices) = (of(ElementType::Int8, &[2, 3][..]), of(ElementType::Int64, &[2][..]));
-/// let step = Step::new(HostOperator::ArgMax { axis: 1 }, rows, indices)?;
+/// let step = Step::new(HostOperator::ArgMax { axis: 1 }, &[rows], indices)?;
 /// let mut output = [0; 16];
-/// step.run(&[1, 9, 9, 0xff, 0x80, 0], &mut output)?;
+/// step.run(&[&[1, 9, 9, 0xff, 0x80, 0]], &mut output)?;
 /// assert_eq!((output[0], output[8]), (1, 2));
 /// # Ok::<(), cnnip_hostops::StepError>(())
 /// ```
 #[derive(Clone, Debug)]
 pub struct Step(Work);
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 enum Work {
     Softmax { parameters: Softmax, depth: usize },
     WideSoftmax { parameters: WideSoftmax, depth: usize },
     Quantize(Affine, ElementType, Ties),
     Dequantize(Affine, ElementType),
     Extremum(Extremum),
+    Boxes(Boxes),
 }
 
 /// The search for the largest, or smallest, along the middle axis of `[.., count, inner]`.
@@ -92,24 +94,28 @@ struct Extremum {
 }
 
 impl Step {
-    /// Checks the tensors of an operator with one input and one output.
+    /// Checks the tensors of an operator.
     ///
     /// # Errors
     /// If there is no such arithmetic, or not for these tensors.
-    pub fn new(operator: HostOperator, input: Operand<'_>, output: Operand<'_>) -> Result<Self, StepError> {
+    pub fn new(operator: HostOperator, inputs: &[Operand<'_>], output: Operand<'_>) -> Result<Self, StepError> {
+        let &[input, ..] = inputs else { return Err(operand(operator, End::Input(0), "an input")) };
         Ok(Self(match operator {
             HostOperator::Softmax { beta } => softmax(beta, input, output)?,
             HostOperator::Quantize | HostOperator::QuantizeEven => {
-                has(operator, (End::Input, input), ElementType::Float32, "float32 elements")?;
+                has(operator, (End::Input(0), input), ElementType::Float32, "float32 elements")?;
                 Work::Quantize(affine(operator, (End::Output, output))?, output.element, ties(operator))
             }
             HostOperator::Dequantize => {
                 has(operator, (End::Output, output), ElementType::Float32, "float32 elements")?;
-                Work::Dequantize(affine(operator, (End::Input, input))?, input.element)
+                Work::Dequantize(affine(operator, (End::Input(0), input))?, input.element)
             }
             HostOperator::ArgMax { axis } => Work::Extremum(Extremum::new(operator, axis, input, output)?),
             HostOperator::ArgMin { axis } => {
                 Work::Extremum(Extremum { smallest: true, ..Extremum::new(operator, axis, input, output)? })
+            }
+            HostOperator::NonMaxSuppression(_) | HostOperator::Detections(_) => {
+                Work::Boxes(Boxes::new(operator, inputs, output)?)
             }
             _ => return Err(StepError::Operator { operator: operator.name() }),
         }))
@@ -119,8 +125,10 @@ impl Step {
     ///
     /// # Errors
     /// [`HostError`] if the slices do not have the bytes of the tensors.
-    pub fn run(&self, input: &[u8], output: &mut [u8]) -> Result<(), HostError> {
+    pub fn run(&self, inputs: &[&[u8]], output: &mut [u8]) -> Result<(), HostError> {
+        let input = inputs.first().copied().unwrap_or_default();
         match &self.0 {
+            Work::Boxes(boxes) => boxes.run(inputs, output),
             Work::Softmax { parameters, depth } => {
                 mapped(input, output, i8::from_le_bytes, i8::to_le_bytes, |from, to| {
                     softmax_int8(from, *depth, parameters, to)
@@ -161,7 +169,7 @@ fn softmax(beta: f32, input: Operand<'_>, output: Operand<'_>) -> Result<Work, S
     let operator = HostOperator::Softmax { beta };
     let wide = input.element == ElementType::Int16;
     let Some(quantization) = input.quantization.filter(|_| wide || input.element == ElementType::Int8) else {
-        return Err(operand(operator, End::Input, "int8 or int16 elements with a scale"));
+        return Err(operand(operator, End::Input(0), "int8 or int16 elements with a scale"));
     };
     let depth = input.shape.last().map_or(1, |&depth| index(depth));
     let (quantized, max, needs) = if wide {
@@ -194,14 +202,111 @@ fn affine(operator: HostOperator, (end, tensor): (End, Operand<'_>)) -> Result<A
     })
 }
 
+/// Operators that find boxes.
+#[derive(Clone, Debug)]
+struct Boxes {
+    operator: HostOperator,
+    inputs: Vec<(Vec<u32>, Reals)>,
+}
+
+/// How elements stand for real numbers.
+#[derive(Clone, Copy, Debug)]
+enum Reals {
+    Plain,
+    Affine(Affine, ElementType),
+}
+
+impl Reals {
+    fn of(&self, bytes: &[u8]) -> Result<Vec<f32>, HostError> {
+        match self {
+            Self::Plain => Ok(bytes.as_chunks().0.iter().map(|&bytes| f32::from_le_bytes(bytes)).collect()),
+            Self::Affine(affine, element) => {
+                let width = if *element == ElementType::Int16 { 2 } else { 1 };
+                let mut real = vec![0; (bytes.len() / width).saturating_mul(4)];
+                dequantize(*affine, *element, bytes, &mut real)?;
+                Self::Plain.of(&real)
+            }
+        }
+    }
+}
+
+impl Boxes {
+    fn new(operator: HostOperator, inputs: &[Operand<'_>], output: Operand<'_>) -> Result<Self, StepError> {
+        let shapes: Vec<&[u32]> = inputs.iter().map(|input| input.shape).collect();
+        let found = operator.found(&shapes).map_err(|needs| operand(operator, End::Input(0), needs))?;
+        let element = match operator {
+            HostOperator::NonMaxSuppression(_) => ElementType::Int64,
+            _ => ElementType::Float32,
+        };
+        has(operator, (End::Output, output), element, "int64 indices, or float32 numbers of detections")?;
+        if found != output.shape {
+            return Err(operand(operator, End::Output, "the shape that its inputs give"));
+        }
+        let reals = inputs.iter().enumerate().map(|(at, input)| {
+            let reals = match input.element {
+                ElementType::Float32 => Reals::Plain,
+                element => Reals::Affine(affine(operator, (End::Input(at), *input))?, element),
+            };
+            Ok((input.shape.to_vec(), reals))
+        });
+        Ok(Self { operator, inputs: reals.collect::<Result<_, StepError>>()? })
+    }
+
+    fn run(&self, inputs: &[&[u8]], output: &mut [u8]) -> Result<(), HostError> {
+        let reals = self.inputs.iter().zip(inputs).map(|((_, reals), bytes)| reals.of(bytes));
+        let reals: Vec<Vec<f32>> = reals.collect::<Result<_, _>>()?;
+        match (self.operator, &reals[..], &self.inputs[..]) {
+            (HostOperator::NonMaxSuppression(rule), [boxes, scores], [_, (shape, _)]) => {
+                let extent = |axis: usize| shape.get(axis).map_or(0, |&extent| index(extent));
+                let found = suppress(boxes, scores, (extent(1), extent(2)), &rule);
+                put_list(&found, output);
+            }
+            (HostOperator::Detections(rule), [codes, scores, anchors], [(code, _), (score, _), _]) => {
+                let last = |shape: &[u32]| shape.last().map_or(0, |&extent| index(extent));
+                let codes = Rows { numbers: codes, length: last(code) };
+                let found = detect(codes, Rows { numbers: scores, length: last(score) }, anchors, &rule);
+                output.fill(0);
+                let places = output.as_chunks_mut().0;
+                for (at, number) in found.numbers(rule.result) {
+                    if let Some(place) = places.get_mut(at) {
+                        *place = number.to_le_bytes();
+                    }
+                }
+            }
+            (_, found, _) => return Err(HostError::Length { input: found.len(), output: self.inputs.len() }),
+        }
+        Ok(())
+    }
+}
+
+/// A list as bytes: its rows, then rows of -1.
+fn put_list(rows: &[[usize; 3]], output: &mut [u8]) {
+    let numbers = rows.as_flattened().iter().map(|&number| i64::try_from(number).unwrap_or(i64::MAX));
+    let places = output.as_chunks_mut().0.iter_mut();
+    places.zip(numbers.chain(std::iter::repeat(-1))).for_each(|(place, number)| *place = number.to_le_bytes());
+}
+
+/// How many rows of a list of indices, `int64` in rows of `length`, mean something: those before the first that begins with a negative
+/// number.
+///
+/// ```
+/// let list: Vec<u8> = [0_i64, 7, 0, 9, -1, -1].into_iter().flat_map(i64::to_le_bytes).collect();
+/// assert_eq!(cnnip_hostops::rows_of_list(&list, 2), 2);
+/// ```
+#[must_use]
+pub fn rows_of_list(bytes: &[u8], length: usize) -> usize {
+    let rows = bytes.as_chunks::<8>().0.chunks_exact(length.max(1));
+    rows.take_while(|row| row.first().is_some_and(|&first| i64::from_le_bytes(first) >= 0)).count()
+}
+
 impl Extremum {
     fn new(operator: HostOperator, axis: u32, input: Operand<'_>, output: Operand<'_>) -> Result<Self, StepError> {
         let axis = index(axis);
         let Some(&count) = input.shape.get(axis) else {
-            return Err(operand(operator, End::Input, "more axes"));
+            return Err(operand(operator, End::Input(0), "more axes"));
         };
         if !matches!(input.element, ElementType::Int8 | ElementType::Uint8 | ElementType::Int16) {
-            return Err(operand(operator, End::Input, "int8, uint8 or int16 elements"));
+            return Err(operand(operator, End::Input(0), "int8, uint8 or int16 elements"));
         }
         if !matches!(output.element, ElementType::Int32 | ElementType::Int64) {
             return Err(operand(operator, End::Output, "int32 or int64 elements"));
@@ -316,14 +421,14 @@ mod tests {
     #[test]
     fn a_step_says_which_tensor_it_cannot_take() {
         let x = tensor(ElementType::Int8, &[2], 0.1, 0);
-        let wrong = |operator, input, output| Step::new(operator, input, output).unwrap_err();
+        let wrong = |operator, input, output| Step::new(operator, &[input], output).unwrap_err();
         let needs = wrong(HostOperator::Softmax { beta: 1.0 }, x, x);
         assert_eq!(needs.to_string(), "softmax needs int8 elements with scale 1/256 and zero point -128");
         assert!(matches!(needs, StepError::Operand { end: End::Output, .. }));
         let real = Operand { element: ElementType::Float32, quantization: None, ..x };
-        assert!(matches!(wrong(HostOperator::Quantize, x, x), StepError::Operand { end: End::Input, .. }));
+        assert!(matches!(wrong(HostOperator::Quantize, x, x), StepError::Operand { end: End::Input(0), .. }));
         assert!(matches!(wrong(HostOperator::Quantize, real, real), StepError::Operand { end: End::Output, .. }));
-        assert!(matches!(wrong(HostOperator::ArgMax { axis: 1 }, x, x), StepError::Operand { end: End::Input, .. }));
+        assert!(matches!(wrong(HostOperator::ArgMax { axis: 1 }, x, x), StepError::Operand { end: End::Input(0), .. }));
         assert!(matches!(wrong(HostOperator::ArgMin { axis: 0 }, x, x), StepError::Operand { end: End::Output, .. }));
     }
 
@@ -333,14 +438,14 @@ mod tests {
         let mut output = [0; 4];
         let bytes: Vec<u8> = [0.25_f32, -1.0].into_iter().flat_map(f32::to_le_bytes).collect();
         for (operator, half) in [(HostOperator::Quantize, 1), (HostOperator::QuantizeEven, 0)] {
-            let step = Step::new(operator, real, tensor(ElementType::Int16, &[2], 0.5, 0)).unwrap();
-            step.run(&bytes, &mut output).unwrap();
+            let step = Step::new(operator, &[real], tensor(ElementType::Int16, &[2], 0.5, 0)).unwrap();
+            step.run(&[&bytes], &mut output).unwrap();
             assert_eq!(output, [half, 0, 0xfe, 0xff]);
         }
-        let step = Step::new(HostOperator::Dequantize, tensor(ElementType::Uint8, &[1], 0.5, 128), real).unwrap();
-        step.run(&[130], &mut output).unwrap();
+        let step = Step::new(HostOperator::Dequantize, &[tensor(ElementType::Uint8, &[1], 0.5, 128)], real).unwrap();
+        step.run(&[&[130]], &mut output).unwrap();
         assert_eq!(f32::from_le_bytes(output), 1.0);
-        assert!(step.run(&[130], &mut [0; 8]).is_err());
+        assert!(step.run(&[&[130]], &mut [0; 8]).is_err());
     }
 
     proptest! {
@@ -355,10 +460,10 @@ mod tests {
             let count = index(rest.remove(index(axis)));
             let operator = if smallest { HostOperator::ArgMin { axis } } else { HostOperator::ArgMax { axis } };
             let output = Operand { element: ElementType::Int32, shape: &rest, quantization: None };
-            let step = Step::new(operator, tensor(ElementType::Int8, &dims, 1.0, 0), output).unwrap();
+            let step = Step::new(operator, &[tensor(ElementType::Int8, &dims, 1.0, 0)], output).unwrap();
             let bytes: Vec<u8> = values.iter().map(|value| value.cast_unsigned()).collect();
             let mut found = vec![0; elements / count * 4];
-            step.run(&bytes, &mut found).unwrap();
+            step.run(&[&bytes], &mut found).unwrap();
             let inner: usize = dims[index(axis) + 1..].iter().map(|&extent| index(extent)).product();
             for (at, bytes) in found.as_chunks().0.iter().enumerate() {
                 let best = index(u32::from_le_bytes(*bytes));

@@ -527,16 +527,25 @@ impl Check<'_> {
     }
 
     fn host(&mut self, host: &HostLayer) {
-        let (input, output) = (&self.network.values[host.input.0], &self.network.values[host.output.0]);
-        let fits = match host.operator.axis() {
-            None => input.shape == output.shape,
-            Some(axis) => {
-                let extent = usize::try_from(axis).ok().and_then(|axis| input.shape.get(axis)).copied();
-                let elements = |shape: &[u32]| shape.iter().map(|&extent| u64::from(extent)).product::<u64>();
-                extent.map(|extent| elements(&output.shape) * u64::from(extent)) == Some(elements(&input.shape))
+        let shape = |id: &ValueId| self.network.values[id.0].shape.as_slice();
+        let output = shape(&host.output);
+        let inputs: Vec<&[u32]> = host.inputs.iter().map(shape).collect();
+        let elements = |shape: &[u32]| shape.iter().map(|&extent| u64::from(extent)).product::<u64>();
+        let fits = match (&inputs[..], host.operator.axis()) {
+            (&[input], None) if host.operator.inputs() == 1 => input == output,
+            (&[input], Some(axis)) => {
+                let extent = usize::try_from(axis).ok().and_then(|axis| input.get(axis)).copied();
+                extent.map(|extent| elements(output) * u64::from(extent)) == Some(elements(input))
             }
+            _ => host.operator.found(&inputs).is_ok_and(|found| found == output),
         };
-        self.require(fits, || Rule::Role { what: "output", index: host.output.0, why: "has not its input's shape" });
+        let why = "has not the shape that its inputs give";
+        self.require(fits, || Rule::Role { what: "output", index: host.output.0, why });
+        self.require(host.inputs.len() == host.operator.inputs(), || Rule::Role {
+            what: "output",
+            index: host.output.0,
+            why: "is of an operator with another number of inputs",
+        });
     }
 }
 

@@ -150,7 +150,7 @@ impl Work {
             Self::ArgMax(argmax) => vec![argmax.input],
             Self::Eltwise(eltwise) => eltwise.inputs.iter().map(|input| input.value).collect(),
             Self::Transfer(transfer) => vec![transfer.input],
-            Self::Host(host) => vec![host.input],
+            Self::Host(host) => host.inputs.clone(),
         }
     }
 
@@ -166,6 +166,11 @@ impl Work {
             Self::Transfer(transfer) => transfer.output,
             Self::Host(host) => host.output,
         }
+    }
+
+    /// Whether it writes a list, of which only some rows mean something.
+    pub const fn gives_list(&self) -> bool {
+        matches!(self, Self::Host(host) if host.operator.is_list())
     }
 
     /// Whether the host does it.
@@ -450,8 +455,8 @@ pub struct Transfer {
 pub struct HostLayer {
     /// What is computed.
     pub operator: HostOperator,
-    /// Read.
-    pub input: ValueId,
+    /// Read, in the operator's order.
+    pub inputs: Vec<ValueId>,
     /// Written.
     pub output: ValueId,
 }
@@ -512,7 +517,10 @@ impl fmt::Display for Work {
             Self::Transfer(Transfer { input, fill, run, strides, .. }) => {
                 write!(f, "transfer {input} fill {fill:?} run {run} {strides:?}")
             }
-            Self::Host(host) => write!(f, "host {} ({})", host.operator.name(), host.input),
+            Self::Host(host) => {
+                let inputs: Vec<String> = host.inputs.iter().map(ValueId::to_string).collect();
+                write!(f, "host {} ({})", host.operator.name(), inputs.join(", "))
+            }
         }
     }
 }

@@ -6,12 +6,14 @@
 
 #![forbid(unsafe_code)]
 
+mod boxes;
 mod check;
 mod layer;
 mod table;
 pub mod weights;
 mod wire;
 
+pub use boxes::boxes_operator;
 pub use check::{MAX_PROBLEMS, Place, Problem, Rule};
 pub use layer::{
     ArgMax, ConvLayer, Eltwise, EltwiseInput, HostLayer, Layer, Network, Origin, Pool, PoolFunction, Resize, Sampling,

@@ -162,6 +162,7 @@ enum StoredWork {
     Eltwise(StoredEltwise),
     Transfer(StoredTransfer),
     Host(StoredHost),
+    Joint(StoredJoint),
 }
 
 #[derive(Debug)]
@@ -265,6 +266,14 @@ struct StoredTransfer {
 struct StoredHost {
     operator: HostOperator,
     input: Index,
+    output: Index,
+}
+
+/// A step of the host with several inputs.
+#[derive(Debug)]
+struct StoredJoint {
+    operator: HostOperator,
+    inputs: Vec<Index>,
     output: Index,
 }
 
@@ -383,6 +392,7 @@ record!(StoredTransfer {
     strides: Vec<Stride>,
 });
 record!(StoredHost { operator: HostOperator, input: Index, output: Index });
+record!(StoredJoint { operator: HostOperator, inputs: Vec<Index>, output: Index });
 
 /// Codes of element types: a package's own, then those it does not know.
 const ELEMENTS: [(u8, ElementType); 12] = [
@@ -482,6 +492,10 @@ impl Wire for StoredWork {
                 out.push(7);
                 argmax.put(out);
             }
+            Self::Joint(joint) => {
+                out.push(8);
+                joint.put(out);
+            }
         }
     }
 
@@ -495,6 +509,14 @@ impl Wire for StoredWork {
             (rest, 5) => Wire::take(rest).map(|(rest, host)| (rest, Self::Host(host))),
             (rest, 6) => Wire::take(rest).map(|(rest, resize)| (rest, Self::Resize(resize))),
             (rest, 7) => Wire::take(rest).map(|(rest, argmax)| (rest, Self::ArgMax(argmax))),
+            (rest, 8) => {
+                let (after, joint): (_, StoredJoint) = Wire::take(rest)?;
+                // One input has an encoding of its own, and there is but one of everything.
+                match joint.inputs.len() {
+                    1 => fail(at, Why::Code { what: "kind of layer", code: 8 }),
+                    _ => Ok((after, Self::Joint(joint))),
+                }
+            }
             (_, code) => fail(at, Why::Code { what: "kind of layer", code: code.into() }),
         }
     }
@@ -717,7 +739,14 @@ impl StoredWork {
                 strides: transfer.strides.clone(),
             }),
             Work::Host(host) => {
-                Self::Host(StoredHost { operator: host.operator, input: host.input.into(), output: host.output.into() })
+                let (operator, output) = (host.operator, host.output.into());
+                match host.inputs[..] {
+                    [input] => Self::Host(StoredHost { operator, input: input.into(), output }),
+                    _ => {
+                        let inputs = host.inputs.iter().map(|&input| input.into()).collect();
+                        Self::Joint(StoredJoint { operator, inputs, output })
+                    }
+                }
             }
         }
     }
@@ -852,8 +881,12 @@ impl<'a> Resolve<'a> {
                 run: transfer.run,
                 strides: transfer.strides,
             }),
-            StoredWork::Host(host) => {
-                Work::Host(HostLayer { operator: host.operator, input: host.input.into(), output: host.output.into() })
+            StoredWork::Host(StoredHost { operator, input, output }) => {
+                Work::Host(HostLayer { operator, inputs: vec![input.into()], output: output.into() })
+            }
+            StoredWork::Joint(StoredJoint { operator, inputs, output }) => {
+                let inputs = inputs.into_iter().map(ValueId::from).collect();
+                Work::Host(HostLayer { operator, inputs, output: output.into() })
             }
         })
     }

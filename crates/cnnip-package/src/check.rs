@@ -266,9 +266,42 @@ impl<'a> Check<'a> {
         }
         let operator = step.operator.name();
         match (&step.inputs[..], &step.outputs[..], &inputs[..], &outputs[..]) {
-            ([_], [_], [input], [output]) => self.operands(step.operator, input, output, item),
-            ([_], [_], ..) => {} // a tensor that does not exist was reported
-            _ => self.report(item, Defect::Arity { operator, inputs: 1, outputs: 1 }),
+            ([_], [_], [input], [output]) if step.operator.inputs() == 1 => {
+                self.operands(step.operator, input, output, item);
+            }
+            (ids, [_], tensors, [output]) if step.operator.inputs() == ids.len() && ids.len() == tensors.len() => {
+                self.boxes(step.operator, tensors, output, item);
+            }
+            (ids, [_], ..) if step.operator.inputs() == ids.len() => {} // a tensor that does not exist was reported
+            _ => self.report(item, Defect::Arity { operator, inputs: step.operator.inputs(), outputs: 1 }),
+        }
+    }
+
+    /// Operators that find boxes: several inputs, real or with a scale, and one output.
+    fn boxes(&mut self, operator: HostOperator, inputs: &[&Tensor], output: &Tensor, item: Part<'_>) {
+        let name = operator.name();
+        let needs = |needs| Defect::OperatorTensors { operator: name, needs };
+        for input in inputs {
+            let real = input.element == ElementType::Float32 || input.quantization.is_some();
+            self.require(real, item, needs("inputs of float32, or of integers with a scale"));
+        }
+        let shapes: Vec<&[u32]> = inputs.iter().map(|input| input.shape.as_slice()).collect();
+        match operator.found(&shapes) {
+            Ok(shape) => self.require(shape == output.shape, item, needs("an output of the shape its inputs give")),
+            Err(what) => self.report(item, needs(what)),
+        }
+        let (element, what) = match operator {
+            HostOperator::NonMaxSuppression(_) => (ElementType::Int64, "an output of int64"),
+            _ => (ElementType::Float32, "an output of float32"),
+        };
+        self.require(output.element == element, item, needs(what));
+        let wrong = match operator {
+            HostOperator::NonMaxSuppression(suppression) => suppression.wrong(),
+            HostOperator::Detections(detections) => detections.wrong(),
+            _ => None,
+        };
+        if let Some((what, value)) = wrong {
+            self.report(item, Defect::Number { what, value });
         }
     }
 
@@ -303,6 +336,7 @@ impl<'a> Check<'a> {
                 let index = matches!(output.element, ElementType::Int32 | ElementType::Int64);
                 self.require(index, item, needs("an output of int32 or int64"));
             }
+            HostOperator::NonMaxSuppression(_) | HostOperator::Detections(_) => {} // several inputs
         }
     }
 

@@ -5,9 +5,9 @@ use cnnip_isa::operation::OutputStage;
 use crate::error::Why;
 use crate::wire::{Parsed, Wire, codes, fail, number_of, record, take_count};
 use crate::{
-    Budget, Color, ElementType, Engine, EngineId, HostOperator, HostStep, Input, Layer, Layout, List, ListId, Memory,
-    Pixels, Place, Preprocess, Quantization, Region, RegionId, RegionKind, SourceTensor, Step, Tensor, TensorId, Tile,
-    TileMap, TokenOwner, TraceSource, Traced, TracedId,
+    BoxScales, Budget, Color, DetectionResult, Detections, ElementType, Engine, EngineId, HostOperator, HostStep,
+    Input, Layer, Layout, List, ListId, Memory, Pixels, Place, Preprocess, Quantization, Region, RegionId, RegionKind,
+    SourceTensor, Step, Suppression, Tensor, TensorId, Tile, TileMap, TokenOwner, TraceSource, Traced, TracedId,
 };
 
 /// The section that says what the package is for.
@@ -56,6 +56,20 @@ record!(Tensor {
 });
 
 record!(HostStep { operator: HostOperator, inputs: Vec<TensorId>, outputs: Vec<TensorId> });
+
+record!(Suppression { center: bool, per_class: u32, iou: f32, score: Option<f32> });
+codes!(DetectionResult, "result of detections" { 0 = Boxes, 1 = Classes, 2 = Scores, 3 = Count });
+record!(BoxScales { y: f32, x: f32, height: f32, width: f32 });
+record!(Detections {
+    result: DetectionResult,
+    most: u32,
+    classes_per_box: u32,
+    per_class: Option<u32>,
+    classes: u32,
+    score: f32,
+    iou: f32,
+    scales: BoxScales,
+});
 
 record!(Input { tensor: TensorId, preprocess: Option<Preprocess> });
 record!(Interface { inputs: Vec<Input>, outputs: Vec<TensorId> });
@@ -243,6 +257,14 @@ impl Wire for HostOperator {
                 5
             }
             Self::QuantizeEven => 6,
+            Self::NonMaxSuppression(suppression) => {
+                suppression.put(&mut attributes);
+                7
+            }
+            Self::Detections(detections) => {
+                detections.put(&mut attributes);
+                8
+            }
         };
         tag.put(out);
         attributes.put(out);
@@ -259,6 +281,8 @@ impl Wire for HostOperator {
             4 => u32::take(attributes).map(|(left, axis)| (left, Self::ArgMax { axis }))?,
             5 => u32::take(attributes).map(|(left, axis)| (left, Self::ArgMin { axis }))?,
             6 => (attributes, Self::QuantizeEven),
+            7 => Suppression::take(attributes).map(|(left, found)| (left, Self::NonMaxSuppression(found)))?,
+            8 => Detections::take(attributes).map(|(left, found)| (left, Self::Detections(found)))?,
             _ => return fail(at, Why::UnknownOperator { tag }),
         };
         if left.is_empty() { Ok((rest, operator)) } else { fail(left, Why::TrailingBytes { bytes: left.len() }) }

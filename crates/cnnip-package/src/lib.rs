@@ -50,7 +50,7 @@ pub use error::{FileError, FormatError, PackageError, Why};
 pub use package::{Budget, Layer, Package, SPEC_VERSION};
 pub use preprocess::{Color, Input, Layout, Pixels, Preprocess};
 pub use problem::{Defect, Item, MAX_PROBLEMS, Problem};
-pub use program::{HostOperator, HostStep, Step};
+pub use program::{BoxScales, DetectionResult, Detections, HostOperator, HostStep, Step, Suppression};
 pub use region::{MAX_REGION_BYTES, MAX_REGIONS, Region, RegionId, RegionKind};
 pub use source::SourceTensor;
 pub use summary::Summary;

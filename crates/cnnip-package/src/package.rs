@@ -112,6 +112,14 @@ impl Package {
         u32::try_from(index).ok().map(TensorId)
     }
 
+    /// Whether a tensor is a list: what a host step writes of which only some rows mean something ([`HostOperator::is_list`](crate::HostOperator::is_list)).
+    pub fn is_list(&self, tensor: TensorId) -> bool {
+        self.program.iter().any(|step| match step {
+            Step::Host(step) => step.operator.is_list() && step.outputs.contains(&tensor),
+            Step::Device { .. } => false,
+        })
+    }
+
     /// The bytes of a constant region; `None` if the region is not constant.
     pub fn constant(&self, region: RegionId) -> Option<&ConstantBytes> {
         self.constants.get(region)

@@ -1,5 +1,7 @@
 //! The tensor table, and how pictures become inputs.
 
+use std::collections::HashSet;
+
 use cnnip_graph::{ElementType as GraphElement, Graph, Op};
 use cnnip_package::{
     Color, ElementType, Input, Layout, Pixels, Place, Preprocess, Quantization, RegionId, Tensor, TensorId,
@@ -18,11 +20,13 @@ pub(crate) struct TensorTable {
 }
 
 impl TensorTable {
-    /// All values that have bytes outside the constant region and are of a type the package knows.
+    /// All values that have bytes outside the constant region, and what host steps read there, if the package knows the type.
     pub(crate) fn of(legalized: &Network, memory: &MemoryMap) -> Self {
         let mut table = Self { tensors: vec![], numbers: vec![None; legalized.values.len()] };
+        let host = legalized.layers.iter().filter(|layer| layer.work.is_host());
+        let read: HashSet<ValueId> = host.flat_map(|layer| layer.work.reads()).collect();
         for (index, value) in legalized.values.iter().enumerate() {
-            let constant = matches!(value.origin, Origin::Constant(_));
+            let constant = matches!(value.origin, Origin::Constant(_)) && !read.contains(&ValueId(index));
             if let (false, Some(tensor)) = (constant, tensor(value, memory, ValueId(index))) {
                 table.numbers[index] = Some(TensorId(small(table.tensors.len())));
                 table.tensors.push(tensor);

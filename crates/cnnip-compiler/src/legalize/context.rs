@@ -299,6 +299,10 @@ impl<'a> At<'a, '_> {
         self.node.inputs.get(index).map(|&id| &self.context.graph[id])
     }
 
+    pub(super) fn op(&self) -> &'a Op {
+        &self.node.op
+    }
+
     pub(super) fn output(&self) -> &'a Tensor {
         &self.context.graph[self.node.outputs[0]]
     }

@@ -1,13 +1,13 @@
 //! Conversions at the model's ends, and what only the host can compute.
 
-use cnnip_graph::ElementType;
+use cnnip_graph::{ElementType, Op, Quantization};
 use cnnip_package::HostOperator;
 
 use super::context::At;
 use super::eltwise;
 use crate::Rounding;
 use crate::error::Rule;
-use cnnip_lowered::{HostLayer, Work};
+use cnnip_lowered::{HostLayer, Work, boxes_operator};
 
 /// From floats on the host, between integers on the machine.
 pub(super) fn quantize(at: &mut At<'_, '_>) -> Result<(), Rule> {
@@ -59,7 +59,35 @@ pub(super) fn arg_extremum(at: &mut At<'_, '_>, operator: HostOperator) {
     push(at, operator);
 }
 
+/// Box decoding and suppression: of the inputs' real numbers, whatever they are.
+pub(super) fn boxes(at: &mut At<'_, '_>) -> Result<(), Rule> {
+    let (real, want) = match at.op() {
+        Op::NonMaxSuppression(_) => (ElementType::I64, "int64"),
+        _ => (ElementType::F32, "float32"),
+    };
+    let output = at.output();
+    if output.element != real {
+        let tensor = output.name.clone();
+        return Err(Rule::Element { what: "output", tensor, found: output.element, want });
+    }
+    for input in 0..at.inputs() {
+        let tensor = at.input(input);
+        let has_scale = matches!(tensor.quantization, Some(Quantization::PerTensor { .. }));
+        let is_known = matches!(tensor.element, ElementType::I8 | ElementType::U8 | ElementType::I16) && has_scale;
+        if !(is_known || tensor.element == ElementType::F32) {
+            let want = "float32, or int8, uint8 or int16 with a scale";
+            return Err(Rule::Element { what: "input", tensor: tensor.name.clone(), found: tensor.element, want });
+        }
+    }
+    let unsupported = Rule::Unsupported { operator: at.op().name(), shape: at.input(0).shape.clone() };
+    let operator = boxes_operator(at.op()).ok_or(unsupported)?;
+    let inputs = (0..at.inputs()).map(|input| at.input_id(input)).collect();
+    let host = HostLayer { operator, inputs, output: at.output_id() };
+    at.push(0, Work::Host(host));
+    Ok(())
+}
+
 fn push(at: &mut At<'_, '_>, operator: HostOperator) {
-    let host = HostLayer { operator, input: at.input_id(0), output: at.output_id() };
+    let host = HostLayer { operator, inputs: vec![at.input_id(0)], output: at.output_id() };
     at.push(0, Work::Host(host));
 }

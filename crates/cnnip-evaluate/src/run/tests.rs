@@ -42,7 +42,16 @@ fn levels() -> Result<Vec<Box<dyn Level>>, LevelError> {
 const LEVELS: [&str; 2] = ["exact", "shifted"];
 
 fn evaluation(data: &Dataset, threads: usize) -> Evaluation<'_> {
-    Evaluation { data, count: usize::MAX, levels: &LEVELS, task: &Task::Classes, make: &levels, threads, stop: false }
+    Evaluation {
+        data,
+        count: usize::MAX,
+        levels: &LEVELS,
+        indices: &[],
+        task: &Task::Classes,
+        make: &levels,
+        threads,
+        stop: false,
+    }
 }
 
 fn same(a: &Totals, b: &Totals) -> bool {
@@ -138,6 +147,7 @@ fn objects_are_found_and_missed() {
         data: &data,
         count: usize::MAX,
         levels: &levels,
+        indices: &[],
         task: &task,
         make: &make,
         threads: 2,
@@ -160,7 +170,7 @@ fn objects_are_found_and_missed() {
 #[test]
 fn a_class_the_network_does_not_have_is_told() {
     let example = Example { inputs: vec![vec![0.0, 1.0]], truth: Truth::Unknown };
-    let run = |label| outcomes(&Task::Classes, &example, label, &mut levels().unwrap());
+    let run = |label| outcomes((&Task::Classes, &[]), &example, label, &mut levels().unwrap());
     assert_eq!(run(Some(2)).unwrap_err(), "its class is 2, the network has 2 from 0 on");
     assert!(run(Some(1)).is_ok() && run(None).is_ok());
 }

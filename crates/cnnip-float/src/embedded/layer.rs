@@ -5,7 +5,7 @@ use cnnip_kernels::float::Finish;
 use cnnip_kernels::{Declined, Kernels};
 
 use super::plan::Source;
-use super::{movement, pointwise, pool, product, resize};
+use super::{boxes, movement, pointwise, pool, product, resize};
 use crate::{Elements, FloatError};
 
 /// One step of a network.
@@ -155,6 +155,7 @@ pub(super) fn layer(at: At<'_>) -> Result<Box<dyn Layer>, FloatError> {
         Op::ReduceMin(op) => pool::reduce(at, op, pool::Reduction::Smallest),
         Op::ArgMax(op) => pool::arg_extremum(at, op, |x, best| x > best),
         Op::ArgMin(op) => pool::arg_extremum(at, op, |x, best| x < best),
+        Op::NonMaxSuppression(_) | Op::Detections(_) => boxes::boxes(at),
         Op::ResizeBilinear(op) => resize::bilinear(at, op),
         Op::Concat { axis } => movement::concat(at, *axis),
         Op::Reshape { .. } => Ok(Box::new(pointwise::Clamp { finish: at.finish_elements(Finish::NONE)? })),

@@ -4,6 +4,7 @@
 //! which adds nodes to the graph and gives the node's outputs. An attribute that is not in the row
 //! is a problem of the model, so none is ever ignored.
 
+mod boxes;
 mod conv;
 mod dense;
 mod elementwise;
@@ -124,6 +125,7 @@ pub(super) const OPERATORS: &[Operator] = &[
     row("Mod", (2, 2), &["fmod"], shapes::modulo),
     row("Mul", (2, 2), &[], elementwise::mul),
     row("Neg", (1, 1), &[], elementwise::neg),
+    row("NonMaxSuppression", (2, 5), &["center_point_box"], boxes::non_max_suppression),
     row("Not", (1, 1), &[], shapes::not),
     row("Or", (2, 2), &[], shapes::or),
     row("PRelu", (2, 2), &[], elementwise::prelu),

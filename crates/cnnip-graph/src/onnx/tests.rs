@@ -5,6 +5,7 @@ use prost::Message;
 use super::proto::{self, data_type};
 use super::{OnnxOptions, import_onnx};
 use crate::graph::Graph;
+use crate::op::{Op, Suppression};
 use crate::problem::Problems;
 use crate::tensor::ElementType;
 
@@ -222,7 +223,7 @@ fn every_problem_is_listed_with_its_node() {
             .weights("w", &[4, 2, 3, 3])
             .weights("ok", &[4, 3, 3, 3])
             .node("Conv", &["x", "w"], &["a"], &[])
-            .node("NonMaxSuppression", &["a", "a"], &["b"], &[])
+            .node("Unique", &["a"], &["b"], &[])
             .node("Conv", &["x", "ok"], &["c"], &[("colour", Value::Int(1))])
             .node("Conv", &["x", "ok"], &["d"], &[("auto_pad", Value::Text("MAYBE"))])
             .node("Relu", &["nothing"], &["e"], &[])
@@ -232,7 +233,7 @@ fn every_problem_is_listed_with_its_node() {
     );
     let want = [
         "node 0, Conv (a): weights of shape 4x3x3x2 do not fit 3 input channels in 1 groups",
-        "node 1, NonMaxSuppression (b): operator NonMaxSuppression is not supported",
+        "node 1, Unique (b): operator Unique is not supported",
         "node 2, Conv (c): attribute colour is not supported",
         "node 3, Conv (d): auto_pad is \"MAYBE\"",
         "node 4, Relu (e): `nothing` is used before anything defines it",
@@ -439,7 +440,7 @@ fn the_operator_set_is_the_one_that_the_types_need() {
             tensor.quantized(crate::Quantization::per_tensor(0.5, 0))
         };
         let x = build.input(tensor("x"));
-        let y = build.node(crate::Op::Relu, &[x], tensor("y"));
+        let y = build.node(Op::Relu, &[x], tensor("y"));
         build.output(y);
         let bytes = super::export_onnx(&build.finish().unwrap()).unwrap();
         let model = proto::Model::decode(bytes.as_slice()).unwrap();
@@ -483,4 +484,61 @@ fn a_recurrent_layer_is_unrolled() {
         "nothing to multiply with before the first step, and nothing to forget in it"
     );
     assert_eq!(graph[graph.outputs[0]].shape.dims(), [3, 1, 1, 2]);
+}
+
+/// A model of NonMaxSuppression with these operands behind boxes and scores.
+fn suppression(most: &[i64], iou: f32, score: f32, center: i64) -> ModelBuilder {
+    let attributes = [("center_point_box", Value::Int(center))];
+    ModelBuilder::new(11)
+        .input("boxes", &[2, 6, 4])
+        .input("scores", &[2, 3, 6])
+        .integers("most", &[i64::try_from(most.len()).unwrap()], most)
+        .floats("iou", &[], &[iou])
+        .floats("score", &[1], &[score])
+        .node("NonMaxSuppression", &["boxes", "scores", "most", "iou", "score"], &["kept"], &attributes)
+        .output("kept")
+}
+
+#[test]
+fn suppression_has_room_for_every_box_it_may_keep() {
+    let rows = |most: i64| suppression(&[most], 0.5, 0.25, 1).import().unwrap();
+    let graph = rows(2);
+    let kept = &graph[graph.outputs[0]];
+    assert_eq!((kept.shape.dims(), kept.element), (&[12, 3][..], ElementType::I64));
+    let want = Suppression { center: true, per_class: 2, iou: 0.5, score: Some(0.25) };
+    assert_eq!(graph.nodes[0].op, Op::NonMaxSuppression(want));
+    let all = rows(i64::MAX);
+    assert_eq!(all[all.outputs[0]].shape.dims(), [36, 3], "no more than there are boxes");
+    let without = suppression(&[1], 1.0, f32::NEG_INFINITY, 0).import().unwrap();
+    let want = Suppression { center: false, per_class: 1, iou: 1.0, score: None };
+    assert_eq!(without.nodes[0].op, Op::NonMaxSuppression(want));
+}
+
+#[test]
+fn suppression_of_nothing_is_a_problem() {
+    let cases = [
+        (suppression(&[0], 0.5, 0.0, 0), "max_output_boxes_per_class is 0"),
+        (suppression(&[-3], 0.5, 0.0, 0), "max_output_boxes_per_class is -3"),
+        (suppression(&[1, 2], 0.5, 0.0, 0), "elements of max_output_boxes_per_class is 2"),
+        (suppression(&[1], 1.5, 0.0, 0), "iou_threshold is 1.5"),
+        (suppression(&[1], f32::NAN, 0.0, 0), "iou_threshold is NaN"),
+        (suppression(&[1], 0.5, f32::NAN, 0), "score_threshold is NaN"),
+        (suppression(&[1], 0.5, 0.0, 2), "center_point_box is 2"),
+    ];
+    for (model, want) in cases {
+        let found = problems(model);
+        assert!(found.starts_with(&format!("node 0, NonMaxSuppression (kept): {want} (")), "{found}");
+    }
+    let of = |boxes: &[i64], scores: &[i64]| {
+        let model = ModelBuilder::new(11).input("b", boxes).input("s", scores).integers("most", &[], &[9]);
+        problems(model.node("NonMaxSuppression", &["b", "s", "most"], &["kept"], &[]).output("kept"))
+    };
+    assert!(of(&[6, 4], &[1, 2, 6]).contains("the boxes has shape 6x4, expected 3 dimensions"));
+    assert!(of(&[1, 6, 4], &[2, 6]).contains("the scores has shape 2x6, expected 3 dimensions"));
+    assert!(of(&[1, 6, 5], &[1, 2, 6]).contains("input 0 has shape 1x6x5, expected 1x6x4"));
+    assert!(of(&[1, 6, 4], &[1, 2, 5]).contains("input 1 has shape 1x2x5, expected 1x2x6"));
+    let computed = ModelBuilder::new(11).input("b", &[1, 6, 4]).input("s", &[1, 2, 6]);
+    let computed = computed.typed_input("most", data_type::INT64, &[1]);
+    let found = problems(computed.node("NonMaxSuppression", &["b", "s", "most"], &["kept"], &[]).output("kept"));
+    assert!(found.contains("max_output_boxes_per_class") && found.contains("not a constant"), "{found}");
 }

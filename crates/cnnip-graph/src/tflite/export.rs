@@ -272,6 +272,8 @@ impl Writer<'_> {
             | Op::Clamp { .. }
             | Op::HardSigmoid { .. }
             | Op::Sqrt
+            | Op::NonMaxSuppression(_)
+            | Op::Detections(_)
             | Op::Take(_) => {
                 return Err(ExportError::Operator { node: node.name.clone(), operator: node.op.name() });
             }

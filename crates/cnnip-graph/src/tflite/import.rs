@@ -1,10 +1,11 @@
 //! The importer: tensors, then operators, then the flow between them; all problems are collected.
 
-use std::collections::HashSet;
+use std::borrow::Cow;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use super::names::builtin_name;
-use super::operators::{BUILTINS, Builtin, Call};
+use super::operators::{BUILTINS, Builtin, CUSTOM, Call, DETECTION_NAME, detection_shapes};
 use super::schema::{
     IDENTIFIER, VERSION, buffer, code, model, operator, operator_code, quantization, subgraph, tensor,
 };
@@ -81,6 +82,8 @@ struct Importer<'a> {
     states: HashSet<usize>,
     /// The tensors that only give scales inside of operators; they have no elements.
     intermediates: HashSet<usize>,
+    /// Shapes of results that follow from attributes, by tensor.
+    found: HashMap<usize, Shape>,
     budget: Budget,
 }
 
@@ -140,6 +143,7 @@ impl<'a> Importer<'a> {
             graph: subgraphs.get(0)?,
             states: HashSet::new(),
             intermediates: HashSet::new(),
+            found: HashMap::new(),
             budget: budget(file),
         })
     }
@@ -148,6 +152,7 @@ impl<'a> Importer<'a> {
     fn run(mut self, problems: &mut Problems) -> Result<Graph, Rule> {
         self.states = self.states()?;
         self.intermediates = self.intermediates()?;
+        self.found = self.found()?;
         let tensors = self.tensors(problems)?;
         let inputs = self.ends(subgraph::INPUTS, tensors.len(), problems)?;
         let outputs = self.ends(subgraph::OUTPUTS, tensors.len(), problems)?;
@@ -205,9 +210,38 @@ impl<'a> Importer<'a> {
         Ok(found.difference(&used).copied().collect())
     }
 
+    /// Shapes of what box decoding finds: converters leave them out.
+    fn found(&mut self) -> Result<HashMap<usize, Shape>, Rule> {
+        let tables = self.graph.tables(subgraph::OPERATORS)?;
+        let mut found = HashMap::new();
+        for index in 0..tables.len() {
+            let Ok(table) = tables.get(index) else { continue };
+            let is_detection = self.code(table).is_ok_and(|code| custom_name(code) == Some(DETECTION_NAME.into()));
+            let (true, Ok(bytes), Ok(outputs)) = (is_detection, self.custom(table), table.list(operator::OUTPUTS))
+            else {
+                continue;
+            };
+            let Some(shapes) = detection_shapes(bytes) else { continue };
+            self.budget.spend(size_of_val(&shapes))?;
+            let ids = outputs.iter().map(|id| usize::try_from(id).unwrap_or(usize::MAX));
+            found.extend(ids.zip(shapes));
+        }
+        Ok(found)
+    }
+
+    /// The attributes of a custom operator.
+    fn custom(&self, table: Table<'a>) -> Result<&'a [u8], Rule> {
+        let range = table.list(operator::CUSTOM_OPTIONS)?.range();
+        Ok(self.file.get(range).unwrap_or_default())
+    }
+
     /// How an operator is read, if it can be.
     fn builtin(&self, table: Table<'_>) -> Option<&'static Builtin> {
-        let code = builtin_code(self.code(table).ok()?).ok()?;
+        let table = self.code(table).ok()?;
+        let code = builtin_code(table).ok()?;
+        if code == code::CUSTOM {
+            return (custom_name(table)? == CUSTOM.0).then_some(&CUSTOM.1);
+        }
         BUILTINS.iter().find(|builtin| builtin.code == code)
     }
 
@@ -263,7 +297,11 @@ impl<'a> Importer<'a> {
         if table.scalar(tensor::EXTERNAL_BUFFER)? != 0 {
             rules.push(Rule::ExternalData);
         }
-        let shape = shape(table.list(tensor::SHAPE)?).map_err(|rule| rules.push(rule)).ok();
+        let shape = match self.found.get(&index) {
+            Some(found) => Ok(found.clone()),
+            None => shape(table.list(tensor::SHAPE)?),
+        };
+        let shape = shape.map_err(|rule| rules.push(rule)).ok();
         let element = element(table.scalar(tensor::TYPE)?).map_err(|rule| rules.push(rule)).ok();
         let (Some(shape), Some(element)) = (shape, element) else { return Ok(None) };
         let quantization = self.quantization(table, shape.rank())?;
@@ -409,7 +447,7 @@ impl<'a> Importer<'a> {
     }
 
     /// What an operator computes.
-    fn operator(&self, table: Table<'_>, tensors: &[Option<Tensor>], step: &mut Step) -> Result<(), Rule> {
+    fn operator(&self, table: Table<'a>, tensors: &[Option<Tensor>], step: &mut Step) -> Result<(), Rule> {
         let Some(builtin) = self.builtin(table) else {
             return Err(Rule::UnsupportedOperator { name: self.operator_name(table)? });
         };
@@ -432,7 +470,8 @@ impl<'a> Importer<'a> {
         }
         step.data = builtin.data.iter().filter_map(|&slot| step.slots.get(slot).copied().flatten()).collect();
         let kept: Vec<&Tensor> = step.data.iter().filter_map(find).collect();
-        let mut call = Call { inputs, options, output: (0, outputs.len()) };
+        let custom = self.custom(table)?;
+        let mut call = Call { inputs, options, custom, output: (0, outputs.len()) };
         let mut ops = vec![];
         for (number, &output) in outputs.iter().enumerate() {
             call.output.0 = number;
@@ -465,6 +504,12 @@ fn options<'a>(table: Table<'a>, builtin: &Builtin) -> Result<Option<Table<'a>>,
 /// The code of an operator: old files have it in the short field only.
 fn builtin_code(table: Table<'_>) -> Result<i32, Rule> {
     Ok(i32::from(table.scalar(operator_code::SHORT_CODE)?).max(table.scalar(operator_code::CODE)?))
+}
+
+/// The name of a custom operator.
+fn custom_name(table: Table<'_>) -> Option<Cow<'_, str>> {
+    let is_custom = builtin_code(table).is_ok_and(|code| code == code::CUSTOM);
+    table.text(operator_code::CUSTOM_NAME).ok().filter(|_| is_custom)
 }
 
 fn tensor_id(index: i32, count: usize) -> Result<TensorId, Rule> {

@@ -8,10 +8,12 @@
 //!    `infer.rs`.
 //! 3. `export.rs`: how the [`Op`] is written, so that the round-trip test covers it.
 
+mod detection;
 mod movement;
 mod recurrent;
 mod resize;
 
+pub(super) use detection::{NAME as DETECTION_NAME, shapes as detection_shapes};
 pub(super) use recurrent::{STATES, in_slots};
 pub(super) use resize::nearest_indices;
 
@@ -48,7 +50,7 @@ pub(super) struct Builtin {
 impl Builtin {
     /// Whether there may be several outputs.
     pub(super) const fn splits(&self) -> bool {
-        matches!(self.code, code::SPLIT | code::SPLIT_V | code::UNPACK)
+        matches!(self.code, code::SPLIT | code::SPLIT_V | code::UNPACK | code::CUSTOM)
     }
 
     /// Which inputs are tensors that it reads and writes. Such an operator has optional inputs between others.
@@ -60,7 +62,13 @@ impl Builtin {
     }
 }
 
-/// All operators that can be read.
+/// The custom operator that can be read, by its name.
+pub(super) const CUSTOM: (&str, Builtin) = (
+    DETECTION_NAME,
+    Builtin { code: code::CUSTOM, options: options::NONE, inputs: (3, 3), data: &[0, 1, 2], read: detection::read },
+);
+
+/// All operators of the format that can be read.
 pub(super) const BUILTINS: &[Builtin] = &[
     Builtin { code: code::ABS, options: options::ABS, inputs: (1, 1), data: &[0], read: |_| Ok(Op::Abs) },
     Builtin { code: code::ADD, options: options::ADD, inputs: (2, 2), data: &[0, 1], read: add },
@@ -311,6 +319,8 @@ pub(super) struct Call<'a> {
     pub(super) inputs: Vec<Option<(usize, &'a Tensor)>>,
     /// Its attributes, where the file has them.
     pub(super) options: Option<Table<'a>>,
+    /// Those of a custom operator, as bytes.
+    pub(super) custom: &'a [u8],
     /// Which of its outputs is asked for, and how many there are.
     pub(super) output: (usize, usize),
 }

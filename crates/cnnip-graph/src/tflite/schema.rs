@@ -84,6 +84,8 @@ pub(super) mod operator {
     pub(crate) const INPUTS: Field<Scalars<i32>> = Field::scalars(1);
     pub(crate) const OUTPUTS: Field<Scalars<i32>> = Field::scalars(2);
     pub(crate) const OPTIONS: Field<Union> = Field::union(3);
+    /// Attributes of a custom operator.
+    pub(crate) const CUSTOM_OPTIONS: Field<Scalars<u8>> = Field::scalars(5);
     /// Tensors that hold nothing but scales of values inside the operator.
     pub(crate) const INTERMEDIATES: Field<Scalars<i32>> = Field::scalars(8);
 }

@@ -616,6 +616,7 @@ fn every_rule_has_a_test() {
         Rule::StateType { found: ElementType::I8 },
         Rule::StateZero { zero_point: 0 },
         Rule::HiddenState,
+        Rule::CustomOptions, // beside the operator that has them
     ];
     // The tests of `onnx` show these.
     let name = String::new;

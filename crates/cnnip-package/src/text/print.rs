@@ -5,9 +5,9 @@ use std::fmt::{Display, Write};
 use super::scan::is_bare;
 use crate::problem::version;
 use crate::{
-    Color, Engine, EngineId, HostOperator, HostStep, Input, Layer, Layout, List, ListId, Memory, Package, Pixels,
-    Preprocess, Quantization, Region, RegionId, RegionKind, SourceTensor, Step, Tensor, TensorId, Tile, TileMap,
-    TokenOwner, TraceSource, Traced, TracedId,
+    Color, Detections, Engine, EngineId, HostOperator, HostStep, Input, Layer, Layout, List, ListId, Memory, Package,
+    Pixels, Preprocess, Quantization, Region, RegionId, RegionKind, SourceTensor, Step, Suppression, Tensor, TensorId,
+    Tile, TileMap, TokenOwner, TraceSource, Traced, TracedId,
 };
 
 /// Bytes in a line of constants.
@@ -189,6 +189,8 @@ impl<'a> Printer<'a> {
             HostOperator::Softmax { beta } => format!("beta={beta:?}"),
             HostOperator::Quantize | HostOperator::QuantizeEven | HostOperator::Dequantize => String::new(),
             HostOperator::ArgMax { axis } | HostOperator::ArgMin { axis } => format!("axis={axis}"),
+            HostOperator::NonMaxSuppression(suppression) => suppression_text(suppression),
+            HostOperator::Detections(detections) => detections_text(detections),
         };
         let (inputs, outputs) = (self.tensor_names(inputs), self.tensor_names(outputs));
         let line = format!(".step host {} {inputs}-> {outputs}{attributes}", operator.name());
@@ -255,6 +257,22 @@ fn picture(picture: &Preprocess) -> String {
         Pixels::Float { mean, std } => format!("mean={} std={}", reals(mean), reals(std)),
     };
     format!(" height={} width={} layout={layout} color={color} {pixels}", picture.height, picture.width)
+}
+
+fn suppression_text(&Suppression { center, per_class, iou, score }: &Suppression) -> String {
+    let score = score.map(|score| format!(" score={score:?}")).unwrap_or_default();
+    format!("center={} per_class={per_class} iou={iou:?}{score}", u8::from(center))
+}
+
+fn detections_text(detections: &Detections) -> String {
+    let Detections { result, most, classes_per_box, per_class, classes, score, iou, scales } = detections;
+    let per_class = per_class.map(|most| format!(" per_class={most}")).unwrap_or_default();
+    let scales = list(scales.all().iter().map(|scale| format!("{scale:?}")));
+    format!(
+        "result={} most={most} classes_per_box={classes_per_box}{per_class} classes={classes} score={score:?} iou={iou:?} \
+         scales={scales}",
+        result.name()
+    )
 }
 
 /// The language of an engine's lists.

@@ -5,7 +5,8 @@ use std::collections::HashMap;
 use super::diagnostic::Span;
 use super::scan::{Argument, Arguments, Parsed};
 use crate::{
-    Color, ElementType, Engine, EngineId, HostOperator, Layout, Pixels, Preprocess, Quantization, SourceTensor,
+    BoxScales, Color, DetectionResult, Detections, ElementType, Engine, EngineId, HostOperator, Layout, Pixels,
+    Preprocess, Quantization, SourceTensor, Suppression,
 };
 
 /// The number of the item with this name.
@@ -67,9 +68,65 @@ pub(super) fn engine_id(argument: &Argument) -> Parsed<EngineId> {
     Ok(EngineId { core, engine })
 }
 
+/// Attributes of the operators that find boxes, with what they are if left out.
+struct BoxOptions {
+    center: bool,
+    per_class: Option<u32>,
+    iou: f32,
+    score: Option<f32>,
+    result: DetectionResult,
+    most: u32,
+    classes_per_box: u32,
+    classes: u32,
+    scales: BoxScales,
+}
+
+impl BoxOptions {
+    fn take(arguments: &mut Arguments) -> Parsed<Self> {
+        let mut number = |key: &str| arguments.key(key).map(|value| value.number::<u32>()).transpose();
+        let (center, per_class, most) = (number("center")?, number("per_class")?, number("most")?);
+        let (classes_per_box, classes) = (number("classes_per_box")?, number("classes")?);
+        let mut real = |key: &str| arguments.key(key).map(|value| value.real::<f32>()).transpose();
+        let (iou, score) = (real("iou")?, real("score")?);
+        let results = DetectionResult::ALL.map(|result| (result.name(), result));
+        let result = arguments.key("result").map(|result| result.choice(&results)).transpose()?;
+        let scales = match arguments.key("scales") {
+            None => [1.0; 4],
+            Some(list) => {
+                let span = list.span;
+                let scales = list.list()?.iter().map(Argument::real).collect::<Parsed<Vec<f32>>>()?;
+                <[f32; 4]>::try_from(scales).map_err(|_| span.error("four scales are needed: y, x, height, width"))?
+            }
+        };
+        let [y, x, height, width] = scales;
+        Ok(Self {
+            center: center.unwrap_or(0) != 0,
+            per_class,
+            iou: iou.unwrap_or(0.5),
+            score,
+            result: result.unwrap_or(DetectionResult::Boxes),
+            most: most.unwrap_or(1),
+            classes_per_box: classes_per_box.unwrap_or(1),
+            classes: classes.unwrap_or(1),
+            scales: BoxScales { y, x, height, width },
+        })
+    }
+
+    fn suppression(&self) -> Suppression {
+        let Self { center, per_class, iou, score, .. } = *self;
+        Suppression { center, per_class: per_class.unwrap_or(1), iou, score }
+    }
+
+    fn detections(&self) -> Detections {
+        let Self { result, most, classes_per_box, per_class, classes, score, iou, scales, .. } = *self;
+        Detections { result, most, classes_per_box, per_class, classes, score: score.unwrap_or(0.0), iou, scales }
+    }
+}
+
 pub(super) fn operator(arguments: &mut Arguments) -> Parsed<HostOperator> {
     let beta = arguments.key("beta").map(|beta| beta.real()).transpose()?.unwrap_or(1.0);
     let axis = arguments.key("axis").map(|axis| axis.number()).transpose()?.unwrap_or(0);
+    let boxes = BoxOptions::take(arguments)?;
     let operators = [
         HostOperator::Softmax { beta },
         HostOperator::Quantize,
@@ -77,6 +134,8 @@ pub(super) fn operator(arguments: &mut Arguments) -> Parsed<HostOperator> {
         HostOperator::Dequantize,
         HostOperator::ArgMax { axis },
         HostOperator::ArgMin { axis },
+        HostOperator::NonMaxSuppression(boxes.suppression()),
+        HostOperator::Detections(boxes.detections()),
     ];
     arguments.next("the operator")?.choice(&operators.map(|operator| (operator.name(), operator)))
 }

@@ -113,7 +113,7 @@ impl Plan {
     pub(super) fn role(&self, node: &Node, position: usize) -> Role {
         let is_real = self.is_real.get(node.inputs[position].index()).copied().unwrap_or(false);
         match (node.op.weight_axis().is_some(), position) {
-            _ if !is_real => Role::Other,
+            _ if !is_real || node.op.stays_real(position) => Role::Other,
             (true, 1) => Role::Weights,
             (true, 2) => Role::Bias,
             _ => Role::Activation,
@@ -153,10 +153,14 @@ pub(crate) fn activations(graph: &Graph) -> Vec<bool> {
     let mut found = vec![false; graph.tensors.len()];
     for node in &graph.nodes {
         let has_weights = node.op.weight_axis().is_some();
-        let inputs = node.inputs.iter().enumerate().filter(|&(position, _)| !(has_weights && position > 0));
-        inputs.map(|(_, id)| id).chain(&node.outputs).for_each(|id| found[id.index()] = true);
+        let stays = |position: usize| has_weights && position > 0 || node.op.stays_real(position);
+        let inputs = node.inputs.iter().enumerate().filter(|&(position, _)| !stays(position));
+        let outputs = node.outputs.iter().filter(|_| !node.op.gives_real());
+        inputs.map(|(_, id)| id).chain(outputs).for_each(|id| found[id.index()] = true);
     }
+    let real = graph.nodes.iter().filter(|node| node.op.gives_real()).flat_map(|node| &node.outputs);
     graph.inputs.iter().chain(&graph.outputs).for_each(|id| found[id.index()] = true);
+    real.for_each(|id| found[id.index()] = false);
     found.iter().zip(&graph.tensors).map(|(found, tensor)| *found && is_real(tensor)).collect()
 }
 

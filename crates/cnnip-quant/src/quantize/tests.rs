@@ -1,4 +1,4 @@
-use cnnip_graph::{Activation, Conv2d, GraphBuilder, Hw, Padding, Shape};
+use cnnip_graph::{Activation, Conv2d, DetectionResult, Detections, GraphBuilder, Hw, Padding, Shape, Suppression};
 
 use super::*;
 use crate::Range;
@@ -179,5 +179,42 @@ fn what_is_moved_is_quantized_alike() {
         let options = Options { integer_ends: true, ..Options::default() };
         let graph = quantize(&build.finish().unwrap(), &ranges, &options).unwrap();
         assert_eq!(named(&graph, "moved").quantization, named(&graph, "image").quantization, "{op:?}");
+    }
+}
+
+/// What finds boxes reads integers; anchors and detections stay real, and lists are integers already.
+#[test]
+fn boxes_are_found_in_integers_and_given_in_real_numbers() {
+    let mut build = GraphBuilder::new("boxes");
+    let codes = build.input(tensor("codes", &[1, 3, 4]));
+    let scores = build.input(tensor("scores", &[1, 3, 2]));
+    let anchors = build.tensor(tensor("anchors", &[3, 4]).constant(floats(&[0.5; 12])));
+    let rule = Detections {
+        result: DetectionResult::Scores,
+        most: 2,
+        classes_per_box: 1,
+        per_class: None,
+        classes: 2,
+        score: 0.0,
+        iou: 0.5,
+        scales: [1.0; 4],
+    };
+    let best = build.apply("best", Op::Detections(rule), &[codes, scores, anchors]);
+    let by_class = build.apply("by class", Op::Transpose { perm: vec![0, 2, 1] }, &[scores]);
+    let rule = Suppression { center: false, per_class: 1, iou: 0.5, score: None };
+    let op = Op::NonMaxSuppression(rule);
+    let list = build.apply_as("list", op, &[codes, by_class], ElementType::I64, None);
+    [best, list].into_iter().for_each(|output| build.output(output));
+    let table = [("codes", -1.0, 1.0), ("scores", 0.0, 1.0), ("by class", 0.0, 1.0)];
+    let ranges: Ranges = table.into_iter().map(|(name, min, max)| (name.to_owned(), Range { min, max })).collect();
+    for wide in [vec![], vec![Pattern::new("*")]] {
+        let bits = if wide.is_empty() { ElementType::I8 } else { ElementType::I16 };
+        let graph =
+            quantize(&build.clone().finish().unwrap(), &ranges, &Options { wide, ..Options::default() }).unwrap();
+        let node = graph.nodes.iter().find(|node| matches!(node.op, Op::Detections(_))).unwrap();
+        let types: Vec<ElementType> = node.inputs.iter().map(|&id| graph[id].element).collect();
+        assert_eq!(types, [bits, bits, ElementType::F32]);
+        assert_eq!(graph[node.outputs[0]], tensor("best", &[1, 2]));
+        assert_eq!(named(&graph, "list").element, ElementType::I64);
     }
 }

@@ -429,7 +429,7 @@ mod tests {
     ) -> Result<Slice, Rule> {
         let value = Tensor::new("value", Shape::new(dims).unwrap(), ElementType::I8);
         let tensors: Vec<Tensor> = operands.iter().map(|values| values.map_or(value.clone(), list)).collect();
-        let call = Call { inputs: tensors.iter().enumerate().map(Some).collect(), options: None, output };
+        let call = Call { inputs: tensors.iter().enumerate().map(Some).collect(), options: None, custom: &[], output };
         match reader(&call)? {
             Op::Slice(slice) => Ok(slice),
             other => panic!("{other} is no slice"),
@@ -461,7 +461,8 @@ mod tests {
     ) -> Result<Vec<Vec<usize>>, Rule> {
         let value = Tensor::new("value", Shape::new(dims).unwrap(), ElementType::I8);
         let tensors = [value, self::list(list)];
-        let call = Call { inputs: tensors.iter().enumerate().map(Some).collect(), options: None, output: (0, 1) };
+        let call =
+            Call { inputs: tensors.iter().enumerate().map(Some).collect(), options: None, custom: &[], output: (0, 1) };
         match reader(&call)? {
             Op::Take(take) => Ok(take.indices),
             other => panic!("{other} takes no indices"),
