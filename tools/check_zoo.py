@@ -277,7 +277,7 @@ and largest value over {make_networks.EXAMPLES} examples. *float dB*: our float 
 *int8 dB*, *int16 dB*: signal to noise of the quantized network's outputs against float over {arguments.examples} held-out examples, lists of
 boxes left out; int16 is `--int16 '*'`, activations and weights. Cycles are estimates. *integers*: `equal` where the instruction set
 simulator equals the Accurate Simulator in every output element on each of {arguments.exact} held-out examples, lists included, and both
-targets each other; else what is below its goal. All MACs are the device's: no host step has any. Detectors end with decoded boxes,
+targets each other; else what is below its goal. Where int8 has less than 20 dB, a note says why and which 16 bits are enough. All MACs are the device's: no host step has any. Detectors end with decoded boxes,
 scores, and the indices that non-maximum suppression keeps, a step of the host. Weights are random, so a
 decibel here says how the tool treats a structure, not how well a trained network fares; offsets of normalizations are
 chosen so that activations look like trained ones (with offsets around 0, deep networks of random weights have 4 to
