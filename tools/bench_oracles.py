@@ -1,9 +1,10 @@
 """Runs a model with other runtimes when told to: the other half of `cnnip bench --python`.
 
-    python bench_oracles.py MODEL.tflite
+    python bench_oracles.py MODEL.tflite|MODEL.onnx...
 
-The first line of standard output is a JSON list of the runtimes that were found and take the model. After that every line
-of standard input is the position of one of them: it runs once, and the seconds of that run are printed. One thread each.
+The first line of standard output is a JSON list of the runtimes that were found and take a model: of a network as TFLite and as
+ONNX, each takes its own. After that every line of standard input is the position of one of them: it runs once, and the seconds
+of that run are printed. One thread each, but where the name says so.
 """
 
 import json
@@ -14,12 +15,12 @@ import time
 import numpy as np
 
 
-def litert(model, reference):
+def litert(model, reference, threads=1):
     """LiteRT with XNNPACK or with its reference kernels."""
     from ai_edge_litert.interpreter import Interpreter, OpResolverType
 
     kernels = OpResolverType.BUILTIN_REF if reference else OpResolverType.AUTO
-    interpreter = Interpreter(model_content=model, num_threads=1, experimental_op_resolver_type=kernels)
+    interpreter = Interpreter(model_content=model, num_threads=threads, experimental_op_resolver_type=kernels)
     interpreter.allocate_tensors()
     for detail in interpreter.get_input_details():
         interpreter.set_tensor(detail["index"], pattern(detail["shape"], detail["dtype"]))
@@ -37,18 +38,42 @@ def tflite_micro(model):
     return interpreter.invoke
 
 
+def onnx_runtime(model):
+    """ONNX Runtime on the processor, with all its optimizations."""
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    # Without it int8 becomes uint8 on x86, but not where a QuantizeLinear says its type, and the model is refused.
+    options.add_session_config_entry("session.qdqisint8allowed", "1")
+    session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+    types = {"tensor(float)": "float32", "tensor(int8)": "int8", "tensor(uint8)": "uint8"}
+    # Extents that a model leaves open are one.
+    inputs = {
+        value.name: pattern([n if isinstance(n, int) else 1 for n in value.shape], types[value.type])
+        for value in session.get_inputs()
+    }
+    return lambda: session.run(None, inputs)
+
+
 def pattern(shape, dtype):
     """Values that do not matter."""
     return (np.arange(np.prod(shape)) * 151 % 256 - 128).astype(dtype).reshape(shape)
 
 
-def found(model):
+def found(path):
     """Names and calls of the runtimes that take the model; what they say meanwhile goes to standard error."""
-    makers = {
-        "LiteRT XNNPACK": lambda: litert(model, reference=False),
-        "LiteRT reference": lambda: litert(model, reference=True),
-        "tflite-micro": lambda: tflite_micro(model),
-    }
+    with open(path, "rb") as file:
+        model = file.read()
+    if path.lower().endswith(".onnx"):
+        makers = {"ONNX Runtime": lambda: onnx_runtime(model)}
+    else:
+        makers = {
+            "LiteRT XNNPACK": lambda: litert(model, reference=False),
+            "XNNPACK, 2 threads": lambda: litert(model, reference=False, threads=2),
+            "LiteRT reference": lambda: litert(model, reference=True),
+            "tflite-micro": lambda: tflite_micro(model),
+        }
     runtimes = []
     for name, make in makers.items():
         try:
@@ -64,8 +89,7 @@ def found(model):
 def main():
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
-    with open(sys.argv[1], "rb") as file:
-        runtimes = found(file.read())
+    runtimes = [runtime for path in sys.argv[1:] for runtime in found(path)]
     print(json.dumps([name for name, _ in runtimes]), file=answers, flush=True)
     for line in sys.stdin:
         _, call = runtimes[int(line)]

@@ -10,6 +10,7 @@ use clap::Args;
 use cnnip_accurate::{InputError, Simulator};
 use cnnip_compiler::{Options, compile, compile_stages};
 use cnnip_driver::{Device, Package, Session};
+use cnnip_graph::onnx::export_onnx;
 use cnnip_isa::Target;
 use cnnip_kernels::Kernels;
 use serde_json::{Value, json};
@@ -22,7 +23,7 @@ use crate::tool::target;
 use contender::{Times, accurate, interleave, iss, products};
 use oracles::Oracles;
 
-/// A model is timed by all that can run it, in turns, one thread each.
+/// A model is timed by all that can run it, in turns, one thread each but where it says two.
 #[derive(Debug, Args)]
 pub(crate) struct Bench {
     /// Quantized model, or a package
@@ -33,7 +34,8 @@ pub(crate) struct Bench {
     /// Machine to compile a model for
     #[arg(long, default_value = "v4h", value_parser = target)]
     target: &'static Target,
-    /// Python that has ai_edge_litert and tflite_micro, to time these in the same turns; only for TFLite models
+    /// Python that has ai_edge_litert, tflite_micro or onnxruntime, to time these in the same turns: a TFLite model with the first two,
+    /// any model as what `cnnip export` makes of it with the last
     #[arg(long, value_name = "PYTHON")]
     python: Option<PathBuf>,
     /// Print it as JSON
@@ -41,25 +43,33 @@ pub(crate) struct Bench {
     pub(crate) json: bool,
 }
 
-/// Times of what happens once, before the first run.
+/// Times of what happens once.
 #[derive(Debug, Default)]
 struct Preparations {
     compile: Option<Duration>,
     open: Duration,
+    /// One run that advances cycle by cycle.
+    cycles: Duration,
 }
+
+/// Threads that the Accurate Simulator is timed with.
+const THREADS: [usize; 2] = [1, 2];
 
 /// Times everything and prints it.
 pub(crate) fn run(arguments: &Bench, streams: &mut Streams<'_>) -> Result<(), Error> {
     let path = &arguments.file;
-    let (session, preparations) = session(arguments)?;
+    let (session, mut preparations) = session(arguments)?;
     let products = products(path, session)?;
+    preparations.cycles = contender::stepped(self::session(arguments)?.0)?;
     let (session, _) = self::session(arguments)?;
     let oracles = match &arguments.python {
-        Some(python) if !is_package(path) => Some(Oracles::start(python, path)?),
+        Some(python) if !is_package(path) => Some(oracles(python, path)?),
         _ => None,
     };
     let mut contenders = vec![iss(session)];
-    contenders.extend(simulator(arguments)?.map(accurate));
+    for threads in THREADS {
+        contenders.extend(simulator(arguments, threads)?.map(|simulator| accurate(simulator, threads)));
+    }
     contenders.extend(oracles.iter().flat_map(Oracles::contenders));
     let rows = interleave(&mut contenders, arguments.images, |done, of| streams.progress("run", done, of))?;
     let peak = peak();
@@ -73,6 +83,26 @@ pub(crate) fn run(arguments: &Bench, streams: &mut Streams<'_>) -> Result<(), Er
 
 fn is_package(path: &Path) -> bool {
     path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("cnnip"))
+}
+
+/// Other runtimes, on the model and on its pseudo-quantized form for those that read ONNX.
+fn oracles(python: &Path, path: &Path) -> Result<Oracles, Error> {
+    let graph = model::read(path, &Reading::default())?;
+    let exported = std::env::temp_dir().join(format!("cnnip-bench-{}.onnx", std::process::id()));
+    let mut models = vec![path];
+    // Networks that cannot be written are timed without these runtimes.
+    if let Ok(bytes) = export_onnx(&graph) {
+        files::write(&exported, |out| out.write_all(&bytes))?;
+        models.push(&exported);
+    }
+    if path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("onnx")) {
+        models.remove(0);
+    }
+    let oracles = Oracles::start(python, &models);
+    if exported.exists() {
+        std::fs::remove_file(&exported).map_err(|why| Error::Write { path: exported, why })?; // it was read
+    }
+    oracles
 }
 
 /// A session with inputs bound, and how long it took to come by.
@@ -117,8 +147,8 @@ fn loaded(path: &Path, package: Package) -> Result<Session, Error> {
     Ok(session)
 }
 
-/// The Accurate Simulator of a model; a package is not needed for it.
-fn simulator(arguments: &Bench) -> Result<Option<Simulator>, Error> {
+/// The Accurate Simulator of a model with so many threads; a package is not needed for it.
+fn simulator(arguments: &Bench, threads: usize) -> Result<Option<Simulator>, Error> {
     let path = &arguments.file;
     if is_package(path) {
         return Ok(None);
@@ -127,7 +157,8 @@ fn simulator(arguments: &Bench) -> Result<Option<Simulator>, Error> {
     let stages = compile_stages(&graph, &Options::new(arguments.target))
         .map_err(|errors| Error::Compile { path: path.clone(), errors })?;
     let failed = |why: String| Error::Bench { path: path.clone(), why };
-    let mut simulator = Simulator::new(stages.legalized).map_err(|why| failed(why.to_string()))?;
+    let simulator = Simulator::new(stages.legalized).and_then(|simulator| simulator.with_threads(threads));
+    let mut simulator = simulator.map_err(|why| failed(why.to_string()))?;
     let inputs = simulator.inputs().len();
     for index in 0..inputs {
         // An input's size is told where it is missed.
@@ -161,6 +192,8 @@ fn print(streams: &mut Streams<'_>, products: u64, peak: f64, preparations: &Pre
     }
     streams.say(format_args!("open {:>24.2} ms", milliseconds(preparations.open)));
     streams.say(format_args!("products {:>20.3} million", number(products) / 1e6));
+    let speed = number(products) / preparations.cycles.as_secs_f64() / 1e9;
+    streams.say(format_args!("cycle by cycle {speed:>14.1} GMAC/s"));
     let backend = Kernels::from_env().backend().name();
     streams.say(format_args!("peak ({backend}) {:>w$.0} GMAC/s", peak / 1e9, w = 18 - backend.len()));
     streams.say(format_args!("{:18} {:>10} {:>10} {:>9} {:>9}", "", "median ms", "least ms", "GMAC/s", "to XNNPACK"));
@@ -187,6 +220,7 @@ fn data(path: &Path, products: u64, peak: f64, preparations: &Preparations, rows
         "kernels": Kernels::from_env().backend().name(),
         "products": products,
         "peak_gmac_per_second": peak / 1e9,
+        "cycle_gmac_per_second": number(products) / preparations.cycles.as_secs_f64() / 1e9,
         "compile_milliseconds": preparations.compile.map(milliseconds),
         "open_milliseconds": milliseconds(preparations.open),
         "rows": rows.collect::<Vec<_>>(),

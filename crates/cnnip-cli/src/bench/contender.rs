@@ -4,7 +4,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use cnnip_accurate::Simulator;
-use cnnip_driver::{EngineId, Observer, Session};
+use cnnip_driver::{EngineId, NoObserver, Observer, Session, Status};
 use cnnip_isa::operation::Operation;
 
 use crate::error::Error;
@@ -75,14 +75,24 @@ pub(super) fn iss(session: Session) -> Contender<'static> {
     Contender { name: "ISS".to_owned(), run: Box::new(run) }
 }
 
-/// The Accurate Simulator.
-pub(super) fn accurate(mut simulator: Simulator) -> Contender<'static> {
+/// The Accurate Simulator with so many threads.
+pub(super) fn accurate(mut simulator: Simulator, threads: usize) -> Contender<'static> {
     let run = move || {
         let start = Instant::now();
         simulator.run().map_err(|why| failed(why.to_string()))?;
         Ok(start.elapsed())
     };
-    Contender { name: "Accurate".to_owned(), run: Box::new(run) }
+    let name = if threads == 1 { "Accurate".to_owned() } else { format!("Accurate, {threads} threads") };
+    Contender { name, run: Box::new(run) }
+}
+
+/// The time of one run that the device makes cycle by cycle.
+pub(super) fn stepped(session: Session) -> Result<Duration, Error> {
+    let start = Instant::now();
+    let mut job = session.submit().map_err(|why| failed(why.to_string()))?;
+    while job.step_cycle(&mut NoObserver) == Status::Running {}
+    job.wait().map_err(|why| failed(why.report().to_string()))?;
+    Ok(start.elapsed())
 }
 
 /// Multiplications of all convolutions of a run, those with padding included.

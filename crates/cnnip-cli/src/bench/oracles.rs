@@ -28,16 +28,16 @@ struct Process {
 }
 
 impl Oracles {
-    /// Starts it on a model; runtimes that are absent or refuse the model are left out.
+    /// Starts it on forms of one model; runtimes that are absent or refuse the model are left out.
     ///
     /// # Errors
     /// If Python cannot be started or does not answer as the script does.
-    pub(super) fn start(python: &Path, model: &Path) -> Result<Self, Error> {
+    pub(super) fn start(python: &Path, models: &[&Path]) -> Result<Self, Error> {
         let failed = |why: String| Error::Bench { path: python.into(), why };
         let mut child = Command::new(python)
             .arg("-c")
             .arg(SCRIPT)
-            .arg(model)
+            .args(models)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
@@ -75,7 +75,7 @@ impl Process {
     fn line(&mut self) -> Result<String, String> {
         let mut line = String::new();
         match self.answers.read_line(&mut line) {
-            Ok(0) => Err("it ended; are ai_edge_litert and numpy installed?".to_owned()),
+            Ok(0) => Err("it ended; is numpy installed?".to_owned()),
             Ok(_) => Ok(line),
             Err(why) => Err(why.to_string()),
         }
