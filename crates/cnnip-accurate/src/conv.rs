@@ -3,16 +3,22 @@
 use std::ops::Range;
 
 use cnnip_isa::ElementType;
-use cnnip_kernels::{Conv8, Depthwise8, Map, Source8, Target8};
+use cnnip_kernels::{Conv8, Depthwise8, Kernels, Map, Output8, Prepared8, Scratch, Source8, Target8};
 use cnnip_lowered::weights::{WeightPiece, blocks, records};
 use cnnip_lowered::{ConvLayer, Sweep};
-use cnnip_numerics::Scale;
+use cnnip_numerics::{ChannelRecord, Scale};
 
 use crate::element::{index, source, widen, write};
 use crate::error::Why;
+use crate::lines::Lines;
 use crate::numbers::{mode, output8, taps, window};
+use crate::split::{self, spans};
 use crate::step::{Operands, Overflow, Tools};
 use crate::workers::Workers;
+
+/// Output channels of a block of weights, and input channels.
+const BLOCK: usize = 16;
+const DEPTH: usize = 4;
 
 /// A convolution ready to run.
 #[derive(Debug)]
@@ -20,10 +26,12 @@ pub(crate) struct Conv {
     layer: ConvLayer,
     elements: [ElementType; 2],
     /// Weights in the layout of the layer's operation.
-    blocks: Vec<u8>,
+    blocks: Lines,
     /// The records as bytes, and as arithmetic.
     records: Vec<u8>,
     scales: Vec<Scale>,
+    /// What kernels need not find again for every input, if they take the layer.
+    prepared: Option<Prepared8>,
 }
 
 /// A part of an output map, and how it is computed from a part of the input as if these were all.
@@ -31,69 +39,136 @@ pub(crate) struct Conv {
 struct Part {
     /// Pixels of the output, row by row.
     pixels: Range<usize>,
+    /// Their channels, in whole blocks; all of them if there are groups.
+    channels: Range<usize>,
     /// Elements of the input.
     input: Range<usize>,
     vertical: Sweep,
     horizontal: Sweep,
 }
 
-/// `0..length` in `count` parts that differ by one at most; fewer if some would be empty.
-fn spans(length: usize, count: usize) -> impl Iterator<Item = Range<usize>> {
-    let count = count.min(length).max(1);
-    (0..count).map(move |at| at * length / count..(at + 1) * length / count)
+/// A part as kernels take it.
+enum Operation<'a> {
+    Dense(Conv8<'a>),
+    Depthwise(Depthwise8<'a>),
 }
 
+/// Where a part goes: all its pixels as one, or each of them.
+type Places<'a> = Vec<&'a mut [u8]>;
+
 impl Conv {
-    pub(crate) fn new(layer: ConvLayer, elements: [ElementType; 2]) -> Result<Self, Why> {
+    pub(crate) fn new(layer: ConvLayer, elements: [ElementType; 2], kernels: Kernels) -> Result<Self, Why> {
         let whole = WeightPiece::whole(&layer);
         let scales = layer.records.iter().map(|record| record.scale(mode(layer.requant)));
-        Ok(Self {
+        let mut conv = Self {
             scales: scales.collect::<Result<_, _>>()?,
-            blocks: blocks(&layer, &whole),
+            blocks: Lines::of(&blocks(&layer, &whole)),
             records: records(&layer, &whole),
+            prepared: None,
             elements,
             layer,
-        })
+        };
+        conv.prepared = conv.prepared(kernels);
+        Ok(conv)
+    }
+
+    fn prepared(&self, kernels: Kernels) -> Option<Prepared8> {
+        let (part, output, scratch) = (self.whole(), self.output8(), &mut Scratch::new());
+        let channels = part.channels.len();
+        let input = source(&[], self.maps(&part)[0], self.elements[0], self.layer.input_zero);
+        match self.operation(&part, input.filter(|_| self.is_narrow())?) {
+            Operation::Dense(conv) => kernels.prepare_conv8(scratch, &conv, output, channels).ok(),
+            Operation::Depthwise(conv) => kernels.prepare_depthwise8(scratch, &conv, output, channels).ok(),
+        }
+    }
+
+    /// Whether kernels of 8 bits may take it.
+    fn is_narrow(&self) -> bool {
+        self.elements[1] == ElementType::Int8 && self.layer.weights.element == ElementType::Int8
+    }
+
+    fn output8(&self) -> Output8 {
+        output8(&self.layer.activation, self.layer.requant)
     }
 
     pub(crate) fn run(&self, workers: &mut Workers, operands: Operands<'_>) -> Result<(), Overflow> {
         let Operands { inputs: [input, ..], output } = operands;
         let (from, to) =
             (self.input_elements() * self.elements[0].bytes(), self.output_elements() * self.elements[1].bytes());
-        let parts = self.parts(workers.parts(self.products()));
+        let parts = self.parts(workers.parts(self.nanoseconds()));
         for batch in 0..self.layer.batch {
             let at = index(batch);
             let input = input.get(at * from..(at + 1) * from).unwrap_or_default();
-            let mut rest = output.get_mut(at * to..(at + 1) * to).unwrap_or_default();
-            let mut jobs = Vec::with_capacity(parts.len());
-            for part in &parts {
-                let bytes =
-                    part.pixels.len() * index(self.layer.groups) * index(self.layer.outputs) * self.elements[1].bytes();
-                let (own, others) = rest.split_at_mut(bytes.min(rest.len()));
-                jobs.push((part, own));
-                rest = others;
-            }
-            let work = |tools: &mut Tools, (part, output): (&Part, &mut [u8])| {
-                if self.kernel(tools, part, input, output) { Ok(()) } else { self.plain(tools, part, input, output) }
-            };
+            let output = output.get_mut(at * to..(at + 1) * to).unwrap_or_default();
+            let jobs = parts.iter().zip(self.places(&parts, output));
+            let work = |tools: &mut Tools, (part, places)| self.part(tools, part, input, places);
             workers.run(jobs, work).map_err(|overflow| overflow.within(batch))?;
         }
         Ok(())
     }
 
-    /// Products of one map.
-    fn products(&self) -> usize {
-        let ConvLayer { vertical, horizontal, depth, .. } = &self.layer;
-        self.output_elements() * index(vertical.kernel) * index(horizontal.kernel) * index(*depth)
+    /// The output map in the places of the parts.
+    fn places<'o>(&self, parts: &[Part], output: &'o mut [u8]) -> Vec<Places<'o>> {
+        let bytes = self.elements[1].bytes();
+        let all = self.output_channels();
+        if parts.iter().all(|part| part.channels.len() == all) {
+            let pieces = split::cut(output, parts.iter().map(|part| part.pixels.len() * all * bytes));
+            return pieces.into_iter().map(|piece| vec![piece]).collect();
+        }
+        let mut places: Vec<Places<'_>> = parts.iter().map(|part| Vec::with_capacity(part.pixels.len())).collect();
+        for pixel in output.chunks_exact_mut((all * bytes).max(1)) {
+            let pieces = split::cut(pixel, parts.iter().map(|part| part.channels.len() * bytes));
+            places.iter_mut().zip(pieces).for_each(|(places, piece)| places.push(piece));
+        }
+        places
     }
 
-    /// The output map in so many parts, or fewer: pixels where each reads its own input pixel, else rows.
+    /// Computes a part where it goes, or beside it and then puts it there.
+    fn part(&self, tools: &mut Tools, part: &Part, input: &[u8], mut places: Places<'_>) -> Result<(), Overflow> {
+        if let [output] = &mut places[..] {
+            return self.whole_part(tools, part, input, output);
+        }
+        let pixel = part.channels.len() * self.elements[1].bytes();
+        let mut output = std::mem::take(&mut tools.output);
+        output.resize(part.pixels.len() * pixel, 0);
+        let done = self.whole_part(tools, part, input, &mut output);
+        places.iter_mut().zip(output.chunks_exact(pixel.max(1))).for_each(|(place, from)| place.copy_from_slice(from));
+        tools.output = output;
+        done
+    }
+
+    fn whole_part(&self, tools: &mut Tools, part: &Part, input: &[u8], output: &mut [u8]) -> Result<(), Overflow> {
+        if self.kernel(tools, part, input, output) { Ok(()) } else { self.plain(tools, part, input, output) }
+    }
+
+    /// About what one map takes on one thread: products, what is done with every sum, and bringing the weights.
+    fn nanoseconds(&self) -> usize {
+        let products = self.output_elements() * self.taps() * index(self.layer.depth);
+        let products = if self.layer.depthwise { products / 8 } else { products / 1024 };
+        products + self.output_elements() / 8 + self.blocks.len() / 16
+    }
+
+    fn taps(&self) -> usize {
+        index(self.layer.vertical.kernel) * index(self.layer.horizontal.kernel)
+    }
+
+    fn output_channels(&self) -> usize {
+        index(self.layer.groups) * index(self.layer.outputs)
+    }
+
+    /// The output map in so many parts, or fewer: channels where there are more weights than anything else, pixels where each
+    /// reads its own input pixel, else rows.
     fn parts(&self, count: usize) -> Vec<Part> {
         let ConvLayer { vertical, horizontal, .. } = &self.layer;
         if count <= 1 {
             return vec![self.whole()];
         }
         let (rows, columns) = (index(vertical.output), index(horizontal.output));
+        if self.is_mostly_weights() {
+            return spans(index(self.layer.outputs).div_ceil(BLOCK), count)
+                .map(|blocks| self.channels(blocks))
+                .collect();
+        }
         if vertical.is_plain() && horizontal.is_plain() {
             return spans(rows * columns, count).map(|pixels| self.pixels(pixels)).collect();
         }
@@ -101,10 +176,24 @@ impl Conv {
         parts.unwrap_or_else(|| vec![self.whole()])
     }
 
+    /// Whether reading all weights once more costs more than reading all pixels once more and moving the results.
+    fn is_mostly_weights(&self) -> bool {
+        let ConvLayer { groups, depth, outputs, depthwise, .. } = self.layer;
+        let read = self.taps() * index(depth);
+        let pixels = index(self.layer.vertical.output) * index(self.layer.horizontal.output);
+        groups == 1 && !depthwise && index(outputs) * read >= 2 * pixels * (read + index(outputs))
+    }
+
     fn whole(&self) -> Part {
         let ConvLayer { vertical, horizontal, .. } = self.layer;
         let pixels = 0..index(vertical.output) * index(horizontal.output);
-        Part { pixels, input: 0..self.input_elements(), vertical, horizontal }
+        Part { pixels, channels: 0..self.output_channels(), input: 0..self.input_elements(), vertical, horizontal }
+    }
+
+    /// Some blocks of channels.
+    fn channels(&self, blocks: Range<usize>) -> Part {
+        let channels = blocks.start * BLOCK..(blocks.end * BLOCK).min(index(self.layer.outputs));
+        Part { channels, ..self.whole() }
     }
 
     /// A row of pixels that each read the input pixel in their own place.
@@ -112,31 +201,20 @@ impl Conv {
         let channels = index(self.layer.groups) * index(self.layer.depth);
         let columns = u32::try_from(pixels.len()).unwrap_or(u32::MAX);
         let input = pixels.start * channels..pixels.end * channels;
-        Part { pixels, input, vertical: Sweep::plain(1), horizontal: Sweep::plain(columns) }
+        Part { pixels, input, vertical: Sweep::plain(1), horizontal: Sweep::plain(columns), ..self.whole() }
     }
 
     /// Rows of the output with the rows of the input that they read; `None` if they read none.
     fn rows(&self, rows: Range<usize>) -> Option<Part> {
-        let ConvLayer { vertical, horizontal, groups, depth, .. } = self.layer;
-        let small = |row: usize| u32::try_from(row).ok();
-        let (first, last) = (small(rows.start)?, small(rows.end.checked_sub(1)?)?);
-        let start = vertical.start(first);
-        let end = vertical.start(last).checked_add(i64::try_from(vertical.reach()).ok()?)?;
-        let top = u32::try_from(start.max(0)).ok()?;
-        let bottom = u32::try_from(end.min(vertical.input.into())).ok()?;
-        let sweep = Sweep {
-            input: bottom.checked_sub(top).filter(|&input| input > 0)?,
-            output: small(rows.len())?,
-            before: u32::try_from(i64::from(top) - start).ok()?,
-            ..vertical
-        };
+        let ConvLayer { horizontal, groups, depth, .. } = self.layer;
+        let (input, vertical) = split::rows(&self.layer.vertical, &rows)?;
         let row = index(horizontal.input) * index(groups) * index(depth);
         let columns = index(horizontal.output);
         Some(Part {
             pixels: rows.start * columns..rows.end * columns,
-            input: index(top) * row..index(bottom) * row,
-            vertical: sweep,
-            horizontal,
+            input: index(input.start) * row..index(input.end) * row,
+            vertical,
+            ..self.whole()
         })
     }
 
@@ -153,47 +231,68 @@ impl Conv {
     }
 
     /// Does the whole part, or nothing.
-    fn kernel(&self, tools: &mut Tools, part: &Part, input: &[u8], output: &mut [u8]) -> bool {
-        let layer = &self.layer;
-        let narrow = self.elements[1] == ElementType::Int8 && layer.weights.element == ElementType::Int8;
-        let [from, to] = self.maps(part);
-        let bytes = self.elements[0].bytes();
-        let input = input.get(part.input.start * bytes..part.input.end * bytes).unwrap_or_default();
-        match source(input, from, self.elements[0], layer.input_zero) {
-            Some(source) if narrow => self.kernel8(tools, part, source, output, to),
-            _ => false,
-        }
+    fn kernel(&self, tools: &mut Tools, part: &Part, input: &[u8], bytes: &mut [u8]) -> bool {
+        let Some(prepared) = &self.prepared else { return false };
+        let [from, map] = self.maps(part);
+        let size = self.elements[0].bytes();
+        let input = input.get(part.input.start * size..part.input.end * size).unwrap_or_default();
+        let Some(input) = source(input, from, self.elements[0], self.layer.input_zero) else { return false };
+        let target = Target8::Output { bytes, map, output: self.output8(), load: None };
+        let Tools { kernels, scratch, .. } = tools;
+        let done = match self.operation(part, input) {
+            Operation::Dense(conv) => {
+                kernels.conv8_prepared(scratch, &conv, target, prepared, part.channels.start / BLOCK)
+            }
+            Operation::Depthwise(conv) => kernels.depthwise8_prepared(scratch, &conv, target, prepared),
+        };
+        done.is_ok()
     }
 
-    fn kernel8(&self, tools: &mut Tools, part: &Part, input: Source8<'_>, bytes: &mut [u8], map: Map) -> bool {
+    /// The part as kernels take it.
+    fn operation<'a>(&'a self, part: &Part, input: Source8<'a>) -> Operation<'a> {
         let layer = &self.layer;
-        let output = output8(&layer.activation, layer.requant);
-        let target = Target8::Output { bytes, map, output, load: None };
         let (pad_value, window) = (layer.input_zero, window(&part.vertical, &part.horizontal));
-        let (weights, w_zero, records, use_bias) = (&self.blocks, layer.weights.zero, &self.records, true);
-        let Tools { kernels, scratch, .. } = tools;
+        let (weights, records) = (self.weights(&part.channels), self.records(&part.channels));
+        let (w_zero, use_bias) = (layer.weights.zero, true);
         if layer.depthwise {
             let multiplier = index(layer.outputs);
-            let conv = Depthwise8 { input, pad_value, window, multiplier, weights, w_zero, records, use_bias };
-            return kernels.depthwise8(scratch, &conv, target).is_ok();
+            return Operation::Depthwise(Depthwise8 {
+                input,
+                pad_value,
+                window,
+                multiplier,
+                weights,
+                w_zero,
+                records,
+                use_bias,
+            });
         }
         let groups = index(layer.groups);
-        let conv = Conv8 { input, pad_value, window, groups, weights, w_zero, records, use_bias };
-        kernels.conv8(scratch, &conv, target).is_ok()
+        Operation::Dense(Conv8 { input, pad_value, window, groups, weights, w_zero, records, use_bias })
+    }
+
+    /// Blocks from the first of the channels on.
+    fn weights(&self, channels: &Range<usize>) -> &[u8] {
+        let per_block = self.taps() * index(self.layer.depth).next_multiple_of(DEPTH) * BLOCK;
+        self.blocks.get(channels.start / BLOCK * per_block..).unwrap_or_default()
+    }
+
+    /// Records from the first of the channels on.
+    fn records(&self, channels: &Range<usize>) -> &[u8] {
+        self.records.get(channels.start * ChannelRecord::BYTES..).unwrap_or_default()
     }
 
     fn maps(&self, part: &Part) -> [Map; 2] {
-        let ConvLayer { groups, depth, outputs, .. } = &self.layer;
+        let ConvLayer { groups, depth, .. } = &self.layer;
         let Part { vertical, horizontal, .. } = part;
         let map = |rows: u32, columns: u32, channels: usize| Map::dense(index(rows), index(columns), channels);
-        let groups = index(*groups);
         [
-            map(vertical.input, horizontal.input, groups * index(*depth)),
-            map(vertical.output, horizontal.output, groups * index(*outputs)),
+            map(vertical.input, horizontal.input, index(*groups) * index(*depth)),
+            map(vertical.output, horizontal.output, part.channels.len()),
         ]
     }
 
-    /// The slow twin. It reads the whole input.
+    /// The slow twin. It reads the whole input and computes all channels.
     fn plain(&self, tools: &mut Tools, part: &Part, input: &[u8], output: &mut [u8]) -> Result<(), Overflow> {
         let layer = &self.layer;
         let Tools { input: wide, weights, sums, .. } = tools;
@@ -206,7 +305,8 @@ impl Conv {
             sums.clear();
             sums.extend(layer.records.iter().map(|record| record.bias));
             self.add_taps(wide, weights, sums, [row, column]);
-            self.finish(sums, output, &mut at).map_err(|overflow| overflow.within(column).within(row))?;
+            self.finish(sums, &part.channels, output, &mut at)
+                .map_err(|overflow| overflow.within(column).within(row))?;
         }
         Ok(())
     }
@@ -243,10 +343,11 @@ impl Conv {
         }
     }
 
-    /// Requantizes one pixel into the next elements of the output.
-    fn finish(&self, sums: &[i64], output: &mut [u8], at: &mut usize) -> Result<(), Overflow> {
+    /// Requantizes some channels of one pixel into the next elements of the output.
+    fn finish(&self, sums: &[i64], channels: &Range<usize>, output: &mut [u8], at: &mut usize) -> Result<(), Overflow> {
         let activation = &self.layer.activation;
-        for (channel, (&sum, scale)) in (0..).zip(sums.iter().zip(&self.scales)) {
+        let all = (0..).zip(sums.iter().zip(&self.scales));
+        for (channel, (&sum, scale)) in all.skip(channels.start).take(channels.len()) {
             let sum = scale.accumulator().check(sum).map_err(|overflow| Overflow::new(overflow, channel))?;
             let value = scale.finish(sum, activation.zero, activation.min, activation.max);
             write(output, *at, self.elements[1], value);
@@ -261,7 +362,6 @@ mod tests {
     use super::*;
     use cnnip_isa::RoundingMode;
     use cnnip_isa::operation::Activation;
-    use cnnip_kernels::Kernels;
     use cnnip_lowered::{ValueId, WeightSource};
     use cnnip_numerics::ChannelRecord;
     use cnnip_testkit::Rng;
@@ -309,19 +409,24 @@ mod tests {
             (sweep(7, 3, 2, 1, 1), sweep(7, 3, 2, 1, 1), [6, 1, 2]),
             // The first and the last rows read padding only.
             (sweep(1, 1, 1, 1, 3), sweep(4, 1, 1, 1, 0), [1, 4, 4]),
+            // Mostly weights: channels are divided.
+            (plain(2), plain(1), [1, 40, 70]),
+            (sweep(3, 3, 1, 1, 1), sweep(3, 3, 1, 1, 1), [1, 9, 33]),
         ];
         for (case, (vertical, horizontal, channels)) in cases.into_iter().enumerate() {
-            let conv = Conv::new(layer(vertical, horizontal, channels, &mut rng), [ElementType::Int8; 2]).unwrap();
-            let input = rng.bytes(2 * conv.input_elements());
-            let run = |mut workers: Workers| {
+            let layer = layer(vertical, horizontal, channels, &mut rng);
+            let new = |kernels| Conv::new(layer.clone(), [ElementType::Int8; 2], kernels).unwrap();
+            let input = rng.bytes(2 * new(Kernels::scalar()).input_elements());
+            let run = |kernels: Kernels, mut workers: Workers| {
+                let conv = new(kernels);
                 let mut output = vec![0; 2 * conv.output_elements()];
                 conv.run(&mut workers, Operands { inputs: [&input, &[], &[]], output: &mut output }).unwrap();
                 output
             };
-            let one = run(Workers::one(Kernels::scalar()));
-            for threads in 1..5 {
+            let one = run(Kernels::scalar(), Workers::one(Kernels::scalar()));
+            for threads in [1, 2, 3, 5] {
                 for kernels in [Kernels::scalar(), Kernels::from_env()] {
-                    let found = run(Workers::many(kernels, threads).unwrap().eager());
+                    let found = run(kernels, Workers::many(kernels, threads).unwrap().eager());
                     assert_eq!(found, one, "case {case}, {threads} threads");
                 }
             }
@@ -333,7 +438,7 @@ mod tests {
         let mut rng = Rng::new(1);
         let mut layer = layer(Sweep::plain(6), Sweep::plain(2), [1, 4, 4], &mut rng);
         layer.records[2].bias = i64::from(i32::MAX);
-        let conv = Conv::new(layer, [ElementType::Int8; 2]).unwrap();
+        let conv = Conv::new(layer, [ElementType::Int8; 2], Kernels::scalar()).unwrap();
         let input = vec![0x7f; 2 * conv.input_elements()];
         let run = |workers: &mut Workers| {
             let mut output = vec![0; 2 * conv.output_elements()];

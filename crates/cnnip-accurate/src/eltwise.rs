@@ -1,7 +1,9 @@
 //! Element-wise functions and tables.
 
+use std::ops::Range;
+
 use cnnip_isa::{ElementType, EltwiseFunction};
-use cnnip_kernels::{Eltwise8, Map, Output8, Source8, Stage};
+use cnnip_kernels::{Eltwise8, Kernels, Linear8, Map, Output8, Source8, Stage};
 use cnnip_lowered::Table;
 use cnnip_numerics::eltwise::{Affine, Function, Input, Output};
 use cnnip_numerics::quantize::{Curve, half_table};
@@ -10,7 +12,12 @@ use cnnip_numerics::{Scale, table};
 use crate::element::{index, read, source, write};
 use crate::error::Why;
 use crate::numbers::{function, output8, scale, stage};
+use crate::split::{self, spans};
 use crate::step::{Operands, Overflow, Tools};
+use crate::workers::Workers;
+
+/// Elements of a sum that a fast kernel computes in a nanosecond, about.
+const ELEMENTS_PER_NANOSECOND: usize = 4;
 
 /// An element-wise layer ready to run.
 #[derive(Debug)]
@@ -26,6 +33,8 @@ pub(crate) struct Eltwise {
     last: Stage,
     output8: Output8,
     arithmetic: Arithmetic,
+    /// The same function of two bytes, if there is one that is faster.
+    linear: Option<Linear8>,
 }
 
 /// What is done with one element of each input.
@@ -43,10 +52,11 @@ impl Eltwise {
         layer: &cnnip_lowered::Eltwise,
         inputs: &[ElementType],
         output: ElementType,
+        kernels: Kernels,
     ) -> Result<Self, Why> {
         let function = function(layer.function).unwrap_or(Function::Pass);
         let of = |at: usize| layer.inputs.get(at);
-        Ok(Self {
+        let mut eltwise = Self {
             axes: Axes::new(layer),
             inputs: inputs.to_vec(),
             output,
@@ -57,62 +67,91 @@ impl Eltwise {
             last: stage(&layer.stage),
             output8: output8(&layer.activation, layer.stage.mode),
             arithmetic: Arithmetic::new(layer, function)?,
-        })
+            linear: None,
+        };
+        eltwise.linear = eltwise.linear(kernels);
+        Ok(eltwise)
     }
 
-    pub(crate) fn run(&self, tools: &mut Tools, operands: Operands<'_>) -> Result<(), Overflow> {
+    /// A faster function of two bytes that lie in the same place, if the layer has one.
+    fn linear(&self, kernels: Kernels) -> Option<Linear8> {
+        let are_together = self.axes.inner[..2] == [1; 2] && [0, 1].iter().all(|&at| self.axes.steps[at][2] == 1);
+        if !are_together || self.output != ElementType::Int8 || !matches!(self.arithmetic, Arithmetic::Stages(_)) {
+            return None;
+        }
+        let [a, b] = [0, 1].map(|at| self.source([1; 3], at, &[]));
+        kernels.linear8(&self.op(a?, b?), self.output8)
+    }
+
+    fn op<'a>(&self, a: Source8<'a>, b: Source8<'a>) -> Eltwise8<'a> {
+        let [a_stage, b_stage] = self.stages;
+        let Stage { multiplier, shift, .. } = self.last;
+        Eltwise8 { function: self.function, pre_shift: self.pre_shift, a, a_stage, b, b_stage, multiplier, shift }
+    }
+
+    pub(crate) fn run(&self, workers: &mut Workers, operands: Operands<'_>) -> Result<(), Overflow> {
         let Operands { inputs, output } = operands;
-        let part = self.axes.inner() * self.output.bytes();
-        for (at, output) in output.chunks_exact_mut(part.max(1)).enumerate() {
+        let bytes = self.output.bytes();
+        let whole = self.axes.inner();
+        // Threads share the longest of the inner axes that goes on without a gap in the output.
+        let count = workers.parts(whole / ELEMENTS_PER_NANOSECOND);
+        let axis = self.axes.inner.iter().position(|&extent| extent > 1).unwrap_or(0);
+        let spans: Vec<_> = spans(self.axes.inner[axis], count).collect();
+        let step = whole / self.axes.inner[axis].max(1);
+        for (at, output) in output.chunks_exact_mut((whole * bytes).max(1)).enumerate() {
             let starts = self.axes.starts(at);
-            let parts = [0, 1].map(|input| {
-                let bytes = self.inputs.get(input).map_or(0, |element| element.bytes());
-                inputs[input].get(starts[input] * bytes..).unwrap_or_default()
-            });
-            if !self.kernel(tools, parts, output) {
-                self.plain(parts, output).map_err(|overflow| self.place(overflow, at))?;
-            }
+            let pieces = split::cut(output, spans.iter().map(|span| span.len() * step * bytes));
+            let work = |tools: &mut Tools, (span, output): (&Range<usize>, &mut [u8])| {
+                let parts = [0, 1].map(|input| {
+                    let bytes = self.inputs.get(input).map_or(0, |element| element.bytes());
+                    let start = starts[input] + span.start * self.axes.steps[input][axis];
+                    inputs[input].get(start * bytes..).unwrap_or_default()
+                });
+                let mut inner = self.axes.inner;
+                inner[axis] = span.len();
+                if self.kernel(tools, inner, parts, output) {
+                    return Ok(());
+                }
+                let first = at * whole + span.start * step;
+                self.plain(inner, parts, output).map_err(|overflow| self.place(overflow, first))
+            };
+            workers.run(spans.iter().zip(pieces), work)?;
         }
         Ok(())
     }
 
     /// Does the whole part, or nothing.
-    fn kernel(&self, tools: &mut Tools, parts: [&[u8]; 2], output: &mut [u8]) -> bool {
+    fn kernel<'a>(&self, tools: &mut Tools, inner: [usize; 3], parts: [&'a [u8]; 2], output: &mut [u8]) -> bool {
         // The bytes of a table may be called uint8.
         let relabels = self.output == ElementType::Uint8 && matches!(self.arithmetic, Arithmetic::Bytes { .. });
         if self.output != ElementType::Int8 && !relabels {
             return false;
         }
-        let map = self.axes.output();
-        let first = self.source(0, parts[0]);
-        match (&self.arithmetic, first, self.source(1, parts[1])) {
+        let [rows, columns, channels] = inner;
+        let map = Map::dense(rows, columns, channels);
+        let first = self.source(inner, 0, parts[0]);
+        match (&self.arithmetic, first, self.source(inner, 1, parts[1])) {
             (Arithmetic::Bytes { bytes, .. }, Some(first), _) => {
                 tools.kernels.table8(first.bytes, first.map, bytes, output, map).is_ok()
             }
+            (Arithmetic::Stages(_), Some(a), Some(b)) if self.linear.is_some() => {
+                let of = |source: Source8<'a>| source.bytes.get(..channels).unwrap_or_default();
+                self.linear.is_some_and(|linear| tools.kernels.sum8(&linear, of(a), of(b), output).is_ok())
+            }
             (Arithmetic::Stages(_), Some(a), b) if b.is_some() || self.inputs.len() == 1 => {
-                let op = Eltwise8 {
-                    function: self.function,
-                    pre_shift: self.pre_shift,
-                    a,
-                    a_stage: self.stages[0],
-                    b: b.unwrap_or(a),
-                    b_stage: self.stages[1],
-                    multiplier: self.last.multiplier,
-                    shift: self.last.shift,
-                };
-                tools.kernels.eltwise8(&op, output, map, self.output8).is_ok()
+                tools.kernels.eltwise8(&self.op(a, b.unwrap_or(a)), output, map, self.output8).is_ok()
             }
             _ => false,
         }
     }
 
-    fn source<'a>(&self, input: usize, bytes: &'a [u8]) -> Option<Source8<'a>> {
-        source(bytes, self.axes.map(input), *self.inputs.get(input)?, self.zeros[input])
+    fn source<'a>(&self, inner: [usize; 3], input: usize, bytes: &'a [u8]) -> Option<Source8<'a>> {
+        source(bytes, self.axes.map(inner, input), *self.inputs.get(input)?, self.zeros[input])
     }
 
     /// The slow twin.
-    fn plain(&self, parts: [&[u8]; 2], output: &mut [u8]) -> Result<(), Overflow> {
-        let [rows, columns, channels] = self.axes.inner;
+    fn plain(&self, inner: [usize; 3], parts: [&[u8]; 2], output: &mut [u8]) -> Result<(), Overflow> {
+        let [rows, columns, channels] = inner;
         let places = (0..rows).flat_map(|y| (0..columns).flat_map(move |x| (0..channels).map(move |c| [y, x, c])));
         for (at, place) in places.enumerate() {
             let element = |input: usize| {
@@ -126,10 +165,9 @@ impl Eltwise {
         Ok(())
     }
 
-    /// The index of an element in the layer's axes, from its number within a part.
-    fn place(&self, overflow: Overflow, part: usize) -> Overflow {
-        let within = overflow.element().first().map_or(0, |&at| index(at));
-        let mut at = part * self.axes.inner() + within;
+    /// The index of an element in the layer's axes, from its number within a part and that of the part's first.
+    fn place(&self, overflow: Overflow, first: usize) -> Overflow {
+        let mut at = first + overflow.element().first().map_or(0, |&at| index(at));
         let mut places = self.axes.extents.iter().rev().map(|&extent| {
             let extent = index(extent.max(1));
             let here = at % extent;
@@ -270,14 +308,9 @@ impl Axes {
         place.iter().zip(self.steps[input]).map(|(at, step)| at * step).sum()
     }
 
-    fn output(&self) -> Map {
-        let [rows, columns, channels] = self.inner;
-        Map::dense(rows, columns, channels)
-    }
-
-    /// An 8-bit input; one channel stands for all where it repeats.
-    fn map(&self, input: usize) -> Map {
-        let ([h, w, channels], [row, pix, step]) = (self.inner, self.steps[input]);
+    /// An 8-bit input of a part; one channel stands for all where it repeats.
+    fn map(&self, [h, w, channels]: [usize; 3], input: usize) -> Map {
+        let [row, pix, step] = self.steps[input];
         Map { h, w, c: if step == 0 { 1 } else { channels }, row, pix }
     }
 }

@@ -4,10 +4,11 @@
 //! that the machine's own simulation uses, over the whole tensor at once; what a kernel declines is computed by plain loops over
 //! `cnnip-numerics`, which are also what the kernels are tested against.
 //!
-//! [`Simulator::with_threads`] lets several threads share the convolutions; the bits are the same.
+//! [`Simulator::with_threads`] lets several threads share large layers; the bits are the same.
 //!
 //! Memory is planned when the simulator is made: a tensor has bytes only from its first write to its last use, and a run
-//! allocates nothing once it is warm. What is deliberately absent: command lists, scratchpads, cycles.
+//! allocates nothing once it is warm, lists of parts for several threads aside. What is deliberately absent: command lists,
+//! scratchpads, cycles.
 //!
 //! ```
 //! use cnnip_accurate::Simulator;
@@ -27,10 +28,12 @@ mod element;
 mod eltwise;
 mod error;
 mod host;
+mod lines;
 mod numbers;
 mod pool;
 mod sampling;
 mod simulator;
+mod split;
 mod step;
 mod sum;
 mod tensor;

@@ -8,6 +8,7 @@ use cnnip_lowered::{Layer, Network, Origin, ValueId};
 
 use crate::arena::Arena;
 use crate::error::{Fault, InputError, SimulatorError, Unsupported};
+use crate::lines::Lines;
 use crate::step::{Operands, Overflow, Step};
 use crate::tensor::{State, Tensor, TensorView, element};
 use crate::workers::Workers;
@@ -47,7 +48,7 @@ pub struct Simulator {
     completed: Vec<Vec<ValueId>>,
     tensors: Vec<Tensor>,
     arena: Arena,
-    memory: Vec<u8>,
+    memory: Lines,
     kernels: Kernels,
     workers: Workers,
 }
@@ -70,7 +71,7 @@ impl Simulator {
         if !problems.is_empty() {
             return Err(SimulatorError::Invalid(problems));
         }
-        let steps = steps(&network)?;
+        let steps = steps(&network, kernels)?;
         let arena = Arena::plan(&network);
         let memory = usize::try_from(arena.bytes).ok().filter(|_| arena.bytes <= limit);
         let Some(bytes) = memory else { return Err(SimulatorError::Memory { needed: arena.bytes, limit }) };
@@ -82,7 +83,7 @@ impl Simulator {
             given,
             completed,
             tensors,
-            memory: vec![0; bytes],
+            memory: Lines::zeros(bytes),
             arena,
             workers: Workers::one(kernels),
             kernels,
@@ -226,11 +227,11 @@ fn beside<'a>(before: &'a [u8], after: &'a [u8], output: &Range<usize>, place: O
     found.unwrap_or_default()
 }
 
-fn steps(network: &Network) -> Result<Vec<Step>, SimulatorError> {
+fn steps(network: &Network, kernels: Kernels) -> Result<Vec<Step>, SimulatorError> {
     let mut problems = Vec::new();
     let mut steps = Vec::with_capacity(network.layers.len());
     for (index, layer) in network.layers.iter().enumerate() {
-        match Step::new(network, &layer.work) {
+        match Step::new(network, &layer.work, kernels) {
             Ok(step) => steps.push(step),
             Err(why) => problems.push(Unsupported { layer: index, name: layer.name.clone(), why }),
         }
@@ -286,4 +287,66 @@ fn completed(network: &Network, tensors: &[Tensor]) -> Vec<Vec<ValueId>> {
 fn fault(layer: &Layer, index: usize, overflow: &Overflow) -> Fault {
     let (value, width) = (overflow.value, overflow.width);
     Fault { layer: index, name: layer.name.clone(), element: overflow.element(), value, width }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use cnnip_compiler::{Options, compile_stages};
+    use cnnip_graph::{
+        Activation, Conv2d, DepthwiseConv2d, ElementType, GraphBuilder, Hw, Op, Padding, Pool2d, Quantization, Shape,
+    };
+    use cnnip_testkit::Rng;
+
+    /// Layers of every kind that threads share, tall enough for five of them.
+    fn network(rng: &mut Rng) -> Network {
+        let mut build = GraphBuilder::new("shared");
+        let tensor = |name: &str, dims: [usize; 4], scale: f32, zero: i64| {
+            let shape = Shape::new(dims).unwrap();
+            cnnip_graph::Tensor::new(name, shape, ElementType::I8).quantized(Quantization::per_tensor(scale, zero))
+        };
+        let mut constant =
+            |name: &str, dims: [usize; 4]| tensor(name, dims, 0.01, 0).constant(rng.bytes(dims.iter().product()));
+        let (w, v, u) = (constant("w", [20, 3, 3, 5]), constant("v", [1, 3, 3, 20]), constant("u", [70, 1, 1, 20]));
+        let x = build.input(tensor("x", [2, 17, 9, 5], 0.05, -3));
+        let (w, v, u) = (build.tensor(w), build.tensor(v), build.tensor(u));
+        let padding = Padding { top: 1, bottom: 1, left: 1, right: 1 };
+        let (stride, dilation, activation) = (Hw::ONE, Hw::ONE, Activation::Relu);
+        let c = build.apply("c", Op::Conv2d(Conv2d { stride, dilation, padding, groups: 1, activation }), &[x, w]);
+        let depthwise = DepthwiseConv2d { stride, dilation, padding, multiplier: 1, activation };
+        let d = build.apply("d", Op::DepthwiseConv2d(depthwise), &[c, v]);
+        let a = build.apply("a", Op::Add { activation: Activation::None }, &[c, d]);
+        let pool = Pool2d { window: Hw::new(3, 3), stride: Hw::new(2, 2), padding, activation: Activation::None };
+        let m = build.apply("m", Op::MaxPool2d(pool.clone()), &[a]);
+        let p = build.apply("p", Op::AveragePool2d(pool), &[m]);
+        let none = Padding::NONE;
+        let y =
+            build.apply("y", Op::Conv2d(Conv2d { stride, dilation, padding: none, groups: 1, activation }), &[p, u]);
+        build.output(y);
+        let options = Options::new(cnnip_isa::Target::by_name("v4h").unwrap());
+        compile_stages(&build.finish().unwrap(), &options).unwrap().legalized
+    }
+
+    #[test]
+    fn any_number_of_threads_gives_the_same_tensors() {
+        let mut rng = Rng::new(11);
+        let network = network(&mut rng);
+        let image = rng.bytes(2 * 17 * 9 * 5);
+        let run = |kernels: Kernels, threads: usize| {
+            let mut simulator = Simulator::with_kernels(network.clone(), kernels, DEFAULT_MEMORY_BYTES).unwrap();
+            simulator.workers = Workers::many(kernels, threads).unwrap().eager();
+            simulator.set_input(0, &image).unwrap();
+            let mut tensors = vec![];
+            simulator.run_with(|view| tensors.push((view.tensor().name.clone(), view.bytes().to_vec()))).unwrap();
+            tensors
+        };
+        let one = run(Kernels::scalar(), 1);
+        for threads in [1, 2, 3, 5] {
+            for kernels in [Kernels::scalar(), Kernels::from_env()] {
+                for ((name, want), (_, found)) in one.iter().zip(run(kernels, threads)) {
+                    assert_eq!(&found, want, "{name}, {threads} threads");
+                }
+            }
+        }
+    }
 }

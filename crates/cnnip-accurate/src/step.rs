@@ -26,11 +26,20 @@ pub(crate) struct Tools {
     pub(crate) weights: Vec<i32>,
     /// Accumulators of one pixel.
     pub(crate) sums: Vec<i64>,
+    /// A part of a map whose pixels do not follow one another in the output.
+    pub(crate) output: Vec<u8>,
 }
 
 impl Tools {
     pub(crate) fn new(kernels: Kernels) -> Self {
-        Self { kernels, scratch: Scratch::new(), input: Vec::new(), weights: Vec::new(), sums: Vec::new() }
+        Self {
+            kernels,
+            scratch: Scratch::new(),
+            input: Vec::new(),
+            weights: Vec::new(),
+            sums: Vec::new(),
+            output: Vec::new(),
+        }
     }
 }
 
@@ -84,11 +93,11 @@ pub(crate) enum Step {
 
 impl Step {
     /// Checks that there is arithmetic for the layer, of a network without problems.
-    pub(crate) fn new(network: &Network, work: &Work) -> Result<Self, Why> {
+    pub(crate) fn new(network: &Network, work: &Work, kernels: Kernels) -> Result<Self, Why> {
         Ok(match work {
             Work::Conv(conv) => {
                 let elements = [number(network, "input", conv.input)?, number(network, "output", conv.output)?];
-                Self::Conv(Conv::new(conv.clone(), elements)?)
+                Self::Conv(Conv::new(conv.clone(), elements, kernels)?)
             }
             Work::Pool(pool) => {
                 number(network, "input", pool.input)?;
@@ -106,7 +115,7 @@ impl Step {
             Work::Eltwise(eltwise) => {
                 let inputs = eltwise.inputs.iter().map(|input| number(network, "input", input.value));
                 let inputs = inputs.collect::<Result<Vec<_>, _>>()?;
-                Self::Eltwise(Eltwise::new(eltwise, &inputs, number(network, "output", eltwise.output)?)?)
+                Self::Eltwise(Eltwise::new(eltwise, &inputs, number(network, "output", eltwise.output)?, kernels)?)
             }
             Work::Transfer(transfer) => {
                 let element = network.value(transfer.output).map_or(1, |value| value.element.size());
@@ -120,8 +129,8 @@ impl Step {
         match self {
             Self::Conv(conv) => return conv.run(workers, operands),
             Self::Sum(sum) => return sum.run(workers.main(), operands),
-            Self::Eltwise(eltwise) => return eltwise.run(workers.main(), operands),
-            Self::Pool(pool) => pool.run(workers.main(), operands),
+            Self::Eltwise(eltwise) => return eltwise.run(workers, operands),
+            Self::Pool(pool) => pool.run(workers, operands),
             Self::Resize(resize) => resize.run(operands),
             Self::ArgMax(argmax) => argmax.run(operands),
             Self::Transfer(transfer) => transfer.run(workers.main(), operands),

@@ -1,77 +1,76 @@
 //! Threads that share the work of a layer.
 
-use rayon::ThreadPool;
+use std::sync::{Mutex, PoisonError};
 
-use cnnip_kernels::Kernels;
+use cnnip_kernels::{Kernels, Team};
 
 use crate::error::SimulatorError;
 use crate::step::{Overflow, Tools};
 
-/// Products of a layer below which another thread costs more than it gains: some microseconds of a fast kernel.
-const LEAST_PRODUCTS: usize = 1 << 21;
+/// What the work of a part should take at least, in nanoseconds: some times what it costs to hand it out.
+const LEAST_NANOSECONDS: usize = 2_000;
 
 /// The caller's thread and those that help it, each with tools of its own.
 #[derive(Debug)]
 pub(crate) struct Workers {
-    /// One thread less than there are tools; `None` for the caller's alone.
-    pool: Option<ThreadPool>,
-    tools: Vec<Tools>,
-    /// Products that a part of a layer has at least.
+    /// `None` for the caller's thread alone.
+    team: Option<Team>,
+    tools: Vec<Mutex<Tools>>,
+    /// Nanoseconds of a part of a layer at least.
     least: usize,
 }
 
 impl Workers {
     /// The caller's thread alone.
     pub(crate) fn one(kernels: Kernels) -> Self {
-        Self { pool: None, tools: vec![Tools::new(kernels)], least: LEAST_PRODUCTS }
+        Self { team: None, tools: vec![Mutex::new(Tools::new(kernels))], least: LEAST_NANOSECONDS }
     }
 
     /// With `threads` threads in all.
     pub(crate) fn many(kernels: Kernels, threads: usize) -> Result<Self, SimulatorError> {
-        let helpers = threads.saturating_sub(1);
-        let pool = rayon::ThreadPoolBuilder::new().num_threads(helpers).thread_name(|at| format!("accurate {at}"));
-        let pool = if helpers == 0 { None } else { Some(pool.build()) };
-        let pool = pool.transpose().map_err(|why| SimulatorError::Threads { threads, why: why.to_string() })?;
-        let tools = (0..threads.max(1)).map(|_| Tools::new(kernels)).collect();
-        Ok(Self { pool, tools, least: LEAST_PRODUCTS })
+        let team = if threads > 1 { Some(Team::new(threads)) } else { None };
+        let team = team.transpose().map_err(|why| SimulatorError::Threads { threads, why: why.to_string() })?;
+        let tools = (0..threads.max(1)).map(|_| Mutex::new(Tools::new(kernels))).collect();
+        Ok(Self { team, tools, least: LEAST_NANOSECONDS })
     }
 
     /// The tools of the caller's thread.
     pub(crate) fn main(&mut self) -> &mut Tools {
-        &mut self.tools[0]
+        self.tools[0].get_mut().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Parts that a layer of so many products is worth.
-    pub(crate) fn parts(&self, products: usize) -> usize {
-        (products / self.least.max(1)).clamp(1, self.tools.len())
+    /// Parts that a layer is worth which takes about so many nanoseconds.
+    pub(crate) fn parts(&self, nanoseconds: usize) -> usize {
+        (nanoseconds / self.least.max(1)).clamp(1, self.tools.len())
     }
 
-    /// Does at most as many jobs as there are threads, side by side.
+    /// Does all jobs, side by side if there are several.
     ///
     /// # Errors
-    /// That of the first job in their order, whichever is done first.
+    /// That of the first element, whichever is found first.
     pub(crate) fn run<J: Send>(
         &mut self,
-        jobs: Vec<J>,
+        jobs: impl ExactSizeIterator<Item = J>,
         work: impl Fn(&mut Tools, J) -> Result<(), Overflow> + Sync,
     ) -> Result<(), Overflow> {
-        let Some(pool) = self.pool.as_ref().filter(|_| jobs.len() > 1) else {
+        let Some(team) = self.team.as_mut().filter(|_| jobs.len() > 1) else {
             let tools = self.main();
-            return jobs.into_iter().try_for_each(|job| work(tools, job));
+            return { jobs }.try_for_each(|job| work(tools, job)); // only one part
         };
-        let mut results: Vec<Result<(), Overflow>> = jobs.iter().map(|_| Ok(())).collect();
-        let work = &work;
-        pool.in_place_scope(|scope| {
-            let mut all = jobs.into_iter().zip(&mut self.tools).zip(&mut results);
-            let own = all.next();
-            for ((job, tools), result) in all {
-                scope.spawn(move |_| *result = work(tools, job));
-            }
-            if let Some(((job, tools), result)) = own {
-                *result = work(tools, job);
+        let jobs: Vec<Mutex<Option<J>>> = jobs.map(|job| Mutex::new(Some(job))).collect();
+        let first: Mutex<Option<Overflow>> = Mutex::new(None);
+        let tools = &self.tools;
+        team.run(jobs.len(), &|member, at| {
+            // Nobody else asks for these locks: a member does one job at a time, and a job is done once.
+            let job = jobs[at].lock().unwrap_or_else(PoisonError::into_inner).take();
+            let tools = &mut *tools[member].lock().unwrap_or_else(PoisonError::into_inner);
+            let Some(Err(overflow)) = job.map(|job| work(tools, job)) else { return };
+            let mut first = first.lock().unwrap_or_else(PoisonError::into_inner);
+            if first.as_ref().is_none_or(|before| overflow.element() < before.element()) {
+                *first = Some(overflow);
             }
         });
-        results.into_iter().collect()
+        first.into_inner().unwrap_or_else(PoisonError::into_inner).map_or(Ok(()), Err)
     }
 
     /// Splits every layer, however small.

@@ -9,7 +9,7 @@ mod tile;
 
 use crate::channel::{BLOCK, Records};
 use crate::operand::Factors;
-use crate::{Backend, Declined, Kernels, Scratch, Source8, Target8, Window};
+use crate::{Backend, Declined, Kernels, Prepared8, Scratch, Source8, Target8, Window};
 
 /// A convolution's operands, target aside.
 ///
@@ -63,20 +63,55 @@ impl Kernels {
     /// # Errors
     /// [`Declined`], with nothing written: operands out of their slices, asymmetric weights, mode `Reduced`, or accumulators
     /// that do not provably stay inside 31 bits.
-    pub fn conv8(&self, scratch: &mut Scratch, conv: &Conv8<'_>, mut target: Target8<'_>) -> Result<(), Declined> {
-        let plan = Plan::new(conv, &target, self.backend() == Backend::Amx || self.takes_signed())?;
+    pub fn conv8(&self, scratch: &mut Scratch, conv: &Conv8<'_>, target: Target8<'_>) -> Result<(), Declined> {
+        let plan = Plan::new(conv, &target, self.multiplies_signed())?;
+        plan.records.check(&target, plan.sum_bound())?;
         let layout = pack::Layout::new(&plan)?;
-        if self.backend() == Backend::Scalar {
-            scalar::run(&plan, &mut target);
-            return Ok(());
-        }
         plan.records.fill(&target, conv.groups, &mut scratch.channels);
-        let (plan, target) = (&plan, &mut target);
+        self.convolve(scratch, &plan, layout, target);
+        Ok(())
+    }
+
+    /// As [`conv8`](Self::conv8), with channels that were prepared: those of `prepared` from block `first` on.
+    ///
+    /// # Errors
+    /// As [`conv8`](Self::conv8), and where sums start from other sums.
+    pub fn conv8_prepared(
+        &self,
+        scratch: &mut Scratch,
+        conv: &Conv8<'_>,
+        target: Target8<'_>,
+        prepared: &Prepared8,
+        first: usize,
+    ) -> Result<(), Declined> {
+        if self.backend() == Backend::Scalar {
+            return self.conv8(scratch, conv, target);
+        }
+        let Target8::Output { load: None, .. } = target else { return Err(Declined::Shape { what: "target" }) };
+        let mut plan = Plan::new(conv, &target, self.multiplies_signed())?;
+        let layout = pack::Layout::new(&plan)?;
+        let blocks = prepared.blocks(first..first + conv.groups * plan.oc_blocks())?;
+        plan.factors.zero = 0; // its part is in the biases
+        scratch.channels.clear();
+        scratch.channels.extend_from_slice(blocks);
+        self.convolve(scratch, &plan, layout, target);
+        Ok(())
+    }
+
+    fn multiplies_signed(&self) -> bool {
+        self.backend() == Backend::Amx || self.takes_signed()
+    }
+
+    /// Computes a plan whose channels are filled in.
+    fn convolve(&self, scratch: &mut Scratch, plan: &Plan<'_>, layout: pack::Layout, mut target: Target8<'_>) {
+        let target = &mut target;
+        if self.backend() == Backend::Scalar {
+            return scalar::run(plan, target);
+        }
         match self.tiles() {
             Some(tiles) => self.vectorize(matrix::Job { plan, layout, scratch, target, tiles }),
             None => self.vectorize(tile::Job { plan, layout, scratch, target }),
         };
-        Ok(())
     }
 }
 
@@ -92,7 +127,6 @@ impl<'a> Plan<'a> {
         let factors = Factors::new(&conv.input, signed);
         let plan = Self { conv: *conv, records, size: [h, w], ic, oc, pad, factors };
         plan.check_weights()?;
-        records.check(target, plan.sum_bound())?;
         Ok(plan)
     }
 

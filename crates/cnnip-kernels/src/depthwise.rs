@@ -6,7 +6,7 @@ mod scalar;
 use crate::channel::{BLOCK, Records};
 use crate::operand::Factors;
 use crate::scratch::sized;
-use crate::{Backend, Declined, Kernels, Map, Scratch, Source8, Target8, Window};
+use crate::{Backend, Declined, Kernels, Map, Prepared8, Scratch, Source8, Target8, Window};
 
 /// A depthwise convolution's operands, target aside.
 ///
@@ -58,16 +58,46 @@ impl Kernels {
         mut target: Target8<'_>,
     ) -> Result<(), Declined> {
         let plan = Plan::new(conv, &target, self.takes_signed())?;
+        plan.records.check(&target, plan.sum_bound())?;
         if self.backend() == Backend::Scalar {
             scalar::run(&plan, &mut target);
             return Ok(());
         }
+        plan.records.fill(&target, 1, &mut scratch.channels);
+        self.convolve_channels(scratch, &plan, target);
+        Ok(())
+    }
+
+    /// As [`depthwise8`](Self::depthwise8), with channels that were prepared.
+    ///
+    /// # Errors
+    /// As [`conv8_prepared`](Self::conv8_prepared).
+    pub fn depthwise8_prepared(
+        &self,
+        scratch: &mut Scratch,
+        conv: &Depthwise8<'_>,
+        target: Target8<'_>,
+        prepared: &Prepared8,
+    ) -> Result<(), Declined> {
+        if self.backend() == Backend::Scalar {
+            return self.depthwise8(scratch, conv, target);
+        }
+        let Target8::Output { load: None, .. } = target else { return Err(Declined::Shape { what: "target" }) };
+        let mut plan = Plan::new(conv, &target, self.takes_signed())?;
+        let blocks = prepared.blocks(0..plan.records.channels.div_ceil(BLOCK))?;
+        plan.factors.zero = 0; // its part is in the biases
+        scratch.channels.clear();
+        scratch.channels.extend_from_slice(blocks);
+        self.convolve_channels(scratch, &plan, target);
+        Ok(())
+    }
+
+    /// Computes a plan whose channels are filled in.
+    fn convolve_channels(&self, scratch: &mut Scratch, plan: &Plan<'_>, mut target: Target8<'_>) {
         let mut expanded = std::mem::take(&mut scratch.expanded);
         let plan = plan.with_single_channels(&mut expanded);
-        plan.records.fill(&target, 1, &mut scratch.channels);
         self.vectorize(lines::Job { plan: &plan, scratch, target: &mut target });
         scratch.expanded = expanded;
-        Ok(())
     }
 }
 
@@ -90,7 +120,6 @@ impl<'a> Plan<'a> {
         };
         plan.check_weights()?;
         plan.check_rearranged()?;
-        plan.records.check(target, plan.sum_bound())?;
         Ok(plan)
     }
 

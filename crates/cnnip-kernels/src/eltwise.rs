@@ -6,7 +6,11 @@
 //! out = clamp(out.scale(v) + out.zero)
 //! ```
 
+mod linear;
 mod lines;
+
+pub(crate) use linear::LOW_BITS;
+pub use linear::Linear8;
 
 use crate::channel::{check_scale, within};
 use crate::operand::low8;

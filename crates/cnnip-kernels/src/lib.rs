@@ -16,6 +16,8 @@
 //! | [`strided`] | copies and fills of nested runs |
 //! | [`float`] | matrix products and depthwise convolution in binary32, for float networks; not exact |
 //!
+//! Several threads may each do parts of an operation; [`Team`] hands them out.
+//!
 //! [`Kernels`] is the only door: it is made for a [`Backend`] that this processor was seen to have, and that proof is what
 //! lets the rest of the crate call vector instructions. Nothing is global; buffers live in a [`Scratch`] of the caller.
 //!
@@ -43,11 +45,13 @@ mod operand;
 mod operand16;
 mod peak;
 pub mod pool;
+mod prepared;
 pub mod reduce;
 mod scratch;
 mod simd;
 pub mod strided;
 pub mod table;
+mod team;
 #[cfg(test)]
 mod testing;
 
@@ -57,10 +61,12 @@ pub use conv16::Conv16;
 pub use declined::Declined;
 pub use depthwise::Depthwise8;
 pub use depthwise16::Depthwise16;
-pub use eltwise::{Eltwise8, Stage};
+pub use eltwise::{Eltwise8, Linear8, Stage};
 pub use geometry::{Map, Window};
 pub use operand::{Element8, Load, Output8, Source8, Target8};
 pub use operand16::{Output16, Source16, Target16, Weights16};
 pub use pool::{Divisor, Pool8};
+pub use prepared::Prepared8;
 pub use scratch::Scratch;
 pub use strided::Runs;
+pub use team::Team;

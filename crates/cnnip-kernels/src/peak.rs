@@ -1,7 +1,7 @@
 //! How fast the processor multiplies at best: what measured speeds are compared with.
 
 use crate::channel::BLOCK;
-use crate::simd::amx::{Left, NO_SUMS, ROW_BYTES, ROWS, Right, Tiles};
+use crate::simd::amx::{Aligned, Left, ROW_BYTES, ROWS, Right, Sums, Tiles};
 use crate::simd::{Block, Simd, Task};
 use crate::{Backend, Kernels};
 
@@ -34,12 +34,12 @@ impl Kernels {
 }
 
 fn multiply_tiles(tiles: &mut Tiles, rounds: u64) -> u64 {
-    let left = [3; 2 * ROWS * DEPTH * ROW_BYTES];
-    let blocks = [[5; ROW_BYTES]; DEPTH * ROWS];
-    let right = [Right { blocks: &blocks, rest: None }; 2];
-    let mut sums = NO_SUMS;
+    let left = Aligned([3; 2 * ROWS * DEPTH * ROW_BYTES]);
+    let blocks = Aligned([[5; ROW_BYTES]; DEPTH * ROWS]);
+    let right = [Right { blocks: &blocks.0, rest: None }; 2];
+    let mut sums = Sums::NONE;
     for _ in 0..rounds {
-        tiles.product(Left { bytes: &left, stride: DEPTH * ROW_BYTES }, right, &mut sums);
+        tiles.product(Left { bytes: &left.0, stride: DEPTH * ROW_BYTES }, right, &mut sums);
     }
     std::hint::black_box(&sums);
     let per_round = 2 * ROWS * 2 * BLOCK * DEPTH * ROW_BYTES;

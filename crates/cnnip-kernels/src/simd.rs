@@ -13,7 +13,7 @@ mod avx512;
 mod neon;
 
 use crate::channel::{BLOCK, Channel16};
-use crate::{Backend, Kernels, Output8};
+use crate::{Backend, Kernels, Linear8, Output8};
 use cnnip_numerics::RoundingMode;
 
 /// One block of weights, or sixteen channels of four taps.
@@ -32,6 +32,8 @@ pub(crate) trait Simd: Copy {
     type Double: Copy;
     /// Parameters of mode `Single`, in registers.
     type Single: Copy;
+    /// A linear form of bytes, in registers.
+    type Linear: Copy;
 
     /// Most blocks of output channels that a convolution's tile keeps in registers.
     const TILE_BLOCKS: usize;
@@ -84,6 +86,10 @@ pub(crate) trait Simd: Copy {
     fn even_and_odd_bytes(self, block: &Block) -> [Self::Vector; 2];
     /// The low bytes, unsigned, and the high bytes, signed, of the 16-bit halves of every lane, as 16-bit halves.
     fn low_and_high_bytes(self, block: &Block) -> [Self::Vector; 2];
+    /// Puts a linear form in registers. Backends that [`Kernels::has_linear`] does not name have none.
+    fn prepare_linear(self, linear: &Linear8) -> Self::Linear;
+    /// A linear form of two bytes each.
+    fn linear(self, a: &Block, b: &Block, by: &Self::Linear) -> Block;
     /// The bytes with the bits of `flip` turned over.
     fn flipped(self, block: &Block, flip: u8) -> Block;
 
@@ -150,6 +156,11 @@ impl Kernels {
     #[cfg(not(all(target_arch = "x86_64", target_os = "linux", not(miri))))]
     pub(crate) fn tiles(&self) -> Option<amx::Tiles> {
         None
+    }
+
+    /// Whether vectors compute linear forms of bytes faster than in stages.
+    pub(crate) fn has_linear(&self) -> bool {
+        matches!(self.backend(), Backend::Vnni | Backend::Amx)
     }
 
     /// Whether vectors multiply inputs as signed numbers, as tiles do; else as unsigned ones.

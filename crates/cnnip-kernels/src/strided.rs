@@ -142,6 +142,25 @@ mod tests {
         }
     }
 
+    #[test]
+    fn lines_are_interleaved() {
+        let source = bytes(3, 5 * 1000);
+        for lines in 1..6 {
+            let line_first = [[lines, 300, 2, 1], [300, 1, 1500, 0], [1, lines, lines * 300, 0]];
+            let byte_first = [[300, lines, 2, 1], [1, 300, 1500, 0], [lines, 1, lines * 300, 0]];
+            for [counts, from, destination] in [line_first, byte_first] {
+                let runs = Runs { bytes: 1, counts, source: from, destination };
+                let copy = |kernels: Kernels| {
+                    let mut out = vec![0; runs.extent(destination).unwrap()];
+                    kernels.copy_strided(&source, &mut out, &runs).unwrap();
+                    out
+                };
+                let want = copy(Kernels::scalar());
+                vector_kernels().for_each(|kernels| assert_eq!(copy(kernels), want, "{lines} lines"));
+            }
+        }
+    }
+
     prop_compose! {
         /// Destinations without aliasing: loops nested in any order, each step a little over what the inner ones reach.
         fn runs()(

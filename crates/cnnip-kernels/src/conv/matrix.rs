@@ -9,7 +9,7 @@ use super::{BLOCK_BYTES, DEPTH, Plan, tile};
 use crate::channel::BLOCK;
 use crate::emit::{Channels, Cursor, emit};
 use crate::scratch::sized;
-use crate::simd::amx::{Left, NO_SUMS, ROW_BYTES, ROWS, Right, Sums, Tiles};
+use crate::simd::amx::{Aligned, Left, ROW_BYTES, ROWS, Right, Sums, Tiles};
 use crate::simd::{Block, Simd, Task};
 use crate::{Scratch, Source8, Target8};
 
@@ -201,12 +201,12 @@ impl Part<'_, '_> {
         let plan = self.rows.plan;
         let per_group = plan.oc_blocks();
         // While one product is computed, the one before is delivered.
-        let mut sums = [NO_SUMS; 2];
+        let mut sums = [Sums::NONE; 2];
         let (mut previous, mut turn): (Option<Product>, bool) = (None, false);
         for block in (0..per_group).step_by(PAIR) {
             let blocks = [block, (block + 1).min(per_group - 1)].map(|block| self.group * per_group + block);
-            let mut ends = [[[0; ROW_BYTES]; ROWS]; PAIR];
-            let [first, second] = &mut ends;
+            let mut ends = Aligned([[[0; ROW_BYTES]; ROWS]; PAIR]);
+            let [first, second] = &mut ends.0;
             let right = [self.right(blocks[0], first), self.right(blocks[1], second)];
             for row in (0..self.count).step_by(PAIR * ROWS) {
                 let [now, before] = {
@@ -253,7 +253,7 @@ impl Part<'_, '_> {
     fn compensate<S: Simd>(&self, s: S, blocks: [usize; PAIR], sums: &Sums, scratch: &mut Scratch) {
         let neutral = s.splat(self.rows.plan.factors.zero);
         let distinct = if blocks[0] == blocks[1] { 1 } else { PAIR };
-        for (&block, sums) in blocks[..distinct].iter().zip(&sums[0]) {
+        for (&block, sums) in blocks[..distinct].iter().zip(&sums.0[0]) {
             let bias = &mut scratch.channels[block].bias;
             s.store(s.sub(s.load(bias), s.mul(s.load(&sums[0]), neutral)), bias);
         }
@@ -265,7 +265,7 @@ impl Part<'_, '_> {
         let Rows { plan, ones, .. } = *self.rows;
         let w = plan.size[1];
         let blocks = if product.blocks[0] == product.blocks[1] { &product.blocks[..1] } else { &product.blocks };
-        for (tile, sums) in sums.iter_mut().enumerate() {
+        for (tile, sums) in sums.0.iter_mut().enumerate() {
             let row = product.row + tile * ROWS;
             let count = ROWS.min(self.count.saturating_sub(row));
             let skipped = ones.saturating_sub(self.first + row).min(count);

@@ -1,7 +1,8 @@
 //! The depthwise convolution over vectors.
 //!
 //! Sixteen channels of four vertical taps make one vector operation. So for every output row and block of channels, four
-//! input rows at a time are interleaved, column by column; a column then serves every output that it is a tap of.
+//! input rows at a time are interleaved, column by column; a column then serves every output that it is a tap of. Of windows
+//! three rows high the four serve two output rows.
 
 use super::Plan;
 use crate::channel::BLOCK;
@@ -32,38 +33,54 @@ impl Task for Job<'_, '_, '_> {
         let groups = plan.conv.window.kh.div_ceil(GROUP);
         let channels = plan.records.channels;
         let block_taps = groups * plan.conv.window.kw;
-        let taps = sized(&mut scratch.taps, block_taps * channels.div_ceil(BLOCK), [0; 4 * BLOCK]);
-        for (block, taps) in taps.chunks_exact_mut(block_taps).enumerate() {
-            interleave_weights(s, plan, block, taps);
-            compensate(s, plan, taps, &mut scratch.channels[block].bias);
+        let rows = rows_at_once(plan);
+        // Of every block the weights for the first of the rows, then those for the second.
+        let taps = sized(&mut scratch.taps, rows * block_taps * channels.div_ceil(BLOCK), [0; 4 * BLOCK]);
+        for (block, taps) in taps.chunks_exact_mut(rows * block_taps).enumerate() {
+            for (row, taps) in taps.chunks_exact_mut(block_taps).enumerate() {
+                interleave_weights(s, plan, block, row, taps);
+            }
+            compensate(s, plan, &taps[..block_taps], &mut scratch.channels[block].bias);
         }
         let lines = sized(&mut scratch.columns, groups * columns, [0; 4 * BLOCK]);
-        for y in 0..h {
-            for (block, (taps, channel)) in taps.chunks_exact(block_taps).zip(&scratch.channels).enumerate() {
+        for first_row in (0..h).step_by(rows) {
+            let taps = taps.chunks_exact(rows * block_taps);
+            for (block, (taps, channel)) in taps.zip(&scratch.channels).enumerate() {
                 let first = block * BLOCK;
                 let part = Channels { first, count: BLOCK.min(channels - first) };
                 for (group, line) in lines.chunks_exact_mut(columns).enumerate() {
-                    interleave_rows(s, plan, y, group * GROUP, part, line);
+                    interleave_rows(s, plan, first_row, group * GROUP, part, line);
                 }
-                for x in (0..w).step_by(TILE) {
-                    let mut sums = [[0; BLOCK]; TILE];
-                    let sums = &mut sums[..TILE.min(w - x)];
-                    sum_line(s, plan, lines, columns, taps, x, sums);
-                    emit(s, target, Cursor { y, x }, part, channel, sums);
+                for (y, taps) in (first_row..h).zip(taps.chunks_exact(block_taps)) {
+                    for x in (0..w).step_by(TILE) {
+                        let mut sums = [[0; BLOCK]; TILE];
+                        let sums = &mut sums[..TILE.min(w - x)];
+                        sum_line(s, plan, lines, columns, taps, x, sums);
+                        emit(s, target, Cursor { y, x }, part, channel, sums);
+                    }
                 }
             }
         }
     }
 }
 
-/// The weights of one block of channels, four vertical taps together; taps that are not there weigh nothing.
+/// Output rows that one group of input rows serves: two, where the fourth row is the last tap of the second.
+fn rows_at_once(plan: &Plan<'_>) -> usize {
+    let window = &plan.conv.window;
+    let is_next = [window.stride_y, window.dilation_y] == [1; 2] && window.kh == GROUP - 1;
+    1 + usize::from(is_next)
+}
+
+/// The weights of one block of channels, four vertical taps together, for an output that is so many rows below; taps that are
+/// not there weigh nothing.
 #[inline(always)]
-fn interleave_weights<S: Simd>(s: S, plan: &Plan<'_>, block: usize, taps: &mut [Block]) {
+fn interleave_weights<S: Simd>(s: S, plan: &Plan<'_>, block: usize, below: usize, taps: &mut [Block]) {
     let (kh, kw) = (plan.conv.window.kh, plan.conv.window.kw);
     let weights = &plan.conv.weights.as_chunks::<BLOCK>().0[block * kh * kw..][..kh * kw];
     for (at, tap) in taps.iter_mut().enumerate() {
         let (ky, kx) = (at / kw * GROUP, at % kw);
-        let row = |r| weights.get((ky + r) * kw + kx).unwrap_or(&[0; BLOCK]);
+        let at = |r: usize| Some((ky + r).checked_sub(below)? * kw + kx);
+        let row = |r| at(r).and_then(|at| weights.get(at)).unwrap_or(&[0; BLOCK]);
         *tap = s.interleave([row(0), row(1), row(2), row(3)], 0);
     }
 }
@@ -71,6 +88,9 @@ fn interleave_weights<S: Simd>(s: S, plan: &Plan<'_>, block: usize, taps: &mut [
 /// Takes off what inputs are larger than their differences to the zero point: its number times the sum of weights.
 #[inline(always)]
 fn compensate<S: Simd>(s: S, plan: &Plan<'_>, taps: &[Block], bias: &mut Lanes) {
+    if plan.factors.zero == 0 {
+        return;
+    }
     let sums = taps.iter().fold(s.no_sums(), |sums, tap| s.dot_splat(sums, [1; GROUP], tap));
     let offset = s.mul(s.total(sums), s.splat(plan.factors.zero));
     s.store(s.sub(s.load(bias), offset), bias);
@@ -84,7 +104,7 @@ fn interleave_rows<S: Simd>(s: S, plan: &Plan<'_>, y: usize, ky: usize, part: Ch
     let flip = plan.factors.flip;
     // A row of padding is one pixel that repeats.
     let mut rows: [(&[u8], usize); GROUP] = [(&padding, 0); GROUP];
-    for (r, row) in rows.iter_mut().enumerate().take(window.kh - ky) {
+    for (r, row) in rows.iter_mut().enumerate().take(window.kh - ky + rows_at_once(plan) - 1) {
         if let Some(at) = window.row(y, ky + r, map.h) {
             *row = (&plan.conv.input.bytes[map.at(at, 0) + part.first..], map.pix);
         }

@@ -28,6 +28,7 @@ impl Simd for Avx2 {
     type Sums = [__m256i; 4];
     type Double = [Double; 2];
     type Single = [Single; 2];
+    type Linear = ();
 
     const TILE_BLOCKS: usize = 1;
     const TILE_PIXELS: usize = 3;
@@ -230,6 +231,14 @@ impl Simd for Avx2 {
                 [_mm256_srai_epi16::<8>(a), _mm256_srai_epi16::<8>(b)],
             ]
         }
+    }
+
+    #[inline(always)]
+    fn prepare_linear(self, _: &crate::Linear8) {}
+
+    #[inline(always)]
+    fn linear(self, _: &Block, _: &Block, (): &()) -> Block {
+        [0; 4 * BLOCK] // never: `Kernels::has_linear`
     }
 
     #[inline(always)]

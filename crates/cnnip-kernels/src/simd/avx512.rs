@@ -2,6 +2,8 @@
 
 use super::{Block, Finish, Lanes, Planes, Simd, Task};
 use crate::channel::{BLOCK, Channel16};
+use crate::eltwise::LOW_BITS;
+use crate::{Element8, Linear8};
 use std::arch::x86_64::*;
 
 /// Proof that AVX-512 F, BW, DQ, VL and VNNI may be used; with `TABLES`, also VBMI.
@@ -45,6 +47,18 @@ pub(super) struct Single {
     half: [__m512i; 2],
 }
 
+/// A linear form of bytes.
+#[derive(Clone, Copy)]
+pub(super) struct Linear {
+    elements: [Element8; 2],
+    /// Pairs of 16-bit factors in every lane.
+    low: __m512i,
+    high: __m512i,
+    start: [__m512i; 2],
+    shift: __m128i,
+    clamp: [__m512i; 2],
+}
+
 /// Odd 32-bit lanes.
 const ODD: __mmask16 = 0xaaaa;
 
@@ -56,6 +70,7 @@ impl<const TABLES: bool> Simd for Avx512<TABLES> {
     type Sums = __m512i;
     type Double = Double;
     type Single = Single;
+    type Linear = Linear;
 
     const TILE_BLOCKS: usize = 3;
     const TILE_PIXELS: usize = 8;
@@ -255,6 +270,38 @@ impl<const TABLES: bool> Simd for Avx512<TABLES> {
     }
 
     #[inline(always)]
+    fn prepare_linear(self, linear: &Linear8) -> Linear {
+        let pair = |[a, b]: [i16; 2]| {
+            let ([a, b], [c, d]) = (a.to_le_bytes(), b.to_le_bytes());
+            self.splat(i32::from_le_bytes([a, b, c, d]))
+        };
+        unsafe {
+            Linear {
+                elements: linear.elements,
+                low: pair(linear.low),
+                high: pair(linear.high),
+                start: linear.start.map(|start| self.splat(start)),
+                shift: _mm_cvtsi32_si128(linear.shift.cast_signed()),
+                clamp: [_mm512_set1_epi8(linear.min), _mm512_set1_epi8(linear.max)],
+            }
+        }
+    }
+
+    #[inline(always)]
+    fn linear(self, a: &Block, b: &Block, by: &Linear) -> Block {
+        let mut out = [0; 4 * BLOCK];
+        unsafe {
+            let (a, b) = (_mm512_loadu_si512(a.as_ptr().cast()), _mm512_loadu_si512(b.as_ptr().cast()));
+            let low = linear_half(_mm512_castsi512_si256(a), _mm512_castsi512_si256(b), by);
+            let high = linear_half(_mm512_extracti64x4_epi64::<1>(a), _mm512_extracti64x4_epi64::<1>(b), by);
+            let bytes = _mm512_inserti64x4::<1>(_mm512_castsi256_si512(low), high);
+            let clamped = _mm512_min_epi8(_mm512_max_epi8(bytes, by.clamp[0]), by.clamp[1]);
+            _mm512_storeu_si512(out.as_mut_ptr().cast(), clamped);
+        }
+        out
+    }
+
+    #[inline(always)]
     fn flipped(self, block: &Block, flip: u8) -> Block {
         let mut out = [0; 4 * BLOCK];
         unsafe {
@@ -317,6 +364,36 @@ impl<const TABLES: bool> Simd for Avx512<TABLES> {
                 _mm512_unpackhi_epi16(low_end, high_end),
             ]
         }
+    }
+}
+
+/// A linear form of 32 bytes each, not clamped.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512vnni")]
+fn linear_half(a: __m256i, b: __m256i, by: &Linear) -> __m256i {
+    let (a, b) = (wide_bytes(a, by.elements[0]), wide_bytes(b, by.elements[1]));
+    // Pairs leave their order within each quarter, and packing brings it back.
+    let first = linear_pairs(_mm512_unpacklo_epi16(a, b), by);
+    let second = linear_pairs(_mm512_unpackhi_epi16(a, b), by);
+    _mm512_cvtsepi16_epi8(_mm512_packs_epi32(first, second))
+}
+
+/// A linear form of a pair of 16-bit numbers in every lane.
+#[inline]
+#[target_feature(enable = "avx512f,avx512vnni")]
+fn linear_pairs(pairs: __m512i, by: &Linear) -> __m512i {
+    let low = _mm512_srai_epi32::<LOW_BITS>(_mm512_dpwssd_epi32(by.start[0], pairs, by.low));
+    let high = _mm512_dpwssd_epi32(_mm512_add_epi32(low, by.start[1]), pairs, by.high);
+    _mm512_sra_epi32(high, by.shift)
+}
+
+/// Bytes as 16-bit numbers.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw")]
+fn wide_bytes(bytes: __m256i, element: Element8) -> __m512i {
+    match element {
+        Element8::Int8 => _mm512_cvtepi8_epi16(bytes),
+        Element8::Uint8 => _mm512_cvtepu8_epi16(bytes),
     }
 }
 

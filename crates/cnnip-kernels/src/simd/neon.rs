@@ -54,6 +54,7 @@ impl Simd for Neon {
     type Sums = Quad;
     type Double = Double;
     type Single = Single;
+    type Linear = ();
 
     const TILE_BLOCKS: usize = 1;
     const TILE_PIXELS: usize = 6;
@@ -249,6 +250,14 @@ impl Simd for Neon {
             each(|i| unsafe { vreinterpretq_s32_s16(vandq_s16(halves[i], vdupq_n_s16(0xff))) }),
             each(|i| unsafe { vreinterpretq_s32_s16(vshrq_n_s16::<8>(halves[i])) }),
         ]
+    }
+
+    #[inline(always)]
+    fn prepare_linear(self, _: &crate::Linear8) {}
+
+    #[inline(always)]
+    fn linear(self, _: &Block, _: &Block, (): &()) -> Block {
+        [0; 4 * BLOCK] // never: `Kernels::has_linear`
     }
 
     #[inline(always)]

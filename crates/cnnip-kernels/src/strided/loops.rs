@@ -70,6 +70,13 @@ impl Loops {
 
     /// Copies runs of one byte: transpositions, mostly.
     fn copy_bytes(&self, source: &[u8], destination: &mut [u8]) {
+        if let Some(lines) = self.interleaved() {
+            return match lines[0].count {
+                2 => self.interleave::<2>(lines, source, destination),
+                3 => self.interleave::<3>(lines, source, destination),
+                _ => self.interleave::<4>(lines, source, destination),
+            };
+        }
         let inner = self.loops[0];
         self.each_plane(|from, to| {
             self.each_line(from, to, |from, to, count| {
@@ -80,6 +87,25 @@ impl Loops {
                     step => targets.zip(source[from..].iter().step_by(step)).for_each(|(target, &byte)| *target = byte),
                 }
             });
+        });
+    }
+
+    /// The two inner loops as a few lines and the bytes of one, if they put these next to each other, as the colours of a
+    /// picture's pixels.
+    fn interleaved(&self) -> Option<[Loop; 2]> {
+        let [a, b, ..] = self.loops;
+        [[a, b], [b, a]].into_iter().find(|[lines, bytes]| {
+            (2..=4).contains(&lines.count)
+                && lines.destination == 1
+                && (bytes.source, bytes.destination) == (1, lines.count)
+        })
+    }
+
+    fn interleave<const N: usize>(&self, [lines, bytes]: [Loop; 2], source: &[u8], destination: &mut [u8]) {
+        self.each_plane(|from, to| {
+            let lines: [&[u8]; N] = std::array::from_fn(|at| &source[from + at * lines.source..][..bytes.count]);
+            let out = destination[to..][..N * bytes.count].as_chunks_mut::<N>().0;
+            out.iter_mut().enumerate().for_each(|(at, out)| *out = lines.map(|line| line[at]));
         });
     }
 
