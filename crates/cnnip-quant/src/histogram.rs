@@ -67,9 +67,8 @@ impl Histogram {
         self.widen(exponent_for(range.magnitude()));
         self.range = Some(self.range.map_or(range, |before| before.union(range)));
         let inverse = exp2(-self.exponent);
-        let (first, last) = (bin(range.min, inverse), bin(range.max, inverse));
         for some in values.chunks(MOST_TALLIED) {
-            let mut tally = Tally::new(first, last);
+            let mut tally = Tally::new();
             for part in some.chunks(PART) {
                 tally.count(kernels, part, narrow(inverse));
             }
@@ -158,16 +157,13 @@ const MOST_TALLIED: usize = 1 << 30;
 
 /// Counts of some values of one tensor.
 struct Tally {
-    /// The bin of the first counters.
-    first: usize,
     counts: Vec<[u32; WAYS]>,
     bins: [u16; PART],
 }
 
 impl Tally {
-    /// For values in bins from `first` to `last`.
-    fn new(first: usize, last: usize) -> Self {
-        Self { first, counts: vec![[0; WAYS]; last - first + 1], bins: [0; PART] }
+    fn new() -> Self {
+        Self { counts: vec![[0; WAYS]; Histogram::BINS], bins: [0; PART] }
     }
 
     fn count(&mut self, kernels: Kernels, values: &[f32], inverse: f32) {
@@ -176,19 +172,24 @@ impl Tally {
         if kernels.bins_f32(values, inverse, below, bins).is_err() {
             return; // there are as many bins as values
         }
+        // An array and a remainder need no check of bounds.
+        let Some((counts, _)) = self.counts.split_first_chunk_mut::<{ Histogram::BINS }>() else { return };
+        let at = |bin: u16| usize::from(bin) % Histogram::BINS;
         let (groups, rest) = bins.as_chunks::<WAYS>();
-        for group in groups.iter().map(<[u16; WAYS]>::as_slice).chain([rest]) {
-            for (way, &bin) in group.iter().enumerate() {
-                if let Some(counters) = self.counts.get_mut(usize::from(bin).wrapping_sub(self.first)) {
-                    counters[way] += 1;
-                }
-            }
+        for &[a, b, c, d] in groups {
+            counts[at(a)][0] += 1;
+            counts[at(b)][1] += 1;
+            counts[at(c)][2] += 1;
+            counts[at(d)][3] += 1;
+        }
+        for &bin in rest {
+            counts[at(bin)][0] += 1;
         }
     }
 
     /// Adds them to the counts of all bins.
     fn add_to(&self, counts: &mut [u64]) {
-        for (count, counters) in counts.iter_mut().skip(self.first).zip(&self.counts) {
+        for (count, counters) in counts.iter_mut().zip(&self.counts) {
             *count += counters.iter().copied().map(u64::from).sum::<u64>();
         }
     }
@@ -206,13 +207,6 @@ fn exponent_for(magnitude: f32) -> i32 {
 
 fn exp2(exponent: i32) -> f64 {
     f64::powi(2.0, exponent)
-}
-
-/// The bin of a value within reach.
-fn bin(value: f32, inverse: f64) -> usize {
-    #[expect(clippy::cast_possible_truncation, reason = "the value is within reach of 2048 bins on either side")]
-    let index = (f64::from(value) * inverse).floor() as i32 + SIDE;
-    usize::try_from(index.clamp(0, 2 * SIDE - 1)).unwrap_or(0)
 }
 
 /// A share of counts.
@@ -255,6 +249,13 @@ mod tests {
         assert_eq!(histogram.total(), 1);
         histogram.count(&[f32::MAX, f32::MIN]);
         assert_eq!(histogram.total(), 3);
+    }
+
+    /// The bin of a value within reach.
+    fn bin(value: f32, inverse: f64) -> usize {
+        #[expect(clippy::cast_possible_truncation, reason = "the value is within reach of 2048 bins on either side")]
+        let index = (f64::from(value) * inverse).floor() as i32 + SIDE;
+        usize::try_from(index.clamp(0, 2 * SIDE - 1)).unwrap_or(0)
     }
 
     /// As [`Histogram::count`], value by value in binary64.
