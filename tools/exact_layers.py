@@ -14,9 +14,11 @@ DOUBT = 1e-6
 class Linear:
     """`numbers * factor + summand` in real numbers, held to `low ..= high`; numbers are whole, factor and summand broadcast."""
 
+    # Numbers, and arrays of rational numbers.
+
     numbers: np.ndarray
     factor: np.ndarray
-    summand: Fraction = Fraction(0)
+    summand: np.ndarray | Fraction = Fraction(0)
     low: Fraction | None = None
     high: Fraction | None = None
 
@@ -32,12 +34,12 @@ def quantize(exact: Linear, scale, zero: int, dtype) -> np.ndarray:
     numbers = exact.numbers
     factor = np.broadcast_to(exact.factor / Fraction(float(scale)), numbers.shape)
     bounds = [None if bound is None else bound / Fraction(float(scale)) for bound in (exact.low, exact.high)]
-    summand = exact.summand / Fraction(float(scale))
-    real = numbers * factor.astype(np.float64) + float(summand)
+    summand = np.broadcast_to(np.asarray(exact.summand / Fraction(float(scale)), object), numbers.shape)
+    real = numbers * factor.astype(np.float64) + summand.astype(np.float64)
     real = np.clip(real, *(None if bound is None else float(bound) for bound in bounds)) if any(b is not None for b in bounds) else real
     nearest = np.rint(real)
     for at in zip(*np.nonzero(np.abs(np.abs(real - np.floor(real)) - 0.5) < DOUBT), strict=True):
-        value = int(numbers[at]) * factor[at] + summand
+        value = int(numbers[at]) * factor[at] + summand[at]
         value = value if bounds[0] is None else max(value, bounds[0])
         value = value if bounds[1] is None else min(value, bounds[1])
         nearest[at] = round(value)
@@ -90,6 +92,16 @@ def hard_sigmoid(layers: Layers, node) -> Linear:
     attributes = layers.attributes(node)
     alpha, beta = (Fraction(float(np.float32(attributes.get(k, v)))) for k, v in (("alpha", 0.2), ("beta", 0.5)))
     return Linear(x.numbers, x.factor * alpha, beta, Fraction(0), Fraction(1))
+
+
+def normalization(layers: Layers, node) -> Linear:
+    """`(x - mean) / sqrt(variance + epsilon) * scale + bias`, the root and the quotient in binary64."""
+    x = layers.real(node.input[0])
+    scale, bias, mean, variance = (layers.network.constant(name).astype(np.float64) for name in node.input[1:5])
+    factor = scale / np.sqrt(variance + np.float64(np.float32(layers.attributes(node).get("epsilon", 1e-5))))
+    along = [1, -1] + [1] * (x.numbers.ndim - 2)
+    rational = lambda values: np.array([Fraction(value) for value in values], object).reshape(along)  # noqa: E731
+    return Linear(x.numbers, rational(factor) * x.factor, rational(bias) - rational(mean) * rational(factor))
 
 
 def mul(layers: Layers, node) -> Linear:
@@ -226,7 +238,7 @@ def relu(layers: Layers, node) -> Linear:
 
 
 OPERATORS = {
-    "HardSigmoid": hard_sigmoid, "Mul": mul, "Resize": resize, "ConvTranspose": transposed, "Conv": conv, "Relu": relu,
+    "BatchNormalization": normalization, "HardSigmoid": hard_sigmoid, "Mul": mul, "Resize": resize, "ConvTranspose": transposed, "Conv": conv, "Relu": relu,
     "MaxPool": moved(max_pool), "Flatten": moved(flatten), "Reshape": moved(reshape),
     "Transpose": moved(lambda layers, node, x: x.transpose(layers.attributes(node)["perm"])),
 }  # fmt: skip

@@ -3,6 +3,7 @@
 //! Each keeps the graph well-formed, and the names, shapes and types of its inputs and outputs.
 
 mod activation;
+mod affine;
 mod batch_norm;
 mod constants;
 mod dead;

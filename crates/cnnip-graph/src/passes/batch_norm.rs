@@ -49,7 +49,7 @@ fn product_axis(op: &mut Op) -> Option<usize> {
 }
 
 /// The activation and the constant of a factor or summand.
-fn operands(graph: &Graph, op: &Op, inputs: &[TensorId]) -> Option<(TensorId, TensorId)> {
+pub(super) fn operands(graph: &Graph, op: &Op, inputs: &[TensorId]) -> Option<(TensorId, TensorId)> {
     let &[a, b] = inputs else { return None };
     let commutes = match op {
         Op::Add { activation: Activation::None } | Op::Mul { activation: Activation::None } => true,
@@ -79,7 +79,7 @@ fn quantized_bias<'t>(
 }
 
 /// One number per channel from a constant that only differs along the last axis.
-fn per_channel(constant: &Tensor, map: &Shape) -> Option<Vec<f32>> {
+pub(super) fn per_channel(constant: &Tensor, map: &Shape) -> Option<Vec<f32>> {
     let channels = *map.dims().last()?;
     let values = floats_of(constant)?;
     let dims = constant.shape.dims();

@@ -1,11 +1,13 @@
 //! Fusion of dequantize, operator, quantize into the operator on integers.
 
+use super::affine::{Depthwise, Grid};
+use super::batch_norm::{operands, per_channel};
 use super::dead_code;
 use super::edit::{Edit, producers, readers};
 use super::layout::named;
 use super::scales::without_copies;
 use crate::graph::{Graph, Node, NodeId, TensorId};
-use crate::op::Op;
+use crate::op::{Activation, DepthwiseConv2d, Hw, Op, Padding};
 use crate::tensor::{ElementType, Quantization, Shape, Tensor};
 
 /// How an operator works on integers.
@@ -49,8 +51,8 @@ pub fn float_nodes(graph: &Graph) -> Vec<NodeId> {
 ///
 /// Operators that only pick elements work in the quantization of their input, and the result is
 /// quantized anew where it has another; so do the inputs of a join. A bias of floats is rounded to
-/// the int32 multiples of input scale times weight scale, halves to even. What does not match stays
-/// as it is.
+/// the int32 multiples of input scale times weight scale, halves to even. Constant real factors and
+/// summands per channel become a depthwise layer. What does not match stays as it is.
 #[must_use]
 pub fn fuse_quantization(graph: Graph) -> Graph {
     let (producers, readers) = (producers(&graph), readers(&graph));
@@ -118,6 +120,9 @@ impl Fusion {
         if self.tensor(output).element != ElementType::F32 {
             return None;
         }
+        if let Some(done) = self.affine(node) {
+            return Some(done);
+        }
         match form(&node.op) {
             Form::Arithmetic => self.arithmetic(node, self.quantized_to(output)?),
             Form::Movement => self.movement(node, output),
@@ -133,6 +138,66 @@ impl Fusion {
         let op = if same { Op::Reshape { shape: to.shape.clone() } } else { Op::Quantize };
         self.edit.push(op, vec![integers], output);
         Some(())
+    }
+
+    /// A constant factor, a constant summand, or one after the other, per channel of a map of 8 bits.
+    fn affine(&mut self, node: &Node) -> Option<()> {
+        let (x, constant) = operands(&self.edit.graph, &node.op, &node.inputs)?;
+        let integers = self.integers_of(x)?;
+        let shape = self.tensor(x).shape.clone();
+        let values = |fusion: &Self, constant| per_channel(fusion.tensor(constant), &shape);
+        let &made = node.outputs.first()?;
+        let (factors, summands, last, activation) = match node.op {
+            Op::Mul { .. } => {
+                let factors = values(self, constant)?;
+                match self.summand(made) {
+                    Some((summand, last, activation)) => (factors, values(self, summand)?, last, activation),
+                    None => (factors.clone(), vec![0.0; factors.len()], made, Activation::None),
+                }
+            }
+            Op::Add { .. } => {
+                let summands = values(self, constant)?;
+                (vec![1.0; summands.len()], summands, made, Activation::None)
+            }
+            _ => return None,
+        };
+        let output = self.quantized_to(last)?;
+        if shape.rank() != 4 || self.tensor(last).shape != shape {
+            return None;
+        }
+        let grids = [Grid::narrow(self.tensor(integers))?, Grid::narrow(self.tensor(output))?];
+        let layer = Depthwise::of(&factors, &summands, grids, activation)?;
+        let inputs = self.depthwise(integers, &layer)?;
+        let (stride, dilation, padding) = (Hw::ONE, Hw::ONE, Padding::NONE);
+        let op = Op::DepthwiseConv2d(DepthwiseConv2d { stride, dilation, padding, multiplier: 1, activation });
+        self.edit.push(op, inputs, output);
+        Some(())
+    }
+
+    /// The constant that is added to a tensor if that is all it is for, the sum, and the clamp of it.
+    fn summand(&self, product: TensorId) -> Option<(TensorId, TensorId, Activation)> {
+        if self.readers[product.index()] != 1 || self.outputs.contains(&product) {
+            return None;
+        }
+        let reader = self.nodes.iter().find(|node| node.inputs.contains(&product))?;
+        let Op::Add { activation } = reader.op else { return None };
+        let plain = Op::Add { activation: Activation::None };
+        let (_, constant) = operands(&self.edit.graph, &plain, &reader.inputs)?;
+        Some((constant, *reader.outputs.first()?, activation))
+    }
+
+    /// The inputs of a depthwise layer of one position.
+    fn depthwise(&mut self, x: TensorId, layer: &Depthwise) -> Option<Vec<TensorId>> {
+        let (name, channels) = (self.tensor(x).name.clone(), layer.weights.len());
+        let bytes: Vec<u8> = layer.weights.iter().map(|weight| weight.to_le_bytes()[0]).collect();
+        let weights = Tensor::new(format!("{name}.factors"), Shape::new([1, 1, 1, channels]).ok()?, ElementType::I8);
+        let scales = Quantization::symmetric_per_channel(3, layer.scales.clone());
+        let weights = self.edit.tensor(weights.quantized(scales).constant(bytes));
+        let bytes: Vec<u8> = layer.biases.iter().flat_map(|bias| bias.to_le_bytes()).collect();
+        let biases = Tensor::new(format!("{name}.summands"), Shape::new([channels]).ok()?, ElementType::I32);
+        let scales = bias_quantization(self.tensor(x), self.tensor(weights))?;
+        let biases = self.edit.tensor(biases.quantized(scales).constant(bytes));
+        Some(vec![x, weights, biases])
     }
 
     fn arithmetic(&mut self, node: &Node, output: TensorId) -> Option<()> {

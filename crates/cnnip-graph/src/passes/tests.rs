@@ -151,3 +151,31 @@ fn dead_code_goes_and_inputs_stay() {
     let graph = dead_code(build.finish().unwrap());
     assert_eq!((ops(&graph), graph.inputs.len(), graph.tensors.len()), (vec!["Relu".to_owned()], 2, 3));
 }
+
+/// Real factors and summands per channel between quantized tensors.
+#[test]
+fn a_normalization_without_product_is_a_depthwise_layer() {
+    for (name, multiplied, added) in [("both", true, true), ("factor", true, false), ("summand", false, true)] {
+        let quantized = |name: &str| {
+            let tensor = Tensor::new(name, shape(&[1, 3, 3, 2]), ElementType::U8);
+            tensor.quantized(Quantization::per_tensor(0.5, 3))
+        };
+        let mut build = GraphBuilder::new(name);
+        let x = build.input(quantized("x"));
+        let mut real = build.node(Op::Dequantize, &[x], float("real", &[1, 3, 3, 2]));
+        if multiplied {
+            let factor = build.tensor(constant("factor", &[2], -1.5));
+            real = build.apply("product", Op::Mul { activation: Activation::None }, &[real, factor]);
+        }
+        if added {
+            let summand = build.tensor(constant("summand", &[1, 1, 1, 2], 2.25));
+            real = build.apply("sum", ADD, &[summand, real]);
+        }
+        let y = build.node(Op::Quantize, &[real], quantized("y"));
+        build.output(y);
+        let graph = fuse_quantization(build.finish().unwrap());
+        graph.check().unwrap();
+        let names: Vec<&str> = graph.nodes.iter().map(|node| node.op.name()).collect();
+        assert_eq!(names, ["DepthwiseConv2d"], "{graph}");
+    }
+}
