@@ -171,12 +171,20 @@ def joined(network: Network, layers: list[Layer], oracle: Oracle) -> onnx.ModelP
             rename = lambda name: name if not name or name in network.constants else given.get(name, f"l{index}_{name}")  # noqa: B023, E731
             copy.input[:] = map(rename, node.input)
             copy.output[:] = [f"o{index}" if name == layer.output else f"l{index}_{name}" for name in node.output]
-            nodes.append(copy)
+            nodes += channels_last(copy)
         described = lambda name, values: helper.make_tensor_value_info(name, element[values.dtype], values.shape)  # noqa: E731
         inputs += [described(ours, oracle.values[name]) for name, ours in given.items()]
         outputs.append(described(f"o{index}", oracle.values[layer.output]))
     graph = helper.make_graph(nodes, "layers", inputs, outputs, list(constants.values()))
     return helper.make_model(graph, opset_imports=network.model.opset_import, ir_version=network.model.ir_version)
+
+
+def channels_last(node) -> list:
+    """The node; a normalization alone would keep its channels in front, which a pool of single positions before it changes."""
+    if node.op_type != "BatchNormalization":
+        return [node]
+    before, node.input[0] = node.input[0], f"{node.input[0]}_pooled"
+    return [helper.make_node("MaxPool", [before], [node.input[0]], f"{node.name}_pool", kernel_shape=[1, 1]), node]
 
 
 @dataclass

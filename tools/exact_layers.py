@@ -73,6 +73,13 @@ class Layers:
             raise NotImplementedError(f"no exact rule for {node.op_type}")
         return OPERATORS[node.op_type](self, node)
 
+    def known(self, name: str) -> np.ndarray:
+        """Constants in binary64, which holds their products with a scale whole."""
+        if name in self.network.constants:
+            return self.network.constant(name).astype(np.float64)
+        real = self.real(name)
+        return (real.numbers * real.factor).astype(np.float64)
+
     def attributes(self, node) -> dict:
         """A node's attributes."""
         return {a.name: helper.get_attribute_value(a) for a in node.attribute}
@@ -97,7 +104,7 @@ def hard_sigmoid(layers: Layers, node) -> Linear:
 def normalization(layers: Layers, node) -> Linear:
     """`(x - mean) / sqrt(variance + epsilon) * scale + bias`, the root and the quotient in binary64."""
     x = layers.real(node.input[0])
-    scale, bias, mean, variance = (layers.network.constant(name).astype(np.float64) for name in node.input[1:5])
+    scale, bias, mean, variance = (layers.known(name) for name in node.input[1:5])
     factor = scale / np.sqrt(variance + np.float64(np.float32(layers.attributes(node).get("epsilon", 1e-5))))
     along = [1, -1] + [1] * (x.numbers.ndim - 2)
     rational = lambda values: np.array([Fraction(value) for value in values], object).reshape(along)  # noqa: E731
