@@ -14,6 +14,7 @@ Exit status: 0 when every element is equal, 1 otherwise.
 """
 
 import argparse
+import re
 import sys
 import tempfile
 import zlib
@@ -253,6 +254,13 @@ PARTS = {
 }
 
 
+def other_sections(path, page):
+    """Sections that the page has and `page` has not: other tools write some."""
+    sections = re.split(r"(?m)^(?=## )", path.read_text())[1:] if path.exists() else []
+    titles = {line for line in page if line.startswith("## ")}
+    return [section.strip() for section in sections if section.splitlines()[0] not in titles]
+
+
 def main() -> int:
     """Entry point; returns the exit status."""
     arguments = parse()
@@ -272,6 +280,7 @@ def main() -> int:
     for failure in workshop.failures[:REPORTED_FAILURES]:
         print(failure, file=sys.stderr)
     if arguments.markdown:
+        page += other_sections(arguments.markdown, page)
         arguments.markdown.write_text("\n\n".join(page) + "\n")
     return int(bool(workshop.failures))
 
