@@ -15,6 +15,7 @@ mod reduce;
 mod resize;
 mod scales;
 mod sparse;
+mod sums;
 
 pub(crate) use decode::check_stream;
 pub(crate) use fast::Fast;

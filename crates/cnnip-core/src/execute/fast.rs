@@ -17,6 +17,7 @@ use cnnip_kernels::{
 };
 
 use super::scales::mode;
+use super::sums::Sums;
 use super::{eltwise, reduce, sparse};
 use crate::memory::{Bound, Memory, index};
 
@@ -28,6 +29,7 @@ pub(crate) struct Fast {
     /// Copies of sources whose extent reaches into the destination's.
     copies: [Vec<u8>; SOURCES],
     sums: Vec<i64>,
+    linear: Sums,
     /// All blocks of weights of which only some are stored.
     dense: Vec<u8>,
 }
@@ -37,7 +39,14 @@ const SOURCES: usize = 5;
 
 impl Fast {
     pub(crate) fn new(kernels: Kernels) -> Self {
-        Self { kernels, scratch: Scratch::new(), copies: Default::default(), sums: Vec::new(), dense: Vec::new() }
+        Self {
+            kernels,
+            scratch: Scratch::new(),
+            copies: Default::default(),
+            sums: Vec::new(),
+            linear: Sums::default(),
+            dense: Vec::new(),
+        }
     }
 
     /// Does the whole operation, or declines by `false` without having written anything.
@@ -163,7 +172,7 @@ impl Fast {
     fn eltwise(&mut self, op: &Eltwise, sram: &mut [u8]) -> Option<()> {
         int8(op.output.element)?;
         let operands = Extents::of(&Operation::Eltwise(*op), op.output.elements());
-        let Self { kernels, copies, .. } = self;
+        let Self { kernels, copies, linear, .. } = self;
         let ([first, second, ..], out) = operands.split(sram, copies)?;
         if changes_nothing(op) {
             return kernels.copy_strided(first, out, &pixels(&op.first.map, &op.output)).ok();
@@ -181,8 +190,10 @@ impl Fast {
             multiplier: op.stage.multiplier,
             shift: op.stage.shift,
         };
-        let output = output8(&op.activation, op.stage.mode);
-        kernels.eltwise8(&eltwise8, out, map(&op.output), output).ok()?;
+        let (map, output) = (map(&op.output), output8(&op.activation, op.stage.mode));
+        if op.second.is_none() || linear.run(*kernels, &eltwise8, out, (map, output)).is_none() {
+            kernels.eltwise8(&eltwise8, out, map, output).ok()?;
+        }
         self.activate(op.activation.table, table_of(op.activation.table, &operands), &op.output, sram)
     }
 
