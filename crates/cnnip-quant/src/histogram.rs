@@ -158,16 +158,22 @@ const MOST_TALLIED: usize = 1 << 30;
 /// Counts of some values of one tensor.
 struct Tally {
     counts: Vec<[u32; WAYS]>,
+    /// Zeros, which are counted apart: behind a ReLU they are half of all values.
+    zeros: u64,
+    others: [f32; PART],
     bins: [u16; PART],
 }
 
 impl Tally {
     fn new() -> Self {
-        Self { counts: vec![[0; WAYS]; Histogram::BINS], bins: [0; PART] }
+        Self { counts: vec![[0; WAYS]; Histogram::BINS], zeros: 0, others: [0.0; PART], bins: [0; PART] }
     }
 
+    /// Counts [`PART`] values at most.
     fn count(&mut self, kernels: Kernels, values: &[f32], inverse: f32) {
-        let Some(bins) = self.bins.get_mut(..values.len()) else { return };
+        let Ok(count) = kernels.without_zeros_f32(values, &mut self.others) else { return };
+        self.zeros += u64::try_from(values.len() - count).unwrap_or(0);
+        let (values, bins) = (&self.others[..count], &mut self.bins[..count]);
         let below = u16::try_from(SIDE).unwrap_or(u16::MAX);
         if kernels.bins_f32(values, inverse, below, bins).is_err() {
             return; // there are as many bins as values
@@ -192,6 +198,7 @@ impl Tally {
         for (count, counters) in counts.iter_mut().zip(&self.counts) {
             *count += counters.iter().copied().map(u64::from).sum::<u64>();
         }
+        counts[Histogram::BINS / 2] += self.zeros;
     }
 }
 

@@ -34,6 +34,19 @@ pub(crate) trait Simd: Copy {
     fn divide(self, a: Self::Vector, b: Self::Vector, inverse: Self::Vector) -> Self::Vector;
     /// The nearest whole numbers, ties to even, of values up to 2^22.
     fn round(self, a: Self::Vector) -> Self::Vector;
+
+    /// Stores the lanes that are not 0, in their order from the first of `to` on, and gives how many; behind them stands anything.
+    #[inline(always)]
+    fn without_zeros(self, a: Self::Vector, to: &mut Lanes) -> usize {
+        let mut lanes = *to;
+        self.store(a, &mut lanes);
+        let mut kept = 0;
+        for lane in lanes {
+            to[kept] = lane;
+            kept += usize::from(lane != 0.0);
+        }
+        kept
+    }
 }
 
 /// Work that can be done with any backend's vectors.

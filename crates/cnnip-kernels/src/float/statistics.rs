@@ -32,6 +32,25 @@ impl Kernels {
         found
     }
 
+    /// Copies the values that are neither 0 nor -0, in their order, and gives how many; behind them `kept` holds anything.
+    ///
+    /// ```
+    /// let mut kept = [0.0; 4];
+    /// let count = cnnip_kernels::Kernels::default().without_zeros_f32(&[0.0, 2.0, -0.0, -1.0], &mut kept);
+    /// assert_eq!((count, &kept[..2]), (Ok(2), &[2.0, -1.0][..]));
+    /// ```
+    ///
+    /// # Errors
+    /// [`Declined::Extent`] if there is no room for all values.
+    pub fn without_zeros_f32(&self, values: &[f32], kept: &mut [f32]) -> Result<usize, Declined> {
+        if kept.len() < values.len() {
+            return Err(Declined::Extent { what: "values", have: kept.len(), need: values.len() });
+        }
+        let mut count = 0;
+        self.with_floats(WithoutZeros { values, kept, count: &mut count });
+        Ok(count)
+    }
+
     /// For every value the bin it falls into, of bins `1 / inverse` wide of which `below` are for numbers below 0: a value at the end of
     /// the last of `2 * below` bins, or beyond, is in that.
     ///
@@ -85,6 +104,31 @@ impl Task for Ends<'_> {
             found.max = if high > found.max { high } else { found.max };
         }
         found.finite = zero.iter().all(|&zero| zero == 0.0) && rest.iter().all(|value| value.is_finite());
+    }
+}
+
+struct WithoutZeros<'a> {
+    values: &'a [f32],
+    /// At least as long.
+    kept: &'a mut [f32],
+    count: &'a mut usize,
+}
+
+impl Task for WithoutZeros<'_> {
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) {
+        let (blocks, rest) = self.values.as_chunks::<BLOCK>();
+        let mut count = 0;
+        for block in blocks {
+            // As many are kept as were looked at, at most, so there is room for all of the block.
+            let Some(to) = self.kept[count..].first_chunk_mut() else { break };
+            count += s.without_zeros(s.load(block), to);
+        }
+        for &value in rest {
+            self.kept[count] = value;
+            count += usize::from(value != 0.0);
+        }
+        *self.count = count;
     }
 }
 

@@ -161,6 +161,17 @@ proptest! {
     }
 
     #[test]
+    fn what_is_not_zero_stays(values in proptest::collection::vec(prop_oneof![Just(0.0), Just(-0.0), any_value()], 0..200)) {
+        let bits = |values: &[f32]| values.iter().map(|value| value.to_bits()).collect::<Vec<_>>();
+        let want: Vec<f32> = values.iter().copied().filter(|&value| value != 0.0).collect();
+        for kernels in backends() {
+            let mut kept = vec![9.0; values.len()];
+            let count = kernels.without_zeros_f32(&values, &mut kept).unwrap();
+            prop_assert_eq!(bits(&kept[..count]), bits(&want), "{:?}", kernels);
+        }
+    }
+
+    #[test]
     fn bins_are_those_of_binary64(
         values in proptest::collection::vec(any_value().prop_filter("finite", |value| value.is_finite()), 0..100), exponent in -117_i32..=126
     ) {

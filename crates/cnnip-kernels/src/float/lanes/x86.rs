@@ -97,6 +97,16 @@ impl Simd for Avx512 {
     fn round(self, a: __m512) -> __m512 {
         unsafe { _mm512_roundscale_ps::<{ _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC }>(a) }
     }
+
+    #[inline(always)]
+    fn without_zeros(self, a: __m512, to: &mut Lanes) -> usize {
+        let kept = unsafe {
+            let kept = _mm512_cmp_ps_mask::<_CMP_NEQ_UQ>(a, _mm512_setzero_ps());
+            _mm512_storeu_ps(to.as_mut_ptr(), _mm512_maskz_compress_ps(kept, a));
+            kept
+        };
+        usize::try_from(kept.count_ones()).unwrap_or(0)
+    }
 }
 
 type Pair = [__m256; 2];
