@@ -303,8 +303,11 @@ impl<'a> ConvShape<'a> {
     /// Cycles for accumulators that one operation leaves to the next. Those of the timing model are 0; a device moves them, and so does
     /// its simulator.
     fn spill_cycles(&self, plan: &ConvPlan, counts: &Counts) -> u64 {
-        let (write, read) = (self.bytes(plan).accumulators, self.bytes(plan).accumulators);
-        (write + read) / SPILLED_PER_CYCLE * (counts.phases - 1) * counts.pixels * counts.channels
+        if counts.phases == 1 {
+            return 0;
+        }
+        let moved = 2 * self.bytes(plan).accumulators; // written, then read
+        moved / SPILLED_PER_CYCLE * (counts.phases - 1) * counts.pixels * counts.channels
     }
 
     /// Jobs of a plan.
