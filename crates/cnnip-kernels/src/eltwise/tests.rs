@@ -51,6 +51,19 @@ fn strided(kind: u8, h: usize, w: usize, c: usize) -> Map {
     }
 }
 
+/// Checks that every backend gives what the scalar twin does.
+fn equals_the_twin(op: &Eltwise8<'_>, map: Map, output: Output8) -> Result<(), TestCaseError> {
+    let run = |kernels: Kernels| {
+        let mut out = bytes(9, map.extent().unwrap() + 3);
+        (kernels.eltwise8(op, &mut out, map, output), out)
+    };
+    let want = run(Kernels::scalar());
+    for kernels in vector_kernels() {
+        prop_assert!(want == run(kernels), "{:?}", kernels.backend());
+    }
+    Ok(())
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(1000))]
     #[test]
@@ -74,14 +87,7 @@ proptest! {
             shift: stages.2.shift,
         };
         let output = Output8 { mode: stages.2.mode, ..output };
-        let run = |kernels: Kernels| {
-            let mut out = bytes(9, map.extent().unwrap() + 3);
-            (kernels.eltwise8(&op, &mut out, map, output), out)
-        };
-        let want = run(Kernels::scalar());
-        for kernels in vector_kernels() {
-            prop_assert!(want == run(kernels), "{:?}", kernels.backend());
-        }
+        equals_the_twin(&op, map, output)?;
     }
 }
 
@@ -109,13 +115,6 @@ proptest! {
             shift: stages.2.shift,
         };
         let output = Output8 { mode: stages.2.mode, ..output };
-        let run = |kernels: Kernels| {
-            let mut out = bytes(9, map.extent().unwrap() + 3);
-            (kernels.eltwise8(&op, &mut out, map, output), out)
-        };
-        let want = run(Kernels::scalar());
-        for kernels in vector_kernels() {
-            prop_assert!(want == run(kernels), "{:?}", kernels.backend());
-        }
+        equals_the_twin(&op, map, output)?;
     }
 }
